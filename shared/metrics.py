@@ -1,0 +1,91 @@
+"""Every metric of every service, declared once, with the reason that it exists. Base units; labels are few and fixed."""
+
+from prometheus_client import Counter, Gauge, Histogram, Info
+
+FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+SLOW = (0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 120, 300, 900, 3600)
+
+# --- worker -----------------------------------------------------------------------------------------------------------
+# Where a photo's time goes: tells a slow store from a slow decoder from a slow model.
+STAGE_SECONDS = Histogram(
+    "vitrine_worker_stage_seconds",
+    "Seconds spent in a stage: fetch, prepare and conclude per photo, infer and publish per batch",
+    ["stage"],
+    buckets=FAST,
+)
+# Shrinks when the consumer, not the device, is what limits.
+BATCH_PHOTOS = Histogram("vitrine_worker_batch_photos", "Photos in a batch", buckets=(1, 2, 4, 8, 16, 32, 64, 128))
+# Throughput and the share of failures, per task.
+OUTCOMES = Counter("vitrine_worker_outcomes_total", "Outcomes published, by task and result", ["task", "result"])
+# What kind of bad photo arrives; the text is in the dead letter.
+DEAD_LETTERS = Counter(
+    "vitrine_worker_dead_letters_total",
+    "Records sent to the dead letters",
+    ["task", "stage", "code"],
+)
+# How long the device waited for photos: high means decode or fetch needs more cores.
+STARVED_SECONDS = Counter(
+    "vitrine_worker_device_starved_seconds_total",
+    "Seconds in which the device waited although records were in flight",
+)
+# Upload to result: what a seller waits for, before the join.
+RESULT_AGE_SECONDS = Histogram(
+    "vitrine_worker_result_age_seconds",
+    "Seconds from upload to published result",
+    ["task"],
+    buckets=SLOW,
+)
+# 1 while a failed self-test holds the worker: page on it.
+PAUSED = Gauge("vitrine_worker_paused", "1 while the worker is paused by a failed self-test")
+# Many rejections in a row with a sound worker mean bad data: warn the team that owns the source.
+SELF_TESTS = Counter("vitrine_worker_self_tests_total", "Self-tests, by result", ["result"])
+# Frequent or slow rebalances are the usual cause of a lag that comes and goes.
+REBALANCE_SECONDS = Histogram(
+    "vitrine_worker_rebalance_seconds",
+    "Seconds that a rebalance waited for work in flight",
+    buckets=FAST,
+)
+# Out of memory shrinks the batch for good: a fleet that creeps down needs a smaller setting.
+BATCH_LIMIT = Gauge("vitrine_worker_batch_limit_photos", "Photos that a batch may hold now")
+# Which model answers, so that a graph can be split at a deployment.
+MODEL = Info("vitrine_model", "The model pack that this process serves")
+
+# --- gateway ----------------------------------------------------------------------------------------------------------
+# Availability and latency of the intake, per route and status.
+HTTP_SECONDS = Histogram(
+    "vitrine_gateway_request_seconds",
+    "Seconds per HTTP request",
+    ["method", "route", "status"],
+    buckets=FAST,
+)
+# Which clients' photos are refused, and for what.
+REFUSED = Counter("vitrine_gateway_refused_total", "Uploads refused, by problem type", ["problem"])
+# Rate of intake in photos and bytes: the unit that capacity is planned in.
+ACCEPTED_PHOTOS = Counter("vitrine_gateway_accepted_photos_total", "Photos accepted")
+ACCEPTED_BYTES = Counter("vitrine_gateway_accepted_bytes_total", "Bytes of accepted photos")
+
+# --- recommendation ---------------------------------------------------------------------------------------------------
+# Upload to searchable: the promise to the seller.
+SEARCHABLE_SECONDS = Histogram(
+    "vitrine_join_upload_to_complete_seconds",
+    "Seconds from a listing's upload until its record was complete",
+    buckets=SLOW,
+)
+# A join that only sees stale results is replaying; one that sees none is stuck.
+JOINED = Counter("vitrine_join_records_total", "Records joined, by topic and effect", ["topic", "effect"])
+# Lookup latency and errors by method: the recommender's own budget.
+RPC_SECONDS = Histogram("vitrine_rpc_seconds", "Seconds per gRPC call", ["method", "code"], buckets=FAST)
+# The index's size by space: a re-embed shows as a second space filling up.
+INDEX_VECTORS = Gauge("vitrine_index_vectors", "Vectors in the index", ["space"])
+
+# --- lag exporter -----------------------------------------------------------------------------------------------------
+# Exported by a process that is no worker, so that a group with no member still shows its lag.
+GROUP_LAG = Gauge("vitrine_group_lag_records", "Records not yet committed", ["group", "topic", "partition"])
+# Lag in records says little across topics; age says what a seller waits.
+GROUP_AGE_SECONDS = Gauge(
+    "vitrine_group_oldest_record_age_seconds",
+    "Age of the oldest uncommitted record",
+    ["group", "topic"],
+)
+# A lag that is not refreshed looks like a healthy one.
+LAG_READ = Gauge("vitrine_lag_last_read_timestamp_seconds", "When the lag was last read")

@@ -1,0 +1,45 @@
+"""A photo that several tasks look at."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from vitrine.events.v1 import image_pb2
+
+Pixels = NDArray[np.uint8]  # height x width x RGB
+T = TypeVar("T")
+
+
+class Photo:
+    """Decoded at most once per size, however many tasks ask. Belongs to one thread at a time."""
+
+    def __init__(
+        self,
+        body: bytes,
+        upload: image_pb2.ImageUploaded,
+        decode: Callable[[bytes, int | None], Pixels],
+    ) -> None:
+        self.body = body
+        self.upload = upload
+        self._decode = decode
+        self._known: dict[str, Any] = {}
+
+    def pixels(self, at_least: int | None = None) -> Pixels:
+        """Upright RGB whose shorter side has at least so many pixels; None: all there are."""
+        return self.once(f"pixels/{at_least}", lambda: self._decode(self.body, at_least))
+
+    def once(self, name: str, make: Callable[[], T]) -> T:
+        """What `make` returned the first time that it was asked for under this name."""
+        if name not in self._known:
+            self._known[name] = make()
+        value: T = self._known[name]
+        return value
+
+    def knows(self, name: str) -> bool:
+        return name in self._known
+
+    def forget_pixels(self) -> None:
+        """Called after the last stage that looks, so that what waits to be published stays small."""
+        for name in [name for name in self._known if name.startswith("pixels/")]:
+            del self._known[name]

@@ -1,0 +1,28 @@
+"""Settings that every service shares. Each service adds its own in its own class, read from the same environment."""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """From the environment, VITRINE_ first: VITRINE_KAFKA, VITRINE_REDIS, …"""
+
+    model_config = SettingsConfigDict(env_prefix="VITRINE_", extra="ignore", frozen=True)
+
+    kafka: str = Field("127.0.0.1:9092", description="Bootstrap servers, host:port[,host:port]")
+    redis: str = Field("redis://127.0.0.1:6379/0", description="redis:// or rediss:// address")
+    photo_store: str = Field(
+        ".vitrine/data/photos",
+        description="A folder, or s3://bucket/prefix (with AWS_* for endpoint and keys)",
+    )
+    pack: str = Field("builtin", description="Name of a pack under models/, or a folder's path")
+    home: Path = Field(
+        Path(".vitrine"),
+        description="Where `make setup` and `vitrine run` keep trunks, servers, data and logs",
+    )
+    host: str = Field("127.0.0.1", description="Interface to listen on; loopback until callers are known")
+    metrics_port: int = Field(0, description="Port of /metrics, /livez and /readyz; 0 serves none")
+    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
+    threads: int = Field(0, description="CPU threads for this process; 0 takes all cores", ge=0)

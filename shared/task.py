@@ -1,0 +1,40 @@
+"""The only thing a new model has to provide."""
+
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
+from google.protobuf.message import Message
+
+from shared.photos import Photo
+
+Prepared = TypeVar("Prepared")
+Found = TypeVar("Found")
+
+
+class Task(Protocol[Prepared, Found]):
+    """One model: read a photo for it, run a batch, say what came out.
+
+    What several tasks need of one photo (its pixels, its trunk features) is kept on the Photo, so it is computed once
+    however many tasks run.
+    """
+
+    name: str  # metric label and ce_source: "embedding", "classification"
+
+    def warm_up(self) -> None:
+        """Run a known-good input. Called at start, and before a record is blamed."""
+        ...
+
+    def prepare(self, photo: Photo) -> Prepared:
+        """Turn a photo into model input. Runs on CPU threads, one photo in one thread; raises Poison."""
+        ...
+
+    def infer(self, photos: Sequence[Photo], inputs: Sequence[Prepared]) -> Sequence[Found]:
+        """One output per input, in order. The only call that touches the device; raises OutOfMemory."""
+        ...
+
+    def conclude(self, photo: Photo, found: Found) -> Sequence[Message]:
+        """The result messages for one photo. On CPU threads again: for OCR, look-ups, arithmetic.
+
+        Raises Poison, and Transient when what it asks stayed away.
+        """
+        ...
