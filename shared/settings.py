@@ -11,18 +11,19 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="VITRINE_", extra="ignore", frozen=True)
 
-    kafka: str = Field("127.0.0.1:9092", description="Bootstrap servers, host:port[,host:port]")
-    redis: str = Field("redis://127.0.0.1:6379/0", description="redis:// or rediss:// address")
+    kafka: str = Field(default="127.0.0.1:9092", description="Bootstrap servers, host:port[,host:port]")
+    redis: str = Field(default="redis://127.0.0.1:6379/0", description="redis:// or rediss:// address")
     photo_store: str = Field(
-        ".vitrine/data/photos",
+        default=".vitrine/data/photos",
         description="A folder, or s3://bucket/prefix (with AWS_* for endpoint and keys)",
     )
-    pack: str = Field("builtin", description="Name of a pack under models/, or a folder's path")
+    pack: str = Field(default="builtin", description="Name of a pack under models/, or a folder's path")
     home: Path = Field(
-        Path(".vitrine"),
+        default=Path(".vitrine"),
         description="Where `make setup` and `vitrine run` keep trunks, servers, data and logs",
     )
-    host: str = Field("127.0.0.1", description="Interface to listen on; loopback until callers are known")
-    metrics_port: int = Field(0, description="Port of /metrics, /livez and /readyz; 0 serves none")
-    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
-    threads: int = Field(0, description="CPU threads for this process; 0 takes all cores", ge=0)
+    host: str = Field(default="127.0.0.1", description="Interface to listen on; loopback until callers are known")
+    metrics_port: int = Field(default=0, description="Port of /metrics, /livez and /readyz; 0 serves none")
+    log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR")
+    device: str = Field(default="auto", description="auto, cpu or cuda; a device that is absent fails at start")
+    threads: int = Field(default=0, description="CPU threads for this process; 0 takes all cores", ge=0)

@@ -1,0 +1,99 @@
+"""From a photo's bytes to upright RGB pixels. The one place where limits are checked and EXIF orientation is applied."""
+
+from io import BytesIO
+
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+from PIL import Image
+
+from shared.errors import Poison
+from shared.photos import Pixels
+
+MAX_BYTES = 20 * 1024 * 1024
+MAX_PIXELS = 64_000_000
+MAX_SIDE = 30_000
+
+ORIENTATION = 0x0112  # the EXIF tag
+UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, KeyError, MemoryError)
+
+
+def decode(body: bytes, at_least: int | None = None) -> Pixels:
+    """Upright RGB, height x width x 3, uint8, C-contiguous, of a JPEG, PNG or WebP.
+
+    Large photos are decoded smaller, as far as the shorter side keeps `at_least` pixels; None keeps every pixel. A photo
+    is never enlarged. Transparent parts become white; of an animation only the first frame is seen.
+    Raises Poison("too_large") by the header alone, and Poison("unreadable") for what is not such a photo.
+    """
+    if len(body) > MAX_BYTES:
+        raise Poison("too_large", f"{len(body)} bytes; at most {MAX_BYTES} are read")
+    image = _opened(body)
+    orientation = _orientation(image)
+    try:
+        pixels = _jpeg(body, at_least) if image.format in ("JPEG", "MPO") else None
+        if pixels is None:
+            pixels = _by_pillow(image, at_least)
+    except UNREADABLE as why:
+        raise Poison("unreadable", f"broken {image.format} data: {why}") from why
+    return _upright(pixels, orientation)
+
+
+def _opened(body: bytes) -> Image.Image:
+    """Reads the header only."""
+    try:
+        image = Image.open(BytesIO(body), formats=("JPEG", "PNG", "WEBP"))
+    except Image.DecompressionBombError as why:
+        raise Poison("too_large", f"{why}; at most {MAX_PIXELS} pixels are read") from why
+    except UNREADABLE as why:
+        raise Poison("unreadable", "not a JPEG, PNG or WebP photo") from why
+    width, height = image.size
+    if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
+        raise Poison("too_large", f"{width}x{height} pixels; at most {MAX_PIXELS} and {MAX_SIDE} a side are read")
+    return image
+
+
+def _orientation(image: Image.Image) -> int:
+    """1 to 8; 1 as well when the EXIF block is missing or broken: that is no reason to refuse a photo."""
+    try:
+        value = image.getexif().get(ORIENTATION, 1)
+    except UNREADABLE:
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _jpeg(body: bytes, at_least: int | None) -> Pixels | None:
+    """None when libjpeg-turbo can't or won't (CMYK, harmless oddities): Pillow then has the last word."""
+    wanted = {} if at_least is None else {"min_height": at_least, "min_width": at_least, "min_factor": 1.0}
+    try:
+        if simplejpeg.decode_jpeg_header(body)[2] in ("CMYK", "YCCK"):
+            return None
+        pixels: Pixels = simplejpeg.decode_jpeg(body, "RGB", **wanted)
+    except ValueError:
+        return None
+    return pixels
+
+
+def _by_pillow(image: Image.Image, at_least: int | None) -> Pixels:
+    if at_least is not None:
+        image.draft(None, (at_least, at_least))
+    if image.mode.startswith("I;16"):
+        return np.repeat((np.asarray(image) >> 8).astype(np.uint8)[:, :, None], 3, axis=2)
+    if image.has_transparency_data:
+        photo = image.convert("RGBA")
+        image = Image.new("RGBA", photo.size, "white")
+        image.alpha_composite(photo)
+    image = image.convert("RGB")
+    if at_least is not None and (factor := min(image.size) // max(at_least, 1)) > 1:
+        image = image.reduce(factor)
+    return np.asarray(image, dtype=np.uint8)
+
+
+def _upright(pixels: Pixels, orientation: int) -> Pixels:
+    turned: NDArray[np.uint8] = pixels
+    if orientation in (5, 6, 7, 8):
+        turned = turned.transpose(1, 0, 2)
+    if orientation in (2, 3, 6, 7):
+        turned = turned[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        turned = turned[::-1]
+    return np.ascontiguousarray(turned)
