@@ -1,0 +1,69 @@
+"""What the operating commands share of Kafka: clients that say plainly when no broker answers."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+from confluent_kafka import Consumer, KafkaException
+from confluent_kafka.admin import AdminClient, ClusterMetadata
+
+from shared.errors import Transient
+from shared.settings import Settings
+
+REQUEST_SECONDS = 15.0
+CONNECT_SECONDS = 10.0
+
+# librdkafka prints each refused connection on stderr; the commands say it once, in their own words.
+_client_log = logging.getLogger("vitrine.librdkafka")
+_client_log.addHandler(logging.NullHandler())
+_client_log.propagate = False
+
+kafka_option = click.option(
+    "--kafka",
+    "bootstrap",
+    default=lambda: Settings().kafka,
+    show_default="VITRINE_KAFKA, else 127.0.0.1:9092",
+    metavar="HOST:PORT[,…]",
+    help="Bootstrap servers.",
+)
+
+
+def admin(bootstrap: str) -> AdminClient:
+    """Connects to nothing yet: the first request does."""
+    return AdminClient({"bootstrap.servers": bootstrap}, logger=_client_log)
+
+
+def reader(bootstrap: str) -> Consumer:
+    """A consumer that belongs to no group: it is told what to read, and commits nothing."""
+    return Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            # The client insists on a name; without subscribe() or commit() no such group ever exists.
+            "group.id": "vitrine-operations-reader",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "earliest",
+        },
+        logger=_client_log,
+    )
+
+
+def cluster(client: AdminClient, bootstrap: str, seconds: float = CONNECT_SECONDS) -> ClusterMetadata:
+    """The brokers and topics that there are. Raises Transient when no broker answers in so many seconds."""
+    try:
+        return client.list_topics(timeout=seconds)
+    except KafkaException as why:
+        raise Transient(f"no Kafka broker answers at {bootstrap}: start one, or set VITRINE_KAFKA to yours") from why
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """For the edge of a command: one line instead of a traceback for what the user can act on."""
+    try:
+        yield
+    except Transient as why:
+        raise click.ClickException(str(why)) from why
+    except KafkaException as why:
+        error = why.args[0]
+        raise click.ClickException(f"Kafka refused: {error.str()} ({error.name()})") from why
