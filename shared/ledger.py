@@ -27,7 +27,7 @@ class Ledger:
             self._changed.notify_all()
 
     async def give_back(self, lost: Iterable[Assignment], timeout: float) -> bool:
-        """Wait for these to be fully committed, then forget them."""
+        """Wait for these to be fully committed, then forget them. False: some were not, in `timeout` seconds."""
         lost = set(lost)
         try:
             async with asyncio.timeout(timeout), self._changed:

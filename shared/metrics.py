@@ -1,4 +1,4 @@
-"""Every metric of every service, declared once, with the reason that it exists. Base units; labels are few and fixed."""
+"""Every metric of every service, declared once, with the reason that it exists. Base units; few, fixed labels."""
 
 from prometheus_client import Counter, Gauge, Histogram, Info
 

@@ -25,6 +25,10 @@ class Photo:
         self._decode = decode
         self._known: dict[str, Any] = {}
 
+    def fresh(self) -> "Photo":
+        """The same photo with nothing known yet, for another thread."""
+        return Photo(self.body, self.upload, self._decode)
+
     def pixels(self, at_least: int | None = None) -> Pixels:
         """Upright RGB whose shorter side has at least so many pixels; None: all there are."""
         return self.once(f"pixels/{at_least}", lambda: self._decode(self.body, at_least))

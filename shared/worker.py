@@ -1,0 +1,384 @@
+"""Consume -> fetch and prepare -> infer -> conclude -> publish -> commit, with the stages overlapped."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, TypeVar
+
+import structlog
+from google.protobuf.message import Message
+
+from shared import metrics
+from shared.batching import END, BatchLimit, batches
+from shared.errors import OutOfMemory, Poison, Transient
+from shared.events import Event, event
+from shared.fetching import Fetch
+from shared.health import Health
+from shared.photos import Photo
+from shared.records import Assignment, Outcome, Record, Rejected, Result
+from shared.task import Task
+from shared.topics import CANARY, RESULTS
+from shared.tracing import extracted, tracer
+
+log = structlog.get_logger()
+T = TypeVar("T")
+
+
+class Source(Protocol):
+    """Where records come from. Owns polling, rebalances and offsets."""
+
+    def __aiter__(self) -> AsyncIterator[Record]: ...
+    async def commit(self, offsets: Mapping[Assignment, int]) -> None: ...
+    def hold(self) -> None: ...
+    def release(self) -> None: ...
+
+
+class Sink(Protocol):
+    """Result topics and dead letters. Returns once the broker has acknowledged."""
+
+    async def send(self, outcomes: Sequence[Outcome]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What bounds a worker. Times are seconds."""
+
+    batch_photos: int = 32
+    # A query photo waits for at most one batch.
+    batch_seconds: float = 0.1
+    # How long a batch waits to fill up, and then for its slowest photo before going on without it.
+    fill_seconds: float = 0.02
+    straggler_seconds: float = 0.5
+    # One try; a photo gets two.
+    fetch_seconds: float = 10.0
+    prepare_seconds: float = 10.0
+    conclude_seconds: float = 30.0
+    cpu_threads: int = 4
+    # So many rejected in a row raise the question whose fault it is.
+    suspicious_rejections: int = 10
+    retest_seconds: float = 5.0
+
+
+@dataclass(slots=True, eq=False)
+class Work:
+    """One record on its way, and what each task has made of it so far."""
+
+    record: Record
+    era: int
+    photo: Photo | None = None
+    inputs: dict[str, Any] = field(default_factory=dict)
+    found: dict[str, Any] = field(default_factory=dict)
+    inferred: bool = False
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+
+    @property
+    def rejected(self) -> bool:
+        return any(isinstance(outcome, Rejected) for outcome in self.outcomes.values())
+
+
+class Worker:
+    """Runs one or many tasks over a stream of photos.
+
+    Every stage keeps arrival order. So once a batch is published, everything before it has been too, and the commit is
+    the batch's last offset plus one. A photo that one task rejects still gets the other tasks' results.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        fetch: Fetch,
+        tasks: Sequence[Task[Any, Any]],
+        sink: Sink,
+        canary: Record,
+        limits: Limits | None = None,
+        health: Health | None = None,
+    ) -> None:
+        self.source = source
+        self.fetch = fetch
+        self.tasks = tasks
+        self.sink = sink
+        self.canary = canary
+        self.limits = limits or Limits()
+        self.health = health or Health()
+        # One thread: kernels queue on one stream anyway. Query photos share it, so they wait for at most a batch.
+        self.device = ThreadPoolExecutor(1, thread_name_prefix="infer")
+        # Two pools, so that decoding the next batch does not stand behind OCR of the last.
+        self._before = ThreadPoolExecutor(self.limits.cpu_threads, thread_name_prefix="prepare")
+        self._after = ThreadPoolExecutor(self.limits.cpu_threads, thread_name_prefix="conclude")
+        self._batch_limit = BatchLimit(self.limits.batch_photos, self.limits.batch_seconds)
+        # Bounded queues are the only backpressure: a slow stage blocks the one before.
+        self._preparing: asyncio.Queue[Any] = asyncio.Queue(2 * self.limits.batch_photos)
+        self._publishing: asyncio.Queue[Any] = asyncio.Queue(2)
+        self._in_flight = 0
+        self._rejected_in_a_row = 0
+        # Grows with every failed self-test: what was rejected in an earlier era is looked at anew.
+        self._era = 0
+
+    async def run(self) -> None:
+        """Run until the source ends and all it gave is committed. If any stage crashes, all stop, uncommitted."""
+        try:
+            await self._on(self.device, self._warm_up)
+            self.health.ready()
+            async with asyncio.TaskGroup() as stages:
+                stages.create_task(self._consume(stages), name="consume")
+                stages.create_task(self._infer(stages), name="infer")
+                stages.create_task(self._publish(), name="publish")
+        finally:
+            self.health.not_ready("stopped")
+            for pool in (self.device, self._before, self._after):
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    # --- the stages --------------------------------------------------------------------------------------------------
+
+    async def _consume(self, stages: asyncio.TaskGroup) -> None:
+        async for record in self.source:
+            self._in_flight += 1
+            self.health.busy(True)
+            await self._preparing.put(stages.create_task(self._prepare(record)))
+        await self._preparing.put(END)
+
+    async def _infer(self, stages: asyncio.TaskGroup) -> None:
+        async for preparing in batches(self._preparing, self._batch_limit, self.limits.fill_seconds):
+            starved = time.perf_counter()
+            await asyncio.wait(preparing, timeout=self.limits.straggler_seconds)
+            metrics.STARVED_SECONDS.inc(time.perf_counter() - starved)
+            # Stragglers follow alone; only their publishing is waited for, at their place in line.
+            await self._infer_batch([task.result() for task in preparing if task.done()])
+            await self._publishing.put([stages.create_task(self._conclude(task)) for task in preparing])
+        await self._publishing.put(END)
+
+    async def _publish(self) -> None:
+        while (concluding := await self._publishing.get()) is not END:
+            batch = [await work for work in concluding]
+            await self._question_rejections(batch)
+            await self.sink.send([outcome for work in batch for outcome in work.outcomes.values()])
+            await self.source.commit(next_offsets(batch))
+            self._published(batch)
+
+    def _published(self, batch: Sequence[Work]) -> None:
+        self._in_flight -= len(batch)
+        self.health.progressed()
+        self.health.busy(self._in_flight > 0)
+        for outcome in (outcome for work in batch for outcome in work.outcomes.values()):
+            count(outcome)
+        for uploaded in (work.photo.upload.uploaded_at for work in batch if work.photo):
+            age = time.time() - uploaded.ToNanoseconds() / 1e9
+            for task in self.tasks:
+                metrics.RESULT_AGE_SECONDS.labels(task.name).observe(max(0.0, age))
+
+    # --- one record --------------------------------------------------------------------------------------------------
+
+    async def _prepare(self, record: Record) -> Work:
+        work = Work(record, self._era)
+        try:
+            photo = await self._in_time("fetch", self.limits.fetch_seconds, lambda: self.fetch(record))
+        except Poison as why:
+            self._reject(work, "fetch", why, *self.tasks)
+            return work
+        try:
+            # A fresh photo per try: the thread of a timed-out one may still be at work on it.
+            work.photo, work.inputs, refused = await self._in_time(
+                "prepare", self.limits.prepare_seconds, lambda: self._on(self._before, self._inputs, photo.fresh())
+            )
+        except Poison as why:
+            self._reject(work, "prepare", why, *self.tasks)
+            return work
+        for task, poison in refused:
+            self._reject(work, "prepare", poison, task)
+        return work
+
+    def _inputs(self, photo: Photo) -> tuple[Photo, dict[str, Any], list[tuple[Task[Any, Any], Poison]]]:
+        inputs: dict[str, Any] = {}
+        refused: list[tuple[Task[Any, Any], Poison]] = []
+        for task in self.tasks:
+            try:
+                inputs[task.name] = task.prepare(photo)
+            except Poison as why:
+                refused.append((task, why))
+        return photo, inputs, refused
+
+    async def _conclude(self, preparing: asyncio.Task[Work]) -> Work:
+        work = await preparing
+        if not work.inferred:  # a straggler
+            await self._infer_batch([work])
+        await self._conclude_tasks(work)
+        return work
+
+    async def _conclude_tasks(self, work: Work) -> None:
+        if work.photo is None:
+            return
+        for task in self.tasks:
+            if task.name in work.found:
+                await self._conclude_task(task, work, work.photo)
+        work.photo.forget_pixels()
+
+    async def _conclude_task(self, task: Task[Any, Any], work: Work, photo: Photo) -> None:
+        found = work.found.pop(task.name)
+        with tracer.start_as_current_span(task.name, context=extracted(work.record.headers)):
+            try:
+                messages = await self._in_time(
+                    "conclude", self.limits.conclude_seconds, lambda: self._on(self._after, task.conclude, photo, found)
+                )
+                events = tuple(result_event(message, task.name) for message in messages)
+                work.outcomes[task.name] = Result(work.record, task.name, events)
+            except Poison as why:
+                self._reject(work, "conclude", why, task)
+
+    async def _in_time(self, stage: str, seconds: float, attempt: Callable[[], Awaitable[T]]) -> T:
+        """One slow photo must not hold its whole partition: two bounded tries, then it is poison."""
+        with metrics.STAGE_SECONDS.labels(stage).time():
+            for _ in range(2):
+                try:
+                    async with asyncio.timeout(seconds):
+                        return await attempt()
+                except TimeoutError:
+                    continue
+        raise Poison("timeout", f"{stage} took longer than {seconds:g} s, twice")
+
+    def _reject(self, work: Work, stage: str, why: Poison, *tasks: Task[Any, Any]) -> None:
+        for task in tasks:
+            work.inputs.pop(task.name, None)
+            work.outcomes[task.name] = Rejected(work.record, task.name, stage, why.code, why.message)
+
+    # --- on the device -----------------------------------------------------------------------------------------------
+
+    def _warm_up(self) -> None:
+        for task in self.tasks:
+            task.warm_up()
+
+    async def _infer_batch(self, batch: Sequence[Work]) -> None:
+        if not batch:
+            return
+        metrics.BATCH_PHOTOS.observe(len(batch))
+        metrics.BATCH_LIMIT.set(self._batch_limit.photos)
+        await self._on(self.device, self._run_tasks, batch)
+
+    def _run_tasks(self, batch: Sequence[Work]) -> None:
+        started = time.perf_counter()
+        for task in self.tasks:
+            self._run_task(task, [work for work in batch if task.name in work.inputs])
+        for work in batch:
+            work.inferred = True
+            work.inputs.clear()
+        seconds = time.perf_counter() - started
+        metrics.STAGE_SECONDS.labels("infer").observe(seconds)
+        self._batch_limit.took(len(batch), seconds)
+
+    def _run_task(self, task: Task[Any, Any], batch: Sequence[Work]) -> None:
+        """One task on one batch. A failing batch is halved until the culprit is alone."""
+        if not batch:
+            return
+        photos = [work.photo for work in batch if work.photo is not None]
+        try:
+            found = task.infer(photos, [work.inputs[task.name] for work in batch])
+            for work, output in zip(batch, found, strict=True):
+                work.found[task.name] = output
+            return
+        except (OutOfMemory, MemoryError):
+            # Nobody's fault. Not even one photo fits: the device is, and the process stops.
+            if len(batch) == 1:
+                raise
+            self._batch_limit.ran_out_of_memory(len(batch))
+            log.warning("out of memory: smaller batches from now on", photos=self._batch_limit.photos)
+        except Transient:
+            raise
+        except Poison as why:
+            if len(batch) == 1:
+                self._reject(batch[0], "infer", why, task)
+                return
+        except Exception as why:  # noqa: BLE001  whatever went wrong, halving finds whose it was
+            if len(batch) == 1:
+                # Blame the record only if the model still works; else crash: the device is broken.
+                task.warm_up()
+                poison = Poison("inference_failed", f"{type(why).__name__}: {why}")
+                self._reject(batch[0], "infer", poison, task)
+                return
+        half = len(batch) // 2
+        self._run_task(task, batch[:half])
+        self._run_task(task, batch[half:])
+
+    # --- whose fault is it? ------------------------------------------------------------------------------------------
+
+    async def _question_rejections(self, batch: Sequence[Work]) -> None:
+        """Many rejections in a row: test ourselves before any more of them goes to the dead letters.
+
+        Sound: the data are bad, and we go on. Unsound: we wait, unready and with our partitions paused, until a test
+        passes; then every record rejected meanwhile is looked at anew.
+        """
+        for work in batch:
+            if work.rejected and work.era < self._era:
+                await self._redo(work)
+            self._rejected_in_a_row = self._rejected_in_a_row + 1 if work.rejected else 0
+            if self._rejected_in_a_row >= self.limits.suspicious_rejections:
+                self._rejected_in_a_row = 0
+                if not await self._sound():
+                    await self._recover()
+                    await self._question_rejections(batch)
+                    return
+
+    async def _recover(self) -> None:
+        self.source.hold()
+        metrics.PAUSED.set(1)
+        self.health.not_ready("the self-test fails: a known-good photo does not get through")
+        while True:
+            # Counted before the test: what is rejected while we are unsound is not to be believed.
+            self._era += 1
+            await asyncio.sleep(self.limits.retest_seconds)
+            if await self._sound():
+                break
+        metrics.PAUSED.set(0)
+        self.health.ready()
+        self.source.release()
+
+    async def _sound(self) -> bool:
+        """A known-good photo goes through every stage, from the store to the publish."""
+        work = Work(self.canary, self._era)
+        await self._redo(work)
+        verdict = "unsound" if work.rejected else "sound"
+        metrics.SELF_TESTS.labels(verdict).inc()
+        if work.rejected:
+            log.error("self-test failed", outcomes=[o.code for o in work.outcomes.values() if isinstance(o, Rejected)])
+            return False
+        log.warning("many photos in a row were rejected, and this worker is sound: the data are bad")
+        await self.sink.send([to_canary_topic(o) for o in work.outcomes.values() if isinstance(o, Result)])
+        return True
+
+    async def _redo(self, work: Work) -> None:
+        """All stages once more, for this record alone."""
+        anew = await self._prepare(work.record)
+        await self._infer_batch([anew])
+        await self._conclude_tasks(anew)
+        work.photo, work.outcomes, work.era = anew.photo, anew.outcomes, self._era
+
+    async def _on(self, threads: ThreadPoolExecutor, call: Callable[..., T], *args: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(threads, call, *args)
+
+
+def next_offsets(batch: Sequence[Work]) -> dict[Assignment, int]:
+    """Where each assignment should resume once this batch is safely published."""
+    resume: dict[Assignment, int] = {}
+    for record in (work.record for work in batch):
+        resume[record.assignment] = max(resume.get(record.assignment, 0), record.offset + 1)
+    return resume
+
+
+def result_event(message: Message, task: str) -> Event:
+    """A result on its topic. Same photo, revision, pack and finding: same ce_id, so a repeat is recognisable."""
+    about = message.assessment  # type: ignore[attr-defined]  # every result message has one
+    others = [reason.other_listing_id for reason in message.fraud.reasons] if hasattr(message, "fraud") else []
+    parts = [about.listing_id, about.revision, about.photo_sha256, about.pack, *others]
+    return event(RESULTS[type(message)], about.listing_id, message, id_parts=parts, source=task)
+
+
+def to_canary_topic(result: Result) -> Result:
+    """Proof that publishing works, where no join reads it."""
+    return replace(result, events=tuple(replace(e, topic=CANARY) for e in result.events))
+
+
+def count(outcome: Outcome) -> None:
+    rejected = isinstance(outcome, Rejected)
+    metrics.OUTCOMES.labels(outcome.task, "rejected" if rejected else "done").inc()
+    if isinstance(outcome, Rejected):
+        metrics.DEAD_LETTERS.labels(outcome.task, outcome.stage, outcome.code).inc()
