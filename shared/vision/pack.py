@@ -1,0 +1,160 @@
+"""A model pack: a folder with a manifest, the heads as safetensors, and a model card.
+
+Nothing is used before its sha256 has been compared with the manifest's, and nothing is unpickled.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from shared.vision.heads import Heads
+from shared.vision.taxonomy import Taxonomy
+from shared.vision.trunk import sha256_of
+
+MODELS = Path(__file__).resolve().parents[2] / "models"
+MANIFEST = "manifest.json"
+HEADS = "heads.safetensors"
+
+# What only text on the product tells. A category with one of these is worth reading.
+READ_ATTRIBUTES = frozenset({"brand", "size", "volume", "memory"})
+
+
+class PackUnusable(Exception):
+    """A pack is missing or broken. One line that says which file and why."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TrunkSpec(_Strict):
+    """The network that the heads were trained on."""
+
+    name: str
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    input_size: int
+    mean: float
+    std: float
+
+
+class AttributeSpec(_Strict):
+    """What is asked of the categories at or below `path`, besides what is asked of those above."""
+
+    path: tuple[str, ...]
+    attributes: tuple[str, ...]
+
+
+class EmbeddingSpec(_Strict):
+    """Vectors of two spaces are never compared."""
+
+    space: str
+    dimensions: int
+
+
+class Bars(_Strict):
+    """How sure is sure enough."""
+
+    leaf_at_least: float = Field(ge=0, le=1, description="Calibrated probability below which no leaf is named")
+    node_at_least: float = Field(ge=0, le=1, description="The same for the nodes above")
+    strange_beyond: float = Field(ge=0, le=2, description="Distance beyond which a photo is unknown altogether")
+
+
+class Manifest(_Strict):
+    """Everything about a pack but its weights."""
+
+    name: str = Field(pattern="^[a-z0-9][a-z0-9-]*$")
+    version: int = Field(ge=1)
+    generation: int = Field(ge=1, description="Grows with every pack that supersedes another")
+    trunk: TrunkSpec
+    taxonomy: tuple[tuple[str, ...], ...] = Field(min_length=2, description="Leaves in the order of the outputs")
+    attributes: tuple[AttributeSpec, ...]
+    embedding: EmbeddingSpec
+    bars: Bars
+    files: dict[str, str] = Field(description="sha256 of every other file of the pack")
+    measured: dict[str, float] = Field(description="On photos that took no part in training")
+
+    @property
+    def pack_name(self) -> str:
+        return f"{self.name}@{self.version}"
+
+
+@dataclass(frozen=True)
+class Pack:
+    """A verified pack, ready to answer."""
+
+    folder: Path
+    manifest: Manifest
+    taxonomy: Taxonomy
+    heads: Heads
+
+    def attributes_of(self, path: Sequence[str]) -> tuple[str, ...]:
+        """The names of the attributes that a category can have, from its own and its ancestors' entries."""
+        path = tuple(path)
+        asked = [spec.attributes for spec in self.manifest.attributes if path[: len(spec.path)] == spec.path]
+        return tuple(dict.fromkeys(name for names in asked for name in names))
+
+    def carries_text(self, path: Sequence[str]) -> bool:
+        return not READ_ATTRIBUTES.isdisjoint(self.attributes_of(path))
+
+
+def find_pack(name: str) -> Path:
+    """The folder of a pack under models/, or of a path. Raises PackUnusable."""
+    for folder in (MODELS / name, Path(name)):
+        if (folder / MANIFEST).is_file():
+            return folder
+    raise PackUnusable(f"no model pack {name!r}: neither under {MODELS} nor a folder with a {MANIFEST}")
+
+
+def installed_packs() -> list[Path]:
+    """Folders of the packs under models/, by name."""
+    return sorted(path.parent for path in MODELS.glob(f"*/{MANIFEST}"))
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Raises PackUnusable."""
+    path = folder / MANIFEST
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except OSError as why:
+        raise PackUnusable(f"{path}: {why.strerror}") from why
+    except ValidationError as why:
+        first = why.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the whole file"
+        raise PackUnusable(f"{path}: {where}: {first['msg']}") from why
+
+
+def verify_files(folder: Path, manifest: Manifest) -> None:
+    """Raises PackUnusable when a file is missing or not the one that the manifest names."""
+    if HEADS not in manifest.files:
+        raise PackUnusable(f"{folder / MANIFEST}: files: does not name {HEADS}")
+    for name, sha256 in manifest.files.items():
+        path = folder / name
+        try:
+            found = sha256_of(path)
+        except OSError as why:
+            raise PackUnusable(f"{path}: {why.strerror}") from why
+        if found != sha256:
+            raise PackUnusable(f"{path}: sha256 is {found}, the manifest says {sha256}")
+
+
+def open_pack(name: str) -> Pack:
+    """By name or folder; every checksum and shape is verified. Raises PackUnusable."""
+    folder = find_pack(name)
+    manifest = read_manifest(folder)
+    verify_files(folder, manifest)
+    path = folder / HEADS
+    try:
+        heads = Heads.from_arrays(load_file(path))
+    except (SafetensorError, ValueError) as why:
+        raise PackUnusable(f"{path}: {why}") from why
+    if heads.leaf_bias.shape != (len(manifest.taxonomy),):
+        raise PackUnusable(f"{path}: {len(heads.leaf_bias)} outputs for {len(manifest.taxonomy)} leaves")
+    if heads.embedding_projection.shape[1] != manifest.embedding.dimensions:
+        raise PackUnusable(
+            f"{path}: vectors of {heads.embedding_projection.shape[1]}, not {manifest.embedding.dimensions}"
+        )
+    return Pack(folder, manifest, Taxonomy(manifest.taxonomy), heads)

@@ -1,0 +1,158 @@
+"""Reads photos with one pack: one trunk forward per batch, whatever is asked of it afterwards.
+
+Features and answers stay on the photo, so tasks that share a photo share the work.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from vitrine.events.v1 import image_pb2
+
+from shared.photos import Photo, Pixels
+from shared.settings import Settings
+from shared.vision.decode import decode
+from shared.vision.heads import Array
+from shared.vision.pack import Pack, open_pack
+from shared.vision.taxonomy import Judgement
+from shared.vision.trunk import INPUT_SIZE, Trunk, model_input, open_trunk
+
+FEATURES = "trunk/features"
+T = TypeVar("T")
+
+
+class Reader:
+    """Answers about photos. `prepare` runs on any CPU thread, everything else on the device's thread."""
+
+    def __init__(self, trunk: Trunk, pack: Pack) -> None:
+        self._trunk = trunk
+        self._pack = pack
+
+    @property
+    def pack_name(self) -> str:
+        """NAME@VERSION."""
+        return self._pack.manifest.pack_name
+
+    @property
+    def generation(self) -> int:
+        """Grows with every pack that supersedes another."""
+        return self._pack.manifest.generation
+
+    @property
+    def space(self) -> str:
+        """Of the vectors; those of two spaces are never compared."""
+        return self._pack.manifest.embedding.space
+
+    @property
+    def dimensions(self) -> int:
+        return self._pack.manifest.embedding.dimensions
+
+    @property
+    def pack(self) -> Pack:
+        return self._pack
+
+    def attributes_of(self, path: Sequence[str]) -> tuple[str, ...]:
+        """Names of the attributes that a category can have: a phone has memory, a shirt an audience."""
+        return self._pack.attributes_of(path)
+
+    def carries_text(self, path: Sequence[str]) -> bool:
+        """Whether reading the text on a product of this category is worth its while."""
+        return self._pack.carries_text(path)
+
+    def warm_up(self) -> None:
+        """A known-good photo through all heads. Raises RuntimeError when the answer is not finite."""
+        photo = Photo(b"", image_pb2.ImageUploaded(), lambda _body, _size: _KNOWN_GOOD)
+        self.prepare(photo)
+        self.categories([photo])
+        if not np.isfinite(self.vectors([photo])).all():
+            raise RuntimeError("a known-good photo gave a vector that is not finite")
+
+    def prepare(self, photo: Photo) -> None:
+        """Decode and resize. Raises Poison."""
+        model_input(photo)
+
+    def see(self, photos: Sequence[Photo]) -> None:
+        """One trunk forward for those not seen yet. Raises OutOfMemory, and Poison for one that was not prepared."""
+        new = [photo for photo in dict.fromkeys(photos) if not photo.knows(FEATURES)]
+        if not new:
+            return
+        for photo, row in zip(new, self._trunk.features([model_input(photo) for photo in new]), strict=True):
+            _remember(photo, FEATURES, row)
+
+    def categories(self, photos: Sequence[Photo]) -> list[image_pb2.Category]:
+        """One per photo. An unknown photo has no label; its path goes as far as is known."""
+        return [
+            image_pb2.Category(label=found.label or "", path=found.path, confidence=found.confidence)
+            for found in self._answers(photos, "category", self._judge)
+        ]
+
+    def audiences(self, photos: Sequence[Photo]) -> list[tuple[str, float]]:
+        """("kids" or "adult", its probability) per photo. Means something for garments only."""
+        return self._answers(photos, "audience", self._audience)
+
+    def vectors(self, photos: Sequence[Photo]) -> NDArray[np.float32]:
+        """n x dimensions, unit rows."""
+        rows = self._answers(photos, "vector", lambda features: list(self._pack.heads.vectors(features)))
+        return np.stack(rows) if rows else np.zeros((0, self.dimensions), np.float32)
+
+    def _judge(self, features: Array) -> list[Judgement]:
+        heads, bars = self._pack.heads, self._pack.manifest.bars
+        strangeness = heads.strangeness(features)
+        return [
+            Judgement((), float(share), complete=False)
+            if strange > bars.strange_beyond
+            else self._pack.taxonomy.judge(probabilities, bars.leaf_at_least, bars.node_at_least)
+            for strange, share, probabilities in zip(
+                strangeness, heads.share_nearer(strangeness), heads.leaf_probabilities(features), strict=True
+            )
+        ]
+
+    def _audience(self, features: Array) -> list[tuple[str, float]]:
+        return [
+            ("kids", float(kids)) if kids >= 0.5 else ("adult", float(1 - kids))
+            for kids in self._pack.heads.kids_probability(features)
+        ]
+
+    def _answers(self, photos: Sequence[Photo], name: str, of: Callable[[Array], list[T]]) -> list[T]:
+        """In one matrix product for all photos that were not asked yet."""
+        self.see(photos)
+        key = f"{self.pack_name}/{name}"
+        new = [photo for photo in dict.fromkeys(photos) if not photo.knows(key)]
+        if new:
+            features = np.stack([_recall(photo, FEATURES) for photo in new])
+            for photo, answer in zip(new, of(features), strict=True):
+                _remember(photo, key, answer)
+        return [_recall(photo, key) for photo in photos]
+
+
+def open_reader(settings: Settings) -> Reader:
+    """Raises PackUnusable, TrunkUnusable and DeviceAbsent: one line each, at start."""
+    pack = open_pack(settings.pack)
+    return Reader(open_trunk(settings, pack.manifest.trunk.sha256), pack)
+
+
+def photo_of(body: bytes) -> Photo:
+    """A photo that came without an upload: a query, or a file."""
+    return Photo(body, image_pb2.ImageUploaded(), decode)
+
+
+def _remember(photo: Photo, name: str, value: object) -> None:
+    photo.once(name, lambda: value)
+
+
+def _recall(photo: Photo, name: str) -> Any:
+    return photo.once(name, _never)
+
+
+def _never() -> Any:
+    raise LookupError("asked before it was answered")
+
+
+def _ramp() -> Pixels:
+    """A smooth picture that is the same everywhere."""
+    across = np.linspace(0, 255, INPUT_SIZE, dtype=np.uint8)
+    return np.stack(np.broadcast_arrays(across[:, None], across[None, :], across[::-1, None]), axis=2)
+
+
+_KNOWN_GOOD = _ramp()
