@@ -1,0 +1,65 @@
+# Everyday commands. A line `target: ## text` is what `make help` prints.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON := .venv/bin/python
+PYTEST := $(PYTHON) -m pytest
+CHECKED := services shared bench tests
+
+.PHONY: help
+help: ## Shows this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  \1\t\2/' | expand -t 16
+
+.PHONY: setup
+setup: ## Installs everything: system packages, Python, Kafka, the trunk (quick when nothing changed)
+	@scripts/setup.sh
+
+.PHONY: run
+run: setup ## Starts Kafka, Redis and every service, imports a catalogue, shows the answers (PHOTOS=folder for your own)
+	@exec .venv/bin/vitrine run $(if $(PHOTOS),--photos "$(PHOTOS)")
+
+.PHONY: test
+test: setup-tests ## Runs every test: unit, contract, fleet (VITRINE_TEST_PHOTOS=folder adds those on real photos)
+	$(PYTEST) tests
+
+.PHONY: test-unit
+test-unit: ## Runs the tests that need no server, in seconds
+	$(PYTEST) -q tests/unit
+
+.PHONY: setup-tests
+setup-tests:
+	@scripts/setup.sh --tests
+
+.PHONY: check
+check: ## Runs ruff and mypy (strict)
+	.venv/bin/ruff check $(CHECKED)
+	.venv/bin/ruff format --check $(CHECKED)
+	.venv/bin/mypy
+
+.PHONY: format
+format: ## Formats the code and sorts its imports
+	.venv/bin/ruff check --fix --select I $(CHECKED)
+	.venv/bin/ruff format $(CHECKED)
+
+.PHONY: proto
+proto: ## Generates shared/pb from protos/
+	protos/generate.sh
+
+.PHONY: heads
+heads: ## Trains the built-in pack's heads (DATA=folder of labelled photos)
+	@: "$${DATA:?say DATA=folder, a folder with clothing/ and grocery/}"
+	.venv/bin/vitrine train heads --data "$$DATA"
+
+.PHONY: bench
+bench: ## Runs the worker's benchmark and prints its ratios
+	$(PYTHON) -m bench.worker
+
+.PHONY: requirements
+requirements: ## Compiles requirements/*.in into *.txt with hashes, under one constraint
+	scripts/compile-requirements.sh
+
+.PHONY: clean
+clean: ## Deletes what runs and tests have written; what setup fetched stays
+	rm -rf .vitrine/data .vitrine/logs .vitrine/cache .pytest_cache .mypy_cache .ruff_cache build
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

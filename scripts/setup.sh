@@ -1,0 +1,153 @@
+#!/usr/bin/env bash
+# Installs all that Vitrine needs on a fresh Debian: system packages, the Python environment, Kafka's jars, the trunk.
+# Safe to repeat: a second run does only what is missing, and nothing at all when nothing has changed.
+#   scripts/setup.sh          what `vitrine run` and the tests need
+#   scripts/setup.sh --tests  that and the Prometheus that tests ask
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+UV_VERSION=0.13.9
+KAFKA_VERSION=4.1.1
+home=${VITRINE_HOME:-$PWD/.vitrine}
+venv=$PWD/.venv
+jars=$home/kafka-$KAFKA_VERSION/lib
+trunk=$home/trunks/efficientnet_lite0.safetensors
+stamp=$home/setup.stamp
+font=/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf
+
+say() { printf '\033[1m%s\033[0m\n' "setup: $*"; }
+fail() { printf 'setup failed: %s\n' "$*" >&2; exit 1; }
+
+# Runs a command quietly: on failure its last lines and one line on what to do.
+quietly() {
+  local advice=$1 log
+  shift
+  log=$(mktemp)
+  if ! "$@" >"$log" 2>&1; then
+    tail -n 15 "$log" >&2
+    rm -f "$log"
+    fail "$advice"
+  fi
+  rm -f "$log"
+}
+
+python_works() { python3 -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
+java_works() {
+  local version
+  version=$(java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p') || return 1
+  [ "${version:-0}" -ge 17 ]
+}
+
+missing_packages() {
+  python_works || echo python3 python3-venv
+  java_works || echo java
+  [ -d "$jars" ] || command -v mvn >/dev/null || echo maven
+  [ -f "$font" ] || echo fonts-dejavu-core
+  ldconfig -p 2>/dev/null | grep -q libgomp.so.1 || echo libgomp1
+  [ "${1:-}" != --tests ] || command -v promtool >/dev/null || echo prometheus
+}
+
+# Kafka is tried with Java 17; a Debian that no longer has it has a later one, which runs it too.
+package_names() {
+  local name
+  for name in "$@"; do
+    if [ "$name" != java ]; then echo "$name"
+    elif apt-cache show openjdk-17-jre-headless >/dev/null 2>&1; then echo openjdk-17-jre-headless
+    else echo default-jre-headless
+    fi
+  done
+}
+
+install_packages() {
+  local missing as_root=() packages
+  missing=$(missing_packages "${1:-}" | xargs)
+  [ -n "$missing" ] || return 0
+  command -v apt-get >/dev/null ||
+    fail "this is no Debian; install these with your system's own tool, then try again: $missing"
+  if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null ||
+      fail "these packages are missing and there is no sudo; as root: apt-get install $(package_names $missing | xargs)"
+    as_root=(sudo)
+  fi
+  say "installing with apt: $missing"
+  quietly "apt-get update failed: is there a network, and are /etc/apt/sources.list's mirrors in reach?" \
+    "${as_root[@]}" apt-get update -q
+  packages=$(package_names $missing | xargs)
+  quietly "apt-get could not install: $packages (the reason stands above)" \
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $packages
+  python_works || fail "Python 3.11 or later is needed; $(python3 --version 2>&1) is first on the PATH"
+  java_works || fail "Java 17 or later is needed; the one first on the PATH is older"
+}
+
+find_uv() {
+  uv=$(command -v uv || true)
+  if [ -n "$uv" ] && "$uv" --version >/dev/null 2>&1; then return; fi
+  uv=$home/uv/bin/uv
+  if ! "$uv" --version >/dev/null 2>&1; then
+    say "fetching uv"
+    rm -rf "$home/uv"
+    quietly "python3 -m venv failed" python3 -m venv "$home/uv"
+    quietly "pip could not fetch uv: is the package index in reach?" \
+      "$home/uv/bin/pip" install -q --disable-pip-version-check "uv==$UV_VERSION"
+  fi
+}
+
+# pip's settings say where this machine's packages come from and whom to trust; uv does not read them.
+heed_pip_settings() {
+  local pip=(python3 -m pip) index cert
+  [ ! -x "$home/uv/bin/pip" ] || pip=("$home/uv/bin/pip")
+  if [ -z "${UV_DEFAULT_INDEX:-}${UV_INDEX_URL:-}" ]; then
+    index=${PIP_INDEX_URL:-$("${pip[@]}" config get global.index-url 2>/dev/null || true)}
+    [ -z "$index" ] || export UV_DEFAULT_INDEX=$index
+  fi
+  if [ -z "${SSL_CERT_FILE:-}" ]; then
+    cert=${PIP_CERT:-$("${pip[@]}" config get global.cert 2>/dev/null || true)}
+    [ -z "$cert" ] || export SSL_CERT_FILE=$cert
+  fi
+}
+
+install_python() {
+  find_uv
+  heed_pip_settings
+  [ -x "$venv/bin/python" ] || quietly "uv could not make $venv" "$uv" venv -q --python "$(command -v python3)" "$venv"
+  say "installing Python packages (torch alone is some gigabytes; a second clone links them from uv's cache)"
+  # --no-deps: the list is complete, and rapidocr would ask for the OpenCV that needs a display.
+  quietly "uv could not install requirements/dev.txt: is the package index in reach, and is there 8 GB of disk?" \
+    env VIRTUAL_ENV="$venv" "$uv" pip install -q --no-deps --require-hashes -r requirements/dev.txt
+  quietly "uv could not install Vitrine itself" \
+    env VIRTUAL_ENV="$venv" "$uv" pip install -q --no-deps --no-build-isolation -e .
+}
+
+fetch_kafka() {
+  [ ! -d "$jars" ] || return 0
+  say "fetching Apache Kafka $KAFKA_VERSION"
+  local fresh=$home/kafka.fetching
+  rm -rf "$fresh" "$home/kafka-$KAFKA_VERSION"
+  mkdir -p "$fresh"
+  quietly "Maven could not fetch Kafka: is the repository in reach (~/.m2/settings.xml names mirrors)?" \
+    mvn -q -B -f scripts/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory="$fresh/lib" -DincludeScope=runtime
+  # Renamed when complete: an interrupted fetch leaves no half of a Kafka behind.
+  mv "$fresh" "$home/kafka-$KAFKA_VERSION"
+}
+
+fetch_trunk() {
+  [ ! -f "$trunk" ] || return 0
+  say "converting the trunk's weights"
+  quietly "the trunk's weights could not be converted (the reason stands above)" "$venv/bin/python" -m shared.vision.trunk
+}
+
+fingerprint() { cat scripts/setup.sh scripts/kafka/pom.xml requirements/dev.txt pyproject.toml | sha256sum | cut -d' ' -f1; }
+
+unchanged() {
+  [ "$(cat "$stamp" 2>/dev/null)" = "$(fingerprint) $venv" ] && [ -x "$venv/bin/vitrine" ] && [ -d "$jars" ] &&
+    [ -f "$trunk" ] && [ -z "$(missing_packages "${1:-}")" ]
+}
+
+unchanged "${1:-}" && exit 0
+mkdir -p "$home"
+install_packages "${1:-}"
+install_python
+fetch_kafka
+VITRINE_HOME=$home fetch_trunk
+echo "$(fingerprint) $venv" >"$stamp"
+say "done"
