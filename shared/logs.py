@@ -12,7 +12,7 @@ from shared.tracing import current_trace_id
 def start_logging(service: str, level: str = "INFO") -> None:
     """Once per process, at the edge. The standard library's loggers come out the same way."""
     shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
+        lambda _logger, _method, event: {"service": service, **event},
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso"),
         _trace_id,
@@ -37,7 +37,6 @@ def start_logging(service: str, level: str = "INFO") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    structlog.contextvars.bind_contextvars(service=service)
 
 
 def _trace_id(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -1,0 +1,14 @@
+"""The embedding consumer, and the gRPC server that embeds a shopper's photo with the same model."""
+
+from services.embedding.server import serve_embedding
+from services.embedding.task import EmbeddingTask
+from shared.serving import Parts, WorkerSettings, run_worker
+from shared.vision.reader import Reader, open_reader
+
+
+def parts(settings: WorkerSettings, reader: Reader) -> Parts:
+    return Parts([EmbeddingTask(reader)], reader.pack_name, [lambda device: serve_embedding(reader, device, settings)])
+
+
+if __name__ == "__main__":
+    run_worker("embedding", lambda settings: parts(settings, open_reader(settings)))

@@ -1,0 +1,16 @@
+"""The fraud consumer, and the follower that takes removed photos out of its hash bank."""
+
+from services.fraud.bank import open_bank
+from services.fraud.removals import follow_removals
+from services.fraud.task import FraudTask
+from shared.serving import Parts, WorkerSettings, run_worker
+from shared.vision.reader import Reader, open_reader
+
+
+def parts(settings: WorkerSettings, reader: Reader) -> Parts:
+    bank = open_bank(settings.redis)
+    return Parts([FraudTask(reader, bank)], reader.pack_name, [lambda _device: follow_removals(bank, settings)])
+
+
+if __name__ == "__main__":
+    run_worker("fraud", lambda settings: parts(settings, open_reader(settings)))

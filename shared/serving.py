@@ -1,0 +1,133 @@
+"""Runs a worker as a process: settings, health, signals, and what stands beside it. Wired here, once."""
+
+import asyncio
+import hashlib
+import logging
+import os
+import signal
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import structlog
+from pydantic import Field
+from vitrine.events.v1 import image_pb2
+
+from shared import metrics
+from shared.errors import Transient
+from shared.fetching import fetch_from
+from shared.health import Health, serve_health
+from shared.kafka import GroupProtocol, KafkaSink, KafkaSource, Producer
+from shared.logs import start_logging
+from shared.photo_store import PhotoStore, open_photo_store
+from shared.records import Assignment, Record
+from shared.settings import Settings
+from shared.task import Task
+from shared.topics import CANARY, IMAGE_UPLOADED, group_of
+from shared.tracing import start_tracing
+from shared.vision.decode import decode
+from shared.worker import Limits, Worker
+
+log = structlog.get_logger()
+
+CANARY_PHOTO = Path(__file__).with_name("canary.jpg")
+
+
+class WorkerSettings(Settings):
+    """Of any process that runs tasks."""
+
+    group_protocol: GroupProtocol = Field("consumer", description="consumer (KIP-848) or classic")
+    batch_photos: int = Field(32, description="Most photos in a batch", ge=1)
+    batch_seconds: float = Field(0.5, description="Batches shrink until one takes no longer than this", gt=0)
+    suspicious_rejections: int = Field(10, description="So many rejections in a row start a self-test", ge=1)
+    device: str = Field("auto", description="cpu, cuda, or auto: cuda where there is one")
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(
+            batch_photos=self.batch_photos,
+            batch_seconds=self.batch_seconds,
+            cpu_threads=self.threads or os.cpu_count() or 1,
+            suspicious_rejections=self.suspicious_rejections,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What one service adds to the common worker."""
+
+    tasks: Sequence[Task[Any, Any]]
+    pack: str
+    # Run as long as the worker does. Each is handed the device's thread, so that queries take turns with batches.
+    beside: Sequence[Callable[[Executor], AbstractAsyncContextManager[Any]]] = ()
+
+
+def run_worker(name: str, build: Callable[[WorkerSettings], Parts]) -> NoReturn:
+    """Until SIGTERM or SIGINT, then drains and exits with 0; exits with 1 when a stage crashed."""
+    settings = WorkerSettings()
+    start_logging(name, settings.log_level)
+    start_tracing(name)
+    code = 1
+    try:
+        asyncio.run(_serve(name, build, settings))
+        code = 0
+    except Exception as why:
+        for cause in root_causes(why):
+            expected = isinstance(cause, Transient)
+            log.error("worker stopped", error=f"{type(cause).__name__}: {cause}", exc_info=None if expected else cause)
+    # A thread stuck in a decoder must not keep a dead worker alive.
+    logging.shutdown()
+    os._exit(code)
+
+
+async def _serve(name: str, build: Callable[[WorkerSettings], Parts], settings: WorkerSettings) -> None:
+    health = Health()
+    if settings.metrics_port:
+        serve_health(health, settings.host, settings.metrics_port)
+    parts = await asyncio.to_thread(build, settings)
+    metrics.MODEL.info({"pack": parts.pack})
+    store = open_photo_store(settings.photo_store)
+    producer = Producer(settings.kafka)
+    source = KafkaSource(
+        settings.kafka,
+        group_of(name),
+        [IMAGE_UPLOADED],
+        protocol=settings.group_protocol,
+        max_queued=2 * settings.batch_photos,
+    )
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(sign, source.stop)
+    worker = Worker(
+        source,
+        fetch_from(store, decode),
+        parts.tasks,
+        KafkaSink(producer, parts.pack),
+        await canary(store),
+        settings.limits,
+        health,
+    )
+    async with AsyncExitStack() as beside:
+        for start in parts.beside:
+            await beside.enter_async_context(start(worker.device))
+        log.info("serving", tasks=[task.name for task in parts.tasks], pack=parts.pack)
+        await worker.run()
+        await source.close()
+        producer.close()
+
+
+async def canary(store: PhotoStore) -> Record:
+    """The self-test's record: a known-good photo, laid into the store under its own hash."""
+    body = CANARY_PHOTO.read_bytes()
+    photo = {"sha256": hashlib.sha256(body).hexdigest(), "object_key": await store.put(body)}
+    upload = image_pb2.ImageUploaded(listing_id="canary", revision=1, seller_id="canary", photo=photo)
+    return Record(Assignment(CANARY.name, 0), 0, b"canary", upload.SerializeToString())
+
+
+def root_causes(why: BaseException) -> list[BaseException]:
+    """The exceptions inside an exception group, however deep."""
+    if isinstance(why, BaseExceptionGroup):
+        return [cause for inner in why.exceptions for cause in root_causes(inner)]
+    return [why]

@@ -1,0 +1,145 @@
+"""In-memory stand-ins for the broker, and tasks without a model. The contract suite runs these and Kafka alike."""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+from google.protobuf.message import Message
+from vitrine.events.v1 import image_pb2
+
+from shared.assessment import assess
+from shared.errors import Poison
+from shared.photos import Photo
+from shared.records import Assignment, Outcome, Record, Rejected, Result
+
+SOUND = b"sound"
+
+
+def uploaded(body: bytes, listing: str = "listing") -> bytes:
+    """An upload event whose photo is its object key."""
+    photo = {"sha256": "00", "object_key": body.decode()}
+    return image_pb2.ImageUploaded(listing_id=listing, revision=1, photo=photo).SerializeToString()
+
+
+CANARY = Record(Assignment("canary", 0), 0, b"canary", uploaded(SOUND, "canary"))
+
+
+async def inline(record: Record) -> Photo:
+    """Fetches the photo from the event itself."""
+    upload = image_pb2.ImageUploaded.FromString(record.value)
+    return Photo(upload.photo.object_key.encode(), upload, lambda body, at_least: body)
+
+
+class MemorySource:
+    def __init__(self, bodies: Sequence[bytes], partitions: int = 2) -> None:
+        self._records: list[Record] = []
+        ends: dict[Assignment, int] = defaultdict(int)
+        for i, body in enumerate(bodies):
+            assignment = Assignment("images", i % partitions)
+            self._records.append(Record(assignment, ends[assignment], str(i).encode(), uploaded(body, f"listing-{i}")))
+            ends[assignment] += 1
+        self.end = dict(ends)
+        self.committed: dict[Assignment, int] = {}
+        self.delivered = 0
+        self.holds = 0
+        self.held = asyncio.Event()
+        self._open = asyncio.Event()
+        self._open.set()
+
+    async def __aiter__(self) -> AsyncIterator[Record]:
+        for record in self._records:
+            await self._open.wait()
+            self.delivered += 1
+            yield record
+            await asyncio.sleep(0)
+
+    async def commit(self, offsets: Mapping[Assignment, int]) -> None:
+        for assignment, offset in offsets.items():
+            assert offset > self.committed.get(assignment, 0), "offsets only move forward"
+            self.committed[assignment] = offset
+
+    def hold(self) -> None:
+        self.holds += 1
+        self.held.set()
+        self._open.clear()
+
+    def release(self) -> None:
+        self._open.set()
+
+
+class MemorySink:
+    """Keeps what is sent; `fail_after` so many calls it behaves as a broker that is gone."""
+
+    def __init__(self, delay: float = 0.0, fail_after: int | None = None) -> None:
+        self.outcomes: list[Outcome] = []
+        self.delay = delay
+        self.fail_after = fail_after
+        self.calls = 0
+
+    async def send(self, outcomes: Sequence[Outcome]) -> None:
+        self.calls += 1
+        if self.fail_after is not None and self.calls > self.fail_after:
+            raise ConnectionError("the broker is gone")
+        await asyncio.sleep(self.delay)
+        self.outcomes += outcomes
+
+    @property
+    def rejected(self) -> list[Rejected]:
+        return [o for o in self.outcomes if isinstance(o, Rejected)]
+
+    @property
+    def results(self) -> list[Result]:
+        """Without the self-tests'."""
+        return [o for o in self.outcomes if isinstance(o, Result) and o.record.key != b"canary"]
+
+
+class Shout:
+    """Says what it saw in capitals, as a classification."""
+
+    name = "classification"
+
+    def __init__(self, prepare_seconds: float = 0.0, infer_seconds: float = 0.0) -> None:
+        self.prepare_seconds = prepare_seconds
+        self.infer_seconds = infer_seconds
+        self.sizes: list[int] = []
+
+    def warm_up(self) -> None:
+        self.infer([], [b"warm"])
+
+    def prepare(self, photo: Photo) -> bytes:
+        time.sleep(self.prepare_seconds)
+        if photo.body.startswith(b"truncated"):
+            raise Poison("unreadable", "not an image")
+        return photo.body
+
+    def infer(self, photos: Sequence[Photo], inputs: Sequence[bytes]) -> list[bytes]:
+        time.sleep(self.infer_seconds)
+        self.sizes.append(len(inputs))
+        if any(body.startswith(b"nan") for body in inputs):
+            raise RuntimeError("bad numbers")
+        return [body.upper() for body in inputs]
+
+    def conclude(self, photo: Photo, found: bytes) -> list[Message]:
+        assessment = assess(photo.upload, "dummy@1", 1)
+        return [image_pb2.ImageClassified(assessment=assessment, category={"label": found.decode()})]
+
+
+class Whisper(Shout):
+    """Says it in small letters, as an embedding."""
+
+    name = "embedding"
+
+    def infer(self, photos: Sequence[Photo], inputs: Sequence[bytes]) -> list[bytes]:
+        return [body.lower() for body in inputs]
+
+    def conclude(self, photo: Photo, found: bytes) -> list[Message]:
+        return [image_pb2.ImageEmbedded(assessment=assess(photo.upload, "dummy@1", 1), space=found.decode())]
+
+
+def said(result: Result) -> str:
+    """What Shout or Whisper said in this result."""
+    (event,) = result.events
+    assert event.topic.message is not None
+    message = event.topic.message.FromString(event.value)
+    return message.category.label if isinstance(message, image_pb2.ImageClassified) else message.space
