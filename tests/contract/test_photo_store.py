@@ -11,6 +11,7 @@ import pytest
 
 from shared.errors import Transient
 from shared.photo_store import MissingObject, PhotoStore, open_photo_store, photo_key
+from tests.seaweed import SeaweedServer
 
 ABSENT = photo_key("0" * 64)
 
@@ -20,7 +21,15 @@ def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A place that nothing was stored in yet."""
     if request.param == "folder":
         return str(tmp_path / "photos")
-    return f"{request.getfixturevalue('s3')}/{uuid.uuid4().hex}"
+    return f"{request.getfixturevalue('s3_address')}/{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def s3_address(s3: SeaweedServer, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The real server's bucket, with the environment that leads there."""
+    for name, value in s3.env.items():
+        monkeypatch.setenv(name, value)
+    return s3.address
 
 
 @pytest.fixture
@@ -93,18 +102,18 @@ async def test_a_store_that_answers_passes_its_check(store: PhotoStore) -> None:
 
 
 async def test_a_store_that_stays_away_is_transient_after_bounded_retries(
-    s3: str, monkeypatch: pytest.MonkeyPatch
+    s3_address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{unused.getsockname()[1]}")
-        away = open_photo_store(s3)
+        away = open_photo_store(s3_address)
         async with asyncio.timeout(60):
             for attempt in (away.get(ABSENT), away.put(b"x"), away.check()):
                 with pytest.raises(Transient, match="did not answer"):
                     await attempt
 
 
-async def test_a_bucket_that_does_not_exist_fails_its_check(s3: str) -> None:
+async def test_a_bucket_that_does_not_exist_fails_its_check(s3_address: str) -> None:
     with pytest.raises(Transient):
         await open_photo_store(f"s3://vitrine-{uuid.uuid4().hex}").check()

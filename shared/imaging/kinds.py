@@ -1,0 +1,52 @@
+"""What a file is that is none of ours, so that its sender is told what was sent rather than only "no"."""
+
+import io
+from dataclasses import dataclass
+
+from PIL import Image
+
+_HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_AVIF = (b"avif", b"avis")
+
+_EXPORT = "Export it as a JPEG."
+_FROM_IPHONE = "On an iPhone choose Settings › Camera › Formats › Most Compatible, or export it as a JPEG."
+_STARTS = (
+    (b"II*\0", "a TIFF", _EXPORT),
+    (b"MM\0*", "a TIFF", _EXPORT),
+    (b"BM", "a BMP", _EXPORT),
+    (b"\xff\x0a", "a JPEG XL", _EXPORT),
+    (b"\0\0\0\x0cJXL ", "a JPEG XL", _EXPORT),
+    (b"\0\0\0\x0cjP  ", "a JPEG 2000", _EXPORT),
+    (b"8BPS", "a Photoshop document", _EXPORT),
+    (b"%PDF", "a PDF document", "Export the page that shows the product as a JPEG."),
+    (b"<svg", "an SVG drawing", "Export it as a PNG."),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    name: str
+    remedy: str
+    animated: bool = False
+
+
+def describe(body: bytes) -> Kind | None:
+    """None when the first bytes are those of nothing known."""
+    if body[4:8] == b"ftyp" and body[8:12] in _HEIC:
+        return Kind("a HEIC photo", _FROM_IPHONE)
+    if body[4:8] == b"ftyp" and body[8:12] in _AVIF:
+        return Kind("an AVIF photo", _EXPORT)
+    if body.startswith((b"GIF87a", b"GIF89a")):
+        return Kind("GIF", "", animated=True) if _has_several_frames(body) else Kind("a GIF", "Save it as a PNG.")
+    for start, name, remedy in _STARTS:
+        if body.startswith(start):
+            return Kind(name, remedy)
+    return None
+
+
+def _has_several_frames(gif: bytes) -> bool:
+    try:
+        with Image.open(io.BytesIO(gif), formats=("GIF",)) as image:
+            return bool(getattr(image, "is_animated", False))
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError):
+        return False
