@@ -1,0 +1,178 @@
+"""Whether to trust a photo: is it another seller's, and does it show what is claimed?"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from math import prod
+from typing import Protocol
+
+from google.protobuf.message import Message
+from vitrine.events.v1 import image_pb2
+
+from services.fraud.bank import Bank, BankedPhoto, Marked, Match
+from services.fraud.claims import contradict, kinds_of_claim, kinds_of_path
+from shared.assessment import assess
+from shared.photos import Photo
+from shared.vision.pdq import BITS, MATCH_DISTANCE, fingerprint_of
+
+COPY = "copy"
+CATEGORY_MISMATCH = "category_mismatch"
+
+# Recompressed, resized and mirrored copies stay within 16 bits; only crops and overlays come near the limit of 31,
+# where a look-alike shot in the same studio is conceivable: there a person decides.
+BLOCKED_DISTANCE = 20
+# A copy at the limit still counts for more than any doubt about a category.
+WEAKEST_COPY = 0.75
+BLOCK_AT = 1.0 - (1.0 - WEAKEST_COPY) * BLOCKED_DISTANCE / MATCH_DISTANCE
+# Seen means the calibrated probability of the category. Of ten photos at this bar one is seen wrongly, and a wrong
+# accusation costs a reviewer's minute and an honest seller's hour. Kinds are coarser than the label that the
+# probability is of, so the true error is lower.
+MISMATCH_AT = 0.8
+REVIEW_AT = 0.5
+
+
+class SeesCategories(Protocol):
+    """What fraud scoring needs of a Reader."""
+
+    @property
+    def pack_name(self) -> str: ...
+
+    @property
+    def generation(self) -> int: ...
+
+    def warm_up(self) -> None: ...
+
+    def prepare(self, photo: Photo) -> None: ...
+
+    def see(self, photos: Sequence[Photo]) -> None: ...
+
+    def categories(self, photos: Sequence[Photo]) -> list[image_pb2.Category]: ...
+
+
+class FraudTask:
+    """Scores a photo, and once more any later copies that it turns out to be the original of."""
+
+    name = "fraud"
+
+    def __init__(self, reader: SeesCategories, bank: Bank) -> None:
+        self._reader = reader
+        self._bank = bank
+
+    def warm_up(self) -> None:
+        self._reader.warm_up()
+
+    def prepare(self, photo: Photo) -> None:
+        """Decodes for the trunk and for the hash. Raises Poison."""
+        self._reader.prepare(photo)
+        fingerprint_of(photo)
+
+    def infer(self, photos: Sequence[Photo], inputs: Sequence[None]) -> Sequence[image_pb2.Category]:
+        """One category per photo. Raises OutOfMemory."""
+        self._reader.see(photos)
+        return self._reader.categories(photos)
+
+    def conclude(self, photo: Photo, found: image_pb2.Category) -> Sequence[Message]:
+        """The photo's ImageScored, then new ones for other listings' later copies. Raises Transient."""
+        upload = photo.upload
+        alone = image_pb2.ImageScored(
+            assessment=assess(upload, self._reader.pack_name, self._reader.generation),
+            fraud=judged(mismatches(upload.claims.category, found)),
+        )
+        fingerprint = fingerprint_of(photo)
+        if not fingerprint.usable:
+            return [alone]
+        marked = self._bank.meet(_banked(alone, upload), fingerprint, alone.SerializeToString())
+        mine = [scored_again(one) for one in marked if _is_of(one, upload)]
+        others = [scored_again(one) for one in marked if not _is_of(one, upload) and _concerns_another_seller(one)]
+        return [*(mine or [alone]), *others]
+
+
+def mismatches(claimed: str, seen: image_pb2.Category) -> list[image_pb2.Reason]:
+    """At most one reason. None when the claim or the photo is not understood, or the photo not well enough."""
+    seen_kinds = kinds_of_path(seen.path)
+    if seen.confidence < MISMATCH_AT or not contradict(kinds_of_claim(claimed), seen_kinds):
+        return []
+    path = " > ".join(seen.path)
+    return [
+        image_pb2.Reason(
+            code=CATEGORY_MISMATCH,
+            strength=seen.confidence,
+            explanation=f'Claimed as "{claimed}", but the photo shows {path} (probability {seen.confidence:.2f}).',
+            claimed=claimed,
+            seen=path,
+        )
+    ]
+
+
+def copies(photo: Marked) -> list[image_pb2.Reason]:
+    """At most one reason: the earliest look-alike, unless it is the seller's own. Then the photo is theirs to use."""
+    if not photo.matches or photo.matches[0].seller_id == photo.seller_id:
+        return []
+    original = photo.matches[0]
+    return [
+        image_pb2.Reason(
+            code=COPY,
+            strength=copy_strength(original.distance),
+            explanation=_copy_explanation(original, others=len(photo.matches) - 1),
+            other_listing_id=original.listing_id,
+            other_photo_sha256=original.sha256,
+            distance=original.distance,
+        )
+    ]
+
+
+def copy_strength(distance: int) -> float:
+    """From 1 for the very same hash down to WEAKEST_COPY at the largest distance that is a match."""
+    return 1.0 - (1.0 - WEAKEST_COPY) * min(distance, MATCH_DISTANCE) / MATCH_DISTANCE
+
+
+def judged(reasons: Sequence[image_pb2.Reason]) -> image_pb2.Fraud:
+    """The score is the probability that at least one reason holds, were they independent.
+
+    Only a copy blocks, and only a close one: its evidence can be laid side by side. What is seen may be seen wrongly.
+    """
+    score = 1.0 - prod(1.0 - reason.strength for reason in reasons)
+    if any(reason.code == COPY and reason.strength >= BLOCK_AT for reason in reasons):
+        decision = image_pb2.Fraud.DECISION_BLOCK
+    elif score >= REVIEW_AT:
+        decision = image_pb2.Fraud.DECISION_REVIEW
+    else:
+        decision = image_pb2.Fraud.DECISION_ALLOW
+    return image_pb2.Fraud(score=score, decision=decision, reasons=reasons)
+
+
+def scored_again(photo: Marked) -> image_pb2.ImageScored:
+    """What was found in the photo alone, and what the bank knows of it by now; dated so that it replaces both."""
+    scored = image_pb2.ImageScored.FromString(photo.scored)
+    scored.fraud.CopyFrom(judged([*copies(photo), *scored.fraud.reasons]))
+    at_us = max(photo.at_us, scored.assessment.assessed_at.ToMicroseconds() + 1)
+    scored.assessment.assessed_at.FromMicroseconds(at_us)
+    return scored
+
+
+def _banked(alone: image_pb2.ImageScored, upload: image_pb2.ImageUploaded) -> BankedPhoto:
+    return BankedPhoto(
+        listing_id=upload.listing_id,
+        sha256=upload.photo.sha256,
+        seller_id=upload.seller_id,
+        revision=upload.revision,
+        generation=alone.assessment.generation,
+        uploaded_us=upload.uploaded_at.ToMicroseconds(),
+    )
+
+
+def _is_of(marked: Marked, upload: image_pb2.ImageUploaded) -> bool:
+    return (marked.listing_id, marked.sha256) == (upload.listing_id, upload.photo.sha256)
+
+
+def _concerns_another_seller(photo: Marked) -> bool:
+    """Else its score is what it was: one's own photos never change it."""
+    return any(match.seller_id != photo.seller_id for match in photo.matches)
+
+
+def _copy_explanation(original: Match, others: int) -> str:
+    when = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=original.uploaded_us)
+    more = f"; {others} more earlier photos look the same" if others > 1 else "; so does one more" if others else ""
+    return (
+        f"Looks the same as a photo of listing {original.listing_id}, which seller {original.seller_id} "
+        f"uploaded first, at {when:%Y-%m-%d %H:%M:%S} UTC ({original.distance} of {BITS} bits differ{more})."
+    )
