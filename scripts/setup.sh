@@ -2,7 +2,7 @@
 # Installs all that Vitrine needs on a fresh Debian: system packages, the Python environment, Kafka's jars, the trunk.
 # Safe to repeat: a second run does only what is missing, and nothing at all when nothing has changed.
 #   scripts/setup.sh          what `vitrine run` and the tests need
-#   scripts/setup.sh --tests  that and the Prometheus that tests ask
+#   scripts/setup.sh --tests  that, the Prometheus that tests ask and the kubectl that renders k8s/
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -45,6 +45,7 @@ missing_packages() {
   [ -f "$font" ] || echo fonts-dejavu-core
   ldconfig -p 2>/dev/null | grep -q libgomp.so.1 || echo libgomp1
   [ "${1:-}" != --tests ] || command -v promtool >/dev/null || echo prometheus
+  [ "${1:-}" != --tests ] || command -v kubectl >/dev/null || echo kubernetes-client
 }
 
 # Kafka is tried with Java 17; a Debian that no longer has it has a later one, which runs it too.

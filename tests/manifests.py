@@ -1,0 +1,94 @@
+"""Reads what the project is deployed with: docker-compose.yml, the Dockerfile, k8s/ and the monitoring files."""
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+MONITORING = ROOT / "k8s" / "monitoring"
+KUSTOMIZATIONS = ("base", "monitoring")
+
+Manifest = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """PromQL, and where it stands."""
+
+    where: str
+    promql: str
+
+
+def tool(name: str, package: str) -> str:
+    """The path of a program that the tests run. Raises RuntimeError that says which Debian package has it."""
+    if found := shutil.which(name):
+        return found
+    raise RuntimeError(f"{name} is missing: apt-get install {package} (`make test` does)")
+
+
+@cache
+def compose() -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    return loaded
+
+
+@cache
+def rendered(kustomization: str) -> list[Manifest]:
+    """What `kubectl apply -k k8s/NAME` would send to the cluster."""
+    run = [tool("kubectl", "kubernetes-client"), "kustomize", str(ROOT / "k8s" / kustomization)]
+    done = subprocess.run(run, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return [manifest for manifest in yaml.safe_load_all(done.stdout) if manifest]
+
+
+def of_kind(kustomization: str, *kinds: str) -> list[Manifest]:
+    return [manifest for manifest in rendered(kustomization) if manifest["kind"] in kinds]
+
+
+def name_of(manifest: Manifest) -> str:
+    return str(manifest["metadata"]["name"])
+
+
+def workloads(kustomization: str) -> list[Manifest]:
+    """Whatever makes pods."""
+    return of_kind(kustomization, "Deployment", "StatefulSet", "DaemonSet", "Job")
+
+
+def targets() -> set[str]:
+    """Names of the Dockerfile's stages."""
+    return set(re.findall(r"^FROM\s+\S+\s+AS\s+(\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE))
+
+
+def rules() -> Iterator[dict[str, Any]]:
+    for group in yaml.safe_load((MONITORING / "prometheus" / "rules.yml").read_text())["groups"]:
+        yield from group["rules"]
+
+
+def scrape_configs() -> dict[str, dict[str, Any]]:
+    """By job."""
+    loaded = yaml.safe_load((MONITORING / "prometheus" / "prometheus.yml").read_text())
+    return {config["job_name"]: config for config in loaded["scrape_configs"]}
+
+
+def dashboard() -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((MONITORING / "grafana" / "vitrine.json").read_text())
+    return loaded
+
+
+def panel_expressions() -> Iterator[Expression]:
+    for panel in dashboard()["panels"]:
+        for target in panel.get("targets", []):
+            yield Expression(f"panel {panel['title']}", target["expr"])
+
+
+def rule_expressions() -> Iterator[Expression]:
+    for rule in rules():
+        yield Expression(f"alert {rule['alert']}", rule["expr"])
