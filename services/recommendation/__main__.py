@@ -1,0 +1,148 @@
+"""`python -m services.recommendation join` joins, `python -m services.recommendation serve` answers lookups."""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+import click
+import structlog
+
+from services.recommendation.index import RedisVectorIndex
+from services.recommendation.settings import JoinSettings, ServeSettings
+from services.recommendation.store import RedisRecords, connect
+from shared.errors import Transient
+from shared.health import Health, serve_health
+from shared.logs import start_logging
+from shared.metrics import INDEX_VECTORS
+from shared.settings import Settings
+from shared.tracing import start_tracing
+
+log = structlog.get_logger()
+
+STOP_SECONDS = 10.0
+
+
+@click.group()
+def main() -> None:
+    """Listings with everything that was found in their photos."""
+
+
+@main.command()
+def join() -> None:
+    """Join listings and results from Kafka in Redis, until SIGTERM."""
+    settings = JoinSettings()
+    _run("join", settings, lambda stopping: _join(settings, stopping))
+
+
+@main.command()
+def serve() -> None:
+    """Answer lookups over gRPC, until SIGTERM. Needs no Kafka."""
+    settings = ServeSettings()
+    _run("recommendation", settings, lambda stopping: _serve(settings, stopping))
+
+
+async def _join(settings: JoinSettings, stopping: asyncio.Event) -> None:
+    from services.recommendation.join import Join, Settlement, faust_app  # without Faust, serve starts sooner
+    from shared.kafka import Producer
+
+    health = _health(settings)
+    # Longer than a flush to disk may take.
+    redis = connect(settings.redis, timeout_seconds=15.0)
+    records = RedisRecords(redis, wait_for_disk=settings.wait_for_disk)
+    index = RedisVectorIndex(redis)
+    await records.flushed()
+    producer = Producer(settings.kafka)
+    settlement = Settlement(records.flushed, health)
+    failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def failed(why: BaseException) -> None:
+        if not failure.done():
+            failure.set_exception(why)
+
+    app = faust_app(settings, Join(records, index, producer), settlement, failed)
+    app.on_partitions_assigned.connect(lambda *_, **__: health.ready(), weak=False)
+    await app.start()
+    log.info("joining", kafka=settings.kafka)
+    tasks: list[asyncio.Future[Any]] = [
+        failure,
+        asyncio.create_task(stopping.wait()),
+        asyncio.create_task(settlement.run()),
+        asyncio.create_task(_observe(index)),
+        asyncio.create_task(app.wait_until_stopped()),
+    ]
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        task.result()
+    if not stopping.is_set():
+        raise Transient(f"Faust stopped by itself: {app.crash_reason!r}")
+    health.not_ready("stopping")
+    await settlement.settle()
+    with suppress(TimeoutError):
+        await asyncio.wait_for(app.stop(), STOP_SECONDS)
+    producer.close()
+    await redis.aclose()
+
+
+async def _observe(index: RedisVectorIndex) -> None:
+    while True:
+        for space in await index.spaces():
+            INDEX_VECTORS.labels(space).set(await index.size(space))
+        await asyncio.sleep(15)
+
+
+async def _serve(settings: ServeSettings, stopping: asyncio.Event) -> None:
+    from services.recommendation.lookups import Lookups
+    from services.recommendation.server import EmbeddingClient, Server
+
+    health = _health(settings)
+    redis = connect(settings.redis, timeout_seconds=2.0, attempts=2)
+    records = RedisRecords(redis)
+    embedding = EmbeddingClient(settings.embedding)
+    lookups = Lookups(records, RedisVectorIndex(redis))
+    server = Server(records, lookups, embedding, health, settings.rpc_seconds)
+    port = await server.start(f"{settings.host}:{settings.grpc_port}")
+    log.info("serving", host=settings.host, port=port)
+    checking = asyncio.create_task(server.keep_checking())
+    await stopping.wait()
+    checking.cancel()
+    await server.stop(STOP_SECONDS)
+    await embedding.close()
+    await redis.aclose()
+
+
+def _health(settings: Settings) -> Health:
+    health = Health()
+    if settings.metrics_port:
+        serve_health(health, settings.host, settings.metrics_port)
+    return health
+
+
+def _run(name: str, settings: Settings, service: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+    """Exits with 0 after SIGTERM or SIGINT, and with 1 when it could not go on: the supervisor starts it again."""
+    start_logging(name, settings.log_level)
+    start_tracing(name)
+    code = 1
+    try:
+        asyncio.run(_until_signalled(service))
+        code = 0
+    except Exception as why:
+        expected = isinstance(why, Transient | RuntimeError | OSError)
+        log.error("stopped", error=f"{type(why).__name__}: {why}", exc_info=None if expected else why)
+    # Threads of clients that still wait for a broker must not keep a dead service alive.
+    logging.shutdown()
+    os._exit(code)
+
+
+async def _until_signalled(service: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+    stopping = asyncio.Event()
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(sign, stopping.set)
+    await service(stopping)
+
+
+if __name__ == "__main__":
+    main()

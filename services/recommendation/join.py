@@ -1,0 +1,270 @@
+"""Joins what the four workers found with the listings they found it in, by Faust agents.
+
+A batch is written to Redis, its listings are placed in the index and published as `listing.enriched`, the whole waits
+until Redis has it on disk, and only then Kafka is told that the events are done. A crash anywhere in between has the
+events delivered again: what they wrote is found to be there already, and placed and published all the same.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+import faust
+import structlog
+from faust.streams import Stream
+from faust.types import EventT, StreamT
+from vitrine.events.v1 import enriched_pb2
+
+from services.recommendation import parts
+from services.recommendation.index import Placement, VectorIndex
+from services.recommendation.parts import Enriched, Step
+from services.recommendation.rank import index_attributes
+from services.recommendation.settings import JoinSettings
+from services.recommendation.store import Records, Stored, Write
+from shared.errors import Poison, Transient
+from shared.events import Event, event
+from shared.health import Health
+from shared.kafka import dead_letter
+from shared.metrics import JOINED, SEARCHABLE_SECONDS
+from shared.records import Assignment, Record, Rejected
+from shared.topics import LISTING_ENRICHED, group_of
+from shared.tracing import extracted, tracer
+
+log = structlog.get_logger()
+
+# Two joins meet at one listing now and then; so often in a row means that something is wrong.
+MAX_CONFLICTS = 20
+
+
+class Publisher(Protocol):
+    """shared.kafka.Producer, as far as the join needs it."""
+
+    async def send(self, events: Sequence[Event]) -> None:
+        """Returns after the broker has acknowledged all of them; raises Transient."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A listing as it stands now, and the headers of the event that brought it there."""
+
+    stored: Stored
+    headers: Mapping[str, bytes]
+
+
+class Join:
+    """Takes events in any order, any number of times, from any number of processes at once."""
+
+    def __init__(
+        self, records: Records, index: VectorIndex, publisher: Publisher, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._records = records
+        self._index = index
+        self._publisher = publisher
+        self._clock = clock
+        self._dimensions: dict[str, int] = {}  # by space; never changes
+
+    async def join(self, batch: Sequence[Record]) -> None:
+        """Returns when every effect is in Redis and on Kafka, though maybe not yet on disk; raises Transient."""
+        steps, rejected = await self._read(batch)
+        await self._spread(await self._write(steps))
+        await self._publisher.send([dead_letter(r, versions="") for r in rejected])
+
+    # --- read --------------------------------------------------------------------------------------------------------
+
+    async def _read(self, batch: Sequence[Record]) -> tuple[list[tuple[Record, Step]], list[Rejected]]:
+        steps, rejected = [], []
+        for record in batch:
+            try:
+                step = parts.read(record.assignment.topic, record.key, record.value)
+                await self._check_dimension(step)
+                steps.append((record, step))
+            except Poison as why:
+                JOINED.labels(record.assignment.topic, "rejected").inc()
+                log.warning("rejected", topic=record.assignment.topic, offset=record.offset, why=str(why))
+                rejected.append(Rejected(record, "join", "join", why.code, why.message))
+        return steps, rejected
+
+    async def _check_dimension(self, step: Step) -> None:
+        if not step.space:
+            return
+        known = self._dimensions.get(step.space) or await self._index.dimension(step.space)
+        if known:
+            self._dimensions[step.space] = known
+            if step.dimension != known:
+                raise Poison("invalid", f"{step.dimension} numbers; vectors of space {step.space} have {known}")
+
+    # --- write -------------------------------------------------------------------------------------------------------
+
+    async def _write(self, steps: Sequence[tuple[Record, Step]]) -> dict[str, Known]:
+        """Merges the steps into their listings; returns those that have to be spread."""
+        pending: dict[str, list[tuple[Record, Step]]] = {}
+        for record, step in steps:
+            pending.setdefault(step.listing_id, []).append((record, step))
+        touched: dict[str, Known] = {}
+        for _ in range(MAX_CONFLICTS):
+            if not pending:
+                return touched
+            before = dict(zip(pending, await self._records.stored(list(pending)), strict=True))
+            writes = [_write_of(i, before[i], [s for _, s in steps]) for i, steps in pending.items()]
+            changes = [write for write in writes if write.parts != write.before.parts]
+            done = await self._records.write(changes)
+            conflicts = {write.listing_id for write, ok in zip(changes, done, strict=True) if not ok}
+            for write in writes:
+                if write.listing_id not in conflicts:
+                    self._conclude(write, pending.pop(write.listing_id), touched)
+        raise Transient(f"{len(pending)} listings were changed by others {MAX_CONFLICTS} times in a row")
+
+    def _conclude(self, write: Write, steps: Sequence[tuple[Record, Step]], touched: dict[str, Known]) -> None:
+        effects = [_effect(write, step) for _, step in steps]
+        for (record, _), effect in zip(steps, effects, strict=True):
+            JOINED.labels(record.assignment.topic, effect).inc()
+        if any(effect != "stale" for effect in effects):
+            changed = write.parts != write.before.parts
+            touched[write.listing_id] = Known(write.after if changed else write.before, steps[-1][0].headers)
+            self._observe_completion(write)
+
+    def _observe_completion(self, write: Write) -> None:
+        before = parts.enriched(write.before.parts)
+        complete = Enriched.STATUS_COMPLETE
+        if write.record and write.record.status == complete and not (before and before.status == complete):
+            uploaded = parts.uploaded_at(write.parts)
+            if uploaded is not None:
+                SEARCHABLE_SECONDS.observe(max(0.0, self._clock() - uploaded))
+
+    # --- spread ------------------------------------------------------------------------------------------------------
+
+    async def _spread(self, touched: dict[str, Known]) -> None:
+        """To the index and to whoever reads `listing.enriched`.
+
+        Another process may change the same listing meanwhile, and our older view reach the index or the topic after
+        its newer one. So whoever spreads looks again afterwards, and spreads what is new.
+        """
+        while touched:
+            seen = [(known, record) for known in touched.values() if (record := parts.enriched(known.stored.parts))]
+            await self._index.place([_placement(known, record) for known, record in seen])
+            await self._publisher.send([_enriched_event(known, record) for known, record in seen])
+            versions = dict(zip(touched, await self._records.versions(list(touched)), strict=True))
+            overtaken = [i for i, known in touched.items() if versions[i] != known.stored.version]
+            newer = await self._records.stored(overtaken)
+            touched = {i: Known(stored, touched[i].headers) for i, stored in zip(overtaken, newer, strict=True)}
+
+
+def _write_of(listing_id: str, before: Stored, steps: Iterable[Step]) -> Write:
+    after = parts.merged(before.parts, steps)
+    return Write(listing_id, before, after, parts.enriched(after))
+
+
+def _effect(write: Write, step: Step) -> str:
+    """What a step did: "joined", "repeated" (it was there already) or "stale" (something newer is)."""
+    if write.parts.get(step.field) != step.ranked:
+        return "stale"
+    return "repeated" if write.before.parts.get(step.field) == step.ranked else "joined"
+
+
+def _placement(known: Known, record: Enriched) -> Placement:
+    vectors = parts.vectors(known.stored.parts) if parts.shown(record) else {}
+    return Placement(record.listing_id, vectors, index_attributes(record))
+
+
+def _enriched_event(known: Known, record: Enriched) -> Event:
+    """The same version of a listing is always the same event."""
+    with tracer.start_as_current_span("join", context=extracted(known.headers)):
+        return event(
+            LISTING_ENRICHED,
+            record.listing_id,
+            enriched_pb2.ListingEnriched(listing=record),
+            id_parts=(record.listing_id, known.stored.version),
+            source="recommendation",
+        )
+
+
+class Settlement:
+    """Acknowledges events once their effect is on disk. One flush serves all batches that wait for it."""
+
+    def __init__(self, flushed: Callable[[], Awaitable[None]], health: Health) -> None:
+        self._flushed = flushed
+        self._health = health
+        self._waiting: list[EventT[object]] = []
+        self._arrived = asyncio.Event()
+        self._in_work = 0
+
+    def begin(self, events: Sequence[EventT[object]]) -> None:
+        """These are being joined: from here on somebody waits for progress."""
+        self._in_work += len(events)
+        self._health.busy(True)
+
+    def add(self, events: Sequence[EventT[object]]) -> None:
+        """These are joined."""
+        self._waiting += events
+        self._arrived.set()
+        self._health.progressed()
+
+    async def run(self) -> None:
+        """Until cancelled; raises what `flushed` raises."""
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            await self.settle()
+
+    async def settle(self) -> None:
+        """Everything that was added before the call."""
+        events, self._waiting = self._waiting, []
+        if not events:
+            return
+        await self._flushed()
+        for joined in events:
+            joined.ack()
+        self._in_work -= len(events)
+        self._health.progressed()
+        self._health.busy(self._in_work > 0)
+
+
+def faust_app(
+    settings: JoinSettings, join: Join, settlement: Settlement, failed: Callable[[BaseException], None]
+) -> faust.App:
+    """`failed` hears of what won't pass: Faust itself would go on and hold the rest back, so the process has to end."""
+    app = faust.App(
+        group_of("join"),
+        broker=[f"aiokafka://{address}" for address in settings.kafka.split(",")],
+        key_serializer="raw",
+        value_serializer="raw",
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        broker_session_timeout=10,
+        broker_heartbeat_interval=2,
+        broker_commit_interval=1.0,
+        consumer_auto_offset_reset="earliest",
+        stream_wait_empty=False,
+        web_enabled=False,
+        datadir=".",  # nothing is written there: state lies in Redis
+    )
+
+    # One agent for all topics: a listing's results come close together, and one batch then joins them at once.
+    @app.agent(app.topic(*(topic.name for topic in parts.SOURCES)))
+    async def joining(stream: StreamT[Any]) -> None:
+        # Never `take`: that acknowledges a batch whose handler raised.
+        batches = cast(Stream[Any], stream).noack_take(settings.join_batch, within=settings.join_wait_seconds)
+        async for events in batches:
+            settlement.begin(events)
+            try:
+                await join.join([_record(one) for one in events])
+            except Exception as why:  # noqa: BLE001  whatever it was, nothing may be acknowledged after it
+                failed(why)
+                await asyncio.Future()
+            settlement.add(events)
+
+    return app
+
+
+def _record(delivered: EventT[object]) -> Record:
+    message = delivered.message
+    return Record(
+        Assignment(message.topic, message.partition),
+        message.offset,
+        message.key or b"",
+        message.value or b"",
+        dict(message.headers or {}),
+    )

@@ -1,0 +1,147 @@
+"""What the gRPC server answers, without gRPC: records by id, and the nearest listings to a vector."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+import grpc
+import numpy as np
+from vitrine.embedding.v1 import embedding_pb2
+from vitrine.events.v1 import enriched_pb2
+from vitrine.recommendation.v1 import recommendation_pb2 as api
+
+from services.recommendation.index import VectorIndex, WrongDimension
+from services.recommendation.parts import Enriched, Vector
+from services.recommendation.rank import Candidate, Filter, best, refusal
+from services.recommendation.store import Records
+
+MAX_BATCH = 500
+MAX_LIMIT = 100
+DEFAULT_LIMIT = 10
+MAX_PHOTO_BYTES = 20 * 1024 * 1024
+# Asked of the index for each hit wanted: its order is approximate, and some candidates may not be shown.
+CANDIDATES_PER_HIT = 2
+MIN_CANDIDATES = 32
+
+Embed = Callable[[bytes], Awaitable[embedding_pb2.EmbedPhotoResponse]]
+
+
+@dataclass(frozen=True)
+class Refusal(Exception):
+    """An answer other than OK. The message says what to do."""
+
+    code: grpc.StatusCode
+    message: str
+
+
+class Lookups:
+    """Everything raises Refusal, and Transient when Redis stayed away."""
+
+    def __init__(self, records: Records, index: VectorIndex) -> None:
+        self._records = records
+        self._index = index
+
+    async def get(self, listing_id: str) -> Enriched:
+        """Blocked listings too, with their decision; removed ones are not found."""
+        if not listing_id:
+            raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "listing_id is empty")
+        [record] = await self._records.records([listing_id])
+        if (found := _there(record)) is None:
+            raise Refusal(
+                grpc.StatusCode.NOT_FOUND,
+                f"no listing {listing_id!r}: it was never uploaded, was removed, or was accepted only this moment",
+            )
+        return found
+
+    async def batch(self, listing_ids: Sequence[str]) -> api.BatchGetListingsResponse:
+        if len(listing_ids) > MAX_BATCH:
+            raise Refusal(
+                grpc.StatusCode.INVALID_ARGUMENT,
+                f"{len(listing_ids)} listing_ids; ask for at most {MAX_BATCH} in one call",
+            )
+        records = [_there(record) for record in await self._records.records(listing_ids)]
+        return api.BatchGetListingsResponse(
+            listings=[record for record in records if record is not None],
+            not_found=[i for i, record in zip(listing_ids, records, strict=True) if record is None],
+        )
+
+    async def similar(self, listing_id: str, limit: int, wanted: Filter) -> list[api.Hit]:
+        limit = _checked(limit, wanted)
+        record = await self.get(listing_id)
+        space, vector = await self._vector_of(record)
+        return await self._nearest(space, vector, limit, wanted, without=listing_id)
+
+    async def by_photo(self, photo: bytes, limit: int, wanted: Filter, embed: Embed) -> list[api.Hit]:
+        limit = _checked(limit, wanted)
+        if not photo:
+            raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "photo is empty; send the bytes of a JPEG, PNG or WebP")
+        if len(photo) > MAX_PHOTO_BYTES:
+            raise Refusal(
+                grpc.StatusCode.INVALID_ARGUMENT,
+                f"photo has {len(photo)} bytes; send at most {MAX_PHOTO_BYTES}",
+            )
+        embedded = await embed(photo)
+        await self._check_space(embedded.space)
+        return await self._nearest(embedded.space, np.asarray(embedded.vector, np.float32), limit, wanted)
+
+    async def _vector_of(self, record: Enriched) -> tuple[str, Vector]:
+        """In the current space if it has one there, else in the one that it was embedded in last."""
+        current = await self._index.current_space()
+        for space in dict.fromkeys(space for space in (current, record.embedding_space) if space):
+            [vector] = await self._records.vectors(space, [(record.listing_id, record.photos[0].photo.sha256)])
+            if vector is not None:
+                return space, vector
+        missing = [enriched_pb2.Facet.Name(facet) for facet in record.photos[0].missing]
+        raise Refusal(
+            grpc.StatusCode.FAILED_PRECONDITION,
+            f"listing {record.listing_id!r} has no vector yet: its first photo still misses {', '.join(missing)}. "
+            "Try again in a few seconds",
+        )
+
+    async def _check_space(self, space: str) -> None:
+        """A model swap fills the new space beside the old one, and either may embed the query: both answer."""
+        current = await self._index.current_space()
+        if current is None or space == current or await self._index.size(space):
+            return
+        raise Refusal(
+            grpc.StatusCode.FAILED_PRECONDITION,
+            f"the embedding service embeds in space {space!r}, but the listings are indexed in {current!r}: "
+            "run both with the same VITRINE_PACK, or re-embed the listings",
+        )
+
+    async def _nearest(
+        self, space: str, query: Vector, limit: int, wanted: Filter, *, without: str = ""
+    ) -> list[api.Hit]:
+        """Asks the index for more and more, until enough of its answers hold or it has no others."""
+        count, exhaustive = max(MIN_CANDIDATES, CANDIDATES_PER_HIT * (limit + 1)), False
+        while True:
+            try:
+                ids = await self._index.search(space, query, count, wanted, exhaustive=exhaustive)
+            except WrongDimension as why:
+                raise Refusal(grpc.StatusCode.FAILED_PRECONDITION, f"the query can't be compared: {why}") from why
+            hits = best(await self._candidates(space, ids), query, wanted, without=without)
+            if len(hits) >= limit or (exhaustive and len(ids) < count):
+                return hits[:limit]
+            if len(ids) < count:
+                if len(ids) >= await self._index.size(space):
+                    return hits
+                exhaustive = True
+            else:
+                count *= 4
+
+    async def _candidates(self, space: str, ids: Sequence[str]) -> list[Candidate]:
+        records = await self._records.records(ids)
+        there = [record for record in records if record is not None and record.photos]
+        vectors = await self._records.vectors(space, [(r.listing_id, r.photos[0].photo.sha256) for r in there])
+        return [Candidate(record, vector) for record, vector in zip(there, vectors, strict=True)]
+
+
+def _there(record: Enriched | None) -> Enriched | None:
+    return None if record is None or record.status == Enriched.STATUS_REMOVED else record
+
+
+def _checked(limit: int, wanted: Filter) -> int:
+    if limit > MAX_LIMIT:
+        raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, f"limit is {limit}; it can be 1 to {MAX_LIMIT}, or 0 for 10")
+    if wrong := refusal(wanted):
+        raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, wrong)
+    return limit or DEFAULT_LIMIT

@@ -1,0 +1,328 @@
+"""What is known of one listing, and how that becomes its record. Pure: no Redis, no Kafka, no clock.
+
+A listing's parts are byte strings by field: "change", and for each photo "category/SHA256", "attributes/SHA256",
+"fraud/SHA256" and "embedding/SPACE/SHA256". Each begins with its rank, big-endian, and goes on with the message as it
+came. Of two values of one field the greater byte string wins: that is the order (removed, revision, generation,
+assessed_at) of the design, and among equals the bytes decide. So the events may come in any order and any number of
+times.
+"""
+
+import struct
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from google.protobuf.timestamp_pb2 import Timestamp
+from numpy.typing import NDArray
+from vitrine.events.v1 import enriched_pb2, image_pb2, listing_pb2
+
+from shared.errors import Poison
+from shared.events import parse
+from shared.topics import (
+    IMAGE_ATTRIBUTED,
+    IMAGE_CLASSIFIED,
+    IMAGE_EMBEDDED,
+    IMAGE_SCORED,
+    LISTING_CHANGED,
+)
+
+Vector = NDArray[np.float32]
+Parts = Mapping[str, bytes]
+Result = image_pb2.ImageClassified | image_pb2.ImageAttributed | image_pb2.ImageEmbedded | image_pb2.ImageScored
+Enriched = enriched_pb2.EnrichedListing
+
+SOURCES = (LISTING_CHANGED, IMAGE_CLASSIFIED, IMAGE_ATTRIBUTED, IMAGE_EMBEDDED, IMAGE_SCORED)
+
+FACETS = (
+    enriched_pb2.FACET_CATEGORY,
+    enriched_pb2.FACET_ATTRIBUTES,
+    enriched_pb2.FACET_EMBEDDING,
+    enriched_pb2.FACET_FRAUD,
+)
+
+_RANK = struct.Struct(">?QIQ")  # removed, revision, generation, microseconds since 1970
+_CHANGE = "change"
+_CATEGORY = "category"
+_ATTRIBUTES = "attributes"
+_EMBEDDING = "embedding"
+_FRAUD = "fraud"
+_WORST_FIRST = (image_pb2.Fraud.DECISION_BLOCK, image_pb2.Fraud.DECISION_REVIEW, image_pb2.Fraud.DECISION_ALLOW)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One event, checked: which field of which listing it offers a value for."""
+
+    listing_id: str
+    field: str
+    ranked: bytes
+    # Of an embedding only: vectors of one space have one dimension.
+    space: str = ""
+    dimension: int = 0
+
+
+# --- an event becomes a step ------------------------------------------------------------------------------------------
+
+
+def read(topic: str, key: bytes, value: bytes) -> Step:
+    """Raises Poison("undecodable") or Poison("invalid"); `topic` is one of SOURCES."""
+    step = _READERS[topic](value)
+    if key != step.listing_id.encode():
+        raise Poison("invalid", f"the key is {key[:80]!r}, the message is about listing {step.listing_id!r}")
+    return step
+
+
+def _read_change(value: bytes) -> Step:
+    change = parse(listing_pb2.ListingChanged, value)
+    _demand(change.listing_id != "", "listing_id is missing")
+    _demand(change.revision > 0, f"revision {change.revision} is not a time")
+    kind = change.WhichOneof("change")
+    _demand(kind is not None, "neither listing nor removed is set")
+    _demand(kind == "removed" or len(change.listing.photos) > 0, "the listing has no photos")
+    _demand(all(photo.sha256 for photo in change.listing.photos), "a photo has no sha256")
+    return Step(change.listing_id, _CHANGE, _RANK.pack(kind == "removed", change.revision, 0, 0) + value)
+
+
+def _read_classified(value: bytes) -> Step:
+    found = parse(image_pb2.ImageClassified, value)
+    _demand(found.HasField("category"), "category is missing")
+    return _result(_CATEGORY, found.assessment, value)
+
+
+def _read_attributed(value: bytes) -> Step:
+    return _result(_ATTRIBUTES, parse(image_pb2.ImageAttributed, value).assessment, value)
+
+
+def _read_embedded(value: bytes) -> Step:
+    found = parse(image_pb2.ImageEmbedded, value)
+    _demand(found.space != "", "the vector's space is missing")
+    length = float(np.linalg.norm(np.asarray(found.vector, np.float32)))
+    _demand(bool(abs(length - 1) < 0.01), f"the vector's length is {length}, not 1")  # NaN fails too
+    step = _result(f"{_EMBEDDING}/{found.space}", found.assessment, value)
+    return replace(step, space=found.space, dimension=len(found.vector))
+
+
+def _read_scored(value: bytes) -> Step:
+    found = parse(image_pb2.ImageScored, value)
+    _demand(found.fraud.decision in _WORST_FIRST, "the fraud decision is none of allow, review and block")
+    return _result(_FRAUD, found.assessment, value)
+
+
+_READERS = {
+    LISTING_CHANGED.name: _read_change,
+    IMAGE_CLASSIFIED.name: _read_classified,
+    IMAGE_ATTRIBUTED.name: _read_attributed,
+    IMAGE_EMBEDDED.name: _read_embedded,
+    IMAGE_SCORED.name: _read_scored,
+}
+
+
+def _result(facet: str, assessment: image_pb2.Assessment, value: bytes) -> Step:
+    _demand(assessment.listing_id != "", "assessment.listing_id is missing")
+    _demand(assessment.photo_sha256 != "", "assessment.photo_sha256 is missing")
+    _demand(assessment.revision > 0, f"assessment.revision {assessment.revision} is not a time")
+    _demand(assessment.assessed_at.seconds >= 0, "assessment.assessed_at is before 1970")
+    rank = _RANK.pack(False, assessment.revision, assessment.generation, _microseconds(assessment.assessed_at))
+    return Step(assessment.listing_id, f"{facet}/{assessment.photo_sha256}", rank + value)
+
+
+def _microseconds(time: Timestamp) -> int:
+    return time.seconds * 1_000_000 + time.nanos // 1000
+
+
+def _demand(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise Poison("invalid", otherwise)
+
+
+# --- steps become parts -----------------------------------------------------------------------------------------------
+
+
+def merged(parts: Parts, steps: Iterable[Step]) -> dict[str, bytes]:
+    """The parts after these steps, without what no longer belongs to the listing.
+
+    A result for a photo of the current revision stays, however old: the same bytes look the same. So does one for a
+    revision still to come. Everything else goes, and after a removal all results do. A photo that leaves and comes
+    back is looked at anew, since each revision has all of its photos looked at.
+    """
+    known = dict(parts)
+    for step in steps:
+        known[step.field] = max(step.ranked, known.get(step.field, b""))
+    if (change := change_of(known)) is None:
+        return known
+    current = {photo.sha256 for photo in change.listing.photos}
+    return {
+        field: ranked
+        for field, ranked in known.items()
+        if field == _CHANGE
+        or (change.HasField("listing") and (_sha256(field) in current or _revision(ranked) > change.revision))
+    }
+
+
+def change_of(parts: Parts) -> listing_pb2.ListingChanged | None:
+    """The current revision, or the removal; None while only results have come."""
+    return listing_pb2.ListingChanged.FromString(_message(parts[_CHANGE])) if _CHANGE in parts else None
+
+
+def _sha256(field: str) -> str:
+    return field.rpartition("/")[2]
+
+
+def _revision(ranked: bytes) -> int:
+    _, revision, _, _ = _RANK.unpack_from(ranked)
+    return int(revision)
+
+
+def _message(ranked: bytes) -> bytes:
+    return ranked[_RANK.size :]
+
+
+# --- parts become the record ------------------------------------------------------------------------------------------
+
+
+def enriched(parts: Parts) -> Enriched | None:
+    """The joined record; None until the listing itself is known.
+
+    What is seen in a photo holds for every revision that shows this photo. A fraud decision also rests on the claims,
+    so for each revision it is waited for anew; until then the photo's decision is missing, while the listing as a whole
+    keeps the earlier one: an edit doesn't free a blocked listing. The listing has a decision as soon as every photo
+    was scored once, or one blocks.
+    """
+    if (change := change_of(parts)) is None:
+        return None
+    if change.HasField("removed"):
+        return Enriched(listing_id=change.listing_id, revision=change.revision, status=Enriched.STATUS_REMOVED)
+    photos = [_photo(parts, photo, change.revision) for photo in change.listing.photos]
+    record = Enriched(
+        listing_id=change.listing_id,
+        revision=change.revision,
+        seller_id=change.listing.seller_id,
+        claims=change.listing.claims,
+        status=_status(photos),
+        attributes=_best(photos),
+        embedding_space=photos[0].embedding_space,
+        photos=photos,
+    )
+    if photos[0].HasField("category"):
+        record.category.CopyFrom(photos[0].category)
+    if fraud := _worst([_fraud(parts, photo.photo.sha256) for photo in photos]):
+        record.fraud.CopyFrom(fraud)
+    return record
+
+
+def shown(record: Enriched) -> bool:
+    """Whether shoppers may find it: not removed, and trusted: every photo scored at least once, none blocked."""
+    return record.status != Enriched.STATUS_REMOVED and record.fraud.decision in (
+        image_pb2.Fraud.DECISION_ALLOW,
+        image_pb2.Fraud.DECISION_REVIEW,
+    )
+
+
+def vectors(parts: Parts) -> dict[str, Vector]:
+    """The vector of the listing, which is that of its first photo, in each space that has one. Float32, unit length."""
+    change = change_of(parts)
+    if change is None or not change.HasField("listing"):
+        return {}
+    found = _embeddings(parts, change.listing.photos[0].sha256)
+    return {_embedded(ranked).space: vector_in(ranked) for ranked in found}
+
+
+def embedding_field(space: str, sha256: str) -> str:
+    return f"{_EMBEDDING}/{space}/{sha256}"
+
+
+def vector_in(ranked: bytes) -> Vector:
+    """The vector in an embedding's part."""
+    vector = np.asarray(_embedded(ranked).vector, np.float32)
+    return vector / np.float32(np.linalg.norm(vector))
+
+
+def uploaded_at(parts: Parts) -> float | None:
+    """When the current revision was uploaded, in seconds since 1970, as its results say; None when none does."""
+    change = change_of(parts)
+    if change is None:
+        return None
+    times = [
+        stamp.seconds + stamp.nanos / 1e9
+        for field, ranked in parts.items()
+        if field != _CHANGE and _revision(ranked) == change.revision
+        if (stamp := _result_message(field, ranked).assessment.uploaded_at).seconds
+    ]
+    return min(times, default=None)
+
+
+def _photo(parts: Parts, photo: listing_pb2.Photo, revision: int) -> enriched_pb2.EnrichedPhoto:
+    found = enriched_pb2.EnrichedPhoto(photo=photo)
+    if ranked := parts.get(f"{_CATEGORY}/{photo.sha256}"):
+        found.category.CopyFrom(image_pb2.ImageClassified.FromString(_message(ranked)).category)
+    else:
+        found.missing.append(enriched_pb2.FACET_CATEGORY)
+    if ranked := parts.get(f"{_ATTRIBUTES}/{photo.sha256}"):
+        attributed = image_pb2.ImageAttributed.FromString(_message(ranked))
+        found.attributes.CopyFrom(enriched_pb2.ImageAttributes(attributes=attributed.attributes))
+    else:
+        found.missing.append(enriched_pb2.FACET_ATTRIBUTES)
+    if ranked := max(_embeddings(parts, photo.sha256), default=b""):
+        found.embedding_space = _embedded(ranked).space
+    else:
+        found.missing.append(enriched_pb2.FACET_EMBEDDING)
+    ranked = parts.get(f"{_FRAUD}/{photo.sha256}", b"")
+    if ranked and _revision(ranked) >= revision:
+        found.fraud.CopyFrom(image_pb2.ImageScored.FromString(_message(ranked)).fraud)
+    else:
+        found.missing.append(enriched_pb2.FACET_FRAUD)
+    return found
+
+
+def _status(photos: list[enriched_pb2.EnrichedPhoto]) -> "Enriched.Status.ValueType":
+    if not any(photo.missing for photo in photos):
+        return Enriched.STATUS_COMPLETE
+    if all(len(photo.missing) == len(FACETS) for photo in photos):
+        return Enriched.STATUS_PENDING
+    return Enriched.STATUS_PARTIAL
+
+
+def _best(photos: list[enriched_pb2.EnrichedPhoto]) -> list[image_pb2.Attribute]:
+    """Each attribute from the photo that is surest of it, the earlier photo when two are equally sure."""
+    best: dict[str, image_pb2.Attribute] = {}
+    for photo in photos:
+        for attribute in photo.attributes.attributes:
+            if attribute.name not in best or attribute.confidence > best[attribute.name].confidence:
+                best[attribute.name] = attribute
+    return [best[name] for name in sorted(best)]
+
+
+def _worst(known: list[image_pb2.Fraud | None]) -> image_pb2.Fraud | None:
+    frauds = [fraud for fraud in known if fraud is not None]
+    decision = next((d for d in _WORST_FIRST if any(fraud.decision == d for fraud in frauds)), None)
+    if decision is None or (len(frauds) < len(known) and decision != image_pb2.Fraud.DECISION_BLOCK):
+        return None
+    reasons = [reason for fraud in frauds for reason in fraud.reasons]
+    return image_pb2.Fraud(score=max(fraud.score for fraud in frauds), decision=decision, reasons=reasons)
+
+
+def _fraud(parts: Parts, sha256: str) -> image_pb2.Fraud | None:
+    ranked = parts.get(f"{_FRAUD}/{sha256}")
+    return image_pb2.ImageScored.FromString(_message(ranked)).fraud if ranked else None
+
+
+def _embeddings(parts: Parts, sha256: str) -> Iterator[bytes]:
+    return (
+        ranked for field, ranked in parts.items() if field.startswith(f"{_EMBEDDING}/") and _sha256(field) == sha256
+    )
+
+
+def _embedded(ranked: bytes) -> image_pb2.ImageEmbedded:
+    return image_pb2.ImageEmbedded.FromString(_message(ranked))
+
+
+_MESSAGES: dict[str, type[Result]] = {
+    _CATEGORY: image_pb2.ImageClassified,
+    _ATTRIBUTES: image_pb2.ImageAttributed,
+    _EMBEDDING: image_pb2.ImageEmbedded,
+    _FRAUD: image_pb2.ImageScored,
+}
+
+
+def _result_message(field: str, ranked: bytes) -> Result:
+    return _MESSAGES[field.partition("/")[0]].FromString(_message(ranked))

@@ -1,0 +1,142 @@
+"""Which listings may be among the hits, and in which order. Pure: the index and the store are asked elsewhere."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from urllib.parse import quote
+
+from vitrine.events.v1 import listing_pb2
+from vitrine.recommendation.v1 import recommendation_pb2
+
+from services.recommendation.parts import Enriched, Vector, shown
+
+Filter = recommendation_pb2.Filter
+# What the index compares with doubles is let through by this much, and compared exactly against the record.
+PRICE_SLACK = 0.01
+# Sellers and attributes that one filter may name.
+MAX_NAMED = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A listing that the index proposes, with what is stored about it now."""
+
+    record: Enriched | None
+    vector: Vector | None
+
+
+def best(
+    candidates: Sequence[Candidate], query: Vector, wanted: Filter, *, without: str = ""
+) -> list[recommendation_pb2.Hit]:
+    """Those that may be shown and match, the most similar first; of equally similar ones the smaller id first.
+
+    Similarity is the cosine of the stored vectors, -1 to 1: what the index says is approximate.
+    """
+    hits = [
+        recommendation_pb2.Hit(listing=c.record, similarity=cosine(query, c.vector))
+        for c in candidates
+        if c.record is not None and c.vector is not None and c.vector.shape == query.shape
+        if c.record.listing_id != without and shown(c.record) and matches(c.record, wanted)
+    ]
+    return sorted(hits, key=lambda hit: (-hit.similarity, hit.listing.listing_id))
+
+
+def cosine(a: Vector, b: Vector) -> float:
+    """Of unit vectors; rounding never takes it out of -1 to 1."""
+    return max(-1.0, min(1.0, float(a @ b)))
+
+
+def matches(record: Enriched, wanted: Filter) -> bool:
+    """All that the filter names must hold."""
+    path = list(wanted.category_path)
+    attributes = {(a.name, a.value) for a in record.attributes}
+    return (
+        list(record.category.path[: len(path)]) == path
+        and all((a.name, a.value) in attributes for a in wanted.attributes)
+        and (not wanted.HasField("price") or _priced(record.claims, wanted.price))
+        and (not wanted.seller_ids or record.seller_id in wanted.seller_ids)
+        and record.seller_id not in wanted.excluded_seller_ids
+    )
+
+
+def _priced(claims: listing_pb2.Claims, wanted: recommendation_pb2.PriceRange) -> bool:
+    if not claims.HasField("price") or claims.price.currency_code != wanted.currency_code:
+        return False
+    price = amount(claims.price)
+    # By way of their shortest decimal: 19.99 as a double is not 19.99, and bounds are inclusive.
+    return not (
+        (wanted.HasField("minimum") and price < Decimal(repr(wanted.minimum)))
+        or (wanted.HasField("maximum") and price > Decimal(repr(wanted.maximum)))
+    )
+
+
+def amount(money: listing_pb2.Money) -> Decimal:
+    return money.units + Decimal(money.nanos).scaleb(-9)
+
+
+def refusal(wanted: Filter) -> str | None:
+    """What is wrong with a filter, for the caller; None when nothing is."""
+    if wanted.HasField("price"):
+        price = wanted.price
+        if not (len(price.currency_code) == 3 and price.currency_code.isascii() and price.currency_code.isupper()):
+            return "filter.price.currency_code must be an ISO 4217 code such as EUR"
+        bounds = [getattr(price, name) for name in ("minimum", "maximum") if price.HasField(name)]
+        if any(bound != bound or bound in (float("inf"), float("-inf")) for bound in bounds):
+            return "filter.price bounds must be finite; leave a bound unset for none"
+        if len(bounds) == 2 and bounds[0] > bounds[1]:
+            return f"filter.price.minimum {bounds[0]} is above filter.price.maximum {bounds[1]}"
+    if any(not a.name or not a.value for a in wanted.attributes):
+        return "filter.attributes need both a name and a value"
+    if both := set(wanted.seller_ids) & set(wanted.excluded_seller_ids):
+        return f"seller {min(both)!r} is both in filter.seller_ids and in filter.excluded_seller_ids"
+    named = len(wanted.seller_ids) + len(wanted.excluded_seller_ids) + len(wanted.attributes)
+    if named > MAX_NAMED:
+        return f"the filter names {named} sellers and attributes; at most {MAX_NAMED} are allowed"
+    return None
+
+
+# --- the same filter as the index can apply it ------------------------------------------------------------------------
+# Elements carry attributes as JSON, and expressions compare them. Texts are percent-encoded on both sides, so nothing
+# that a seller or a caller writes can end a string in the expression. A filter on a field that an element lacks never
+# holds, not even negated: each element carries them all.
+
+
+def index_attributes(record: Enriched) -> dict[str, object]:
+    """What the index may filter by."""
+    path = record.category.path
+    priced = record.claims.HasField("price")
+    return {
+        "category": [index_text("/", path[: depth + 1]) for depth in range(len(path))],
+        "attribute": [index_text("=", (a.name, a.value)) for a in record.attributes],
+        "seller": index_text("", [record.seller_id]),
+        "currency": index_text("", [record.claims.price.currency_code]) if priced else "",
+        "price": float(amount(record.claims.price)) if priced else 0,
+    }
+
+
+def expression(wanted: Filter) -> str:
+    """In the language of VSIM's FILTER; empty when nothing is filtered. Lets through at least what `matches` does."""
+    terms = []
+    if wanted.category_path:
+        terms.append(f'"{index_text("/", wanted.category_path)}" in .category')
+    terms += [f'"{index_text("=", (a.name, a.value))}" in .attribute' for a in wanted.attributes]
+    if wanted.HasField("price"):
+        terms.append(f'.currency == "{index_text("", [wanted.price.currency_code])}"')
+        if wanted.price.HasField("minimum"):
+            terms.append(f".price >= {wanted.price.minimum - PRICE_SLACK:.6f}")
+        if wanted.price.HasField("maximum"):
+            terms.append(f".price <= {wanted.price.maximum + PRICE_SLACK:.6f}")
+    if wanted.seller_ids:
+        terms.append(f".seller in {_texts(wanted.seller_ids)}")
+    if wanted.excluded_seller_ids:
+        terms.append(f"not (.seller in {_texts(wanted.excluded_seller_ids)})")
+    return " and ".join(terms)
+
+
+def index_text(separator: str, texts: Iterable[str]) -> str:
+    """ASCII that neither quotes nor separators can break out of."""
+    return separator.join(quote(text, safe="") for text in texts)
+
+
+def _texts(values: Iterable[str]) -> str:
+    return "[" + ",".join(f'"{index_text("", [value])}"' for value in values) + "]"

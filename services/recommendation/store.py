@@ -1,0 +1,205 @@
+"""Joined records in Redis. Nothing else touches their keys.
+
+All of one listing lies in one slot, by the hash tag {LISTING_ID}:
+
+    listing:{LISTING_ID}         the joined record, an EnrichedListing; what lookups read
+    listing:{LISTING_ID}:parts   a hash: the parts it was made from (see parts.py), and `version`, which counts changes
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from redis import exceptions
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import ResponseError
+
+from services.recommendation.parts import Enriched, Vector, embedding_field, vector_in
+from shared.errors import Transient
+
+# Results whose listing never came: kept as long as the topics keep theirs.
+ORPHANS_KEPT_SECONDS = 7 * 24 * 3600
+
+# The record and its parts change together, and only if nobody changed them since they were read.
+_WRITE = """
+local version = redis.call('HGET', KEYS[2], 'version') or '0'
+if version ~= ARGV[1] then return 0 end
+local kept_seconds, gone = ARGV[4], tonumber(ARGV[5])
+for i = 6, 5 + gone do redis.call('HDEL', KEYS[2], ARGV[i]) end
+for i = 6 + gone, #ARGV, 2 do redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1]) end
+redis.call('HSET', KEYS[2], 'version', ARGV[2])
+if ARGV[3] ~= '' then
+    redis.call('SET', KEYS[1], ARGV[3])
+    redis.call('PERSIST', KEYS[2])
+else
+    redis.call('EXPIRE', KEYS[2], kept_seconds)
+end
+return 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What is known of a listing. The version grows by one with each change; 0 means that nothing is known."""
+
+    version: int = 0
+    parts: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """From what was read to what shall be. `record` is None until the listing itself is known."""
+
+    listing_id: str
+    before: Stored
+    parts: Mapping[str, bytes]
+    record: Enriched | None
+
+    @property
+    def after(self) -> Stored:
+        return Stored(self.before.version + 1, self.parts)
+
+
+class Records(Protocol):
+    """The joined records of all listings. Everything raises Transient when the store stayed away."""
+
+    async def stored(self, listing_ids: Sequence[str]) -> list[Stored]:
+        """In the order asked for."""
+        ...
+
+    async def write(self, writes: Sequence[Write]) -> list[bool]:
+        """Each is atomic. False: the listing changed since it was read, and nothing was written."""
+        ...
+
+    async def versions(self, listing_ids: Sequence[str]) -> list[int]: ...
+
+    async def flushed(self) -> None:
+        """Returns once everything written before is on disk."""
+        ...
+
+    async def records(self, listing_ids: Sequence[str]) -> list[Enriched | None]:
+        """In one round; None for a listing that isn't known. Removed ones are there, with their status."""
+        ...
+
+    async def vectors(self, space: str, photos: Sequence[tuple[str, str]]) -> list[Vector | None]:
+        """Of (listing id, photo sha256) pairs, in one round; None where that photo has none in this space."""
+        ...
+
+    async def ping(self) -> None: ...
+
+
+class RedisRecords:
+    """Joined records in one Redis, or one that looks like it."""
+
+    def __init__(self, redis: Redis, *, wait_for_disk: bool = True, disk_timeout_seconds: float = 10.0) -> None:
+        self._redis = redis
+        self._wait_for_disk = wait_for_disk
+        self._disk_timeout_seconds = disk_timeout_seconds
+
+    async def stored(self, listing_ids: Sequence[str]) -> list[Stored]:
+        pipe = self._redis.pipeline(transaction=False)
+        for listing_id in listing_ids:
+            pipe.hgetall(_parts_key(listing_id))
+        async with reaching_redis():
+            found = await pipe.execute() if listing_ids else []
+        return [_stored(fields) for fields in found]
+
+    async def write(self, writes: Sequence[Write]) -> list[bool]:
+        pipe = self._redis.pipeline(transaction=False)
+        for write in writes:
+            pipe.eval(_WRITE, 2, record_key(write.listing_id), _parts_key(write.listing_id), *_arguments(write))
+        async with reaching_redis():
+            return [bool(done) for done in await pipe.execute()] if writes else []
+
+    async def versions(self, listing_ids: Sequence[str]) -> list[int]:
+        pipe = self._redis.pipeline(transaction=False)
+        for listing_id in listing_ids:
+            pipe.hget(_parts_key(listing_id), "version")
+        async with reaching_redis():
+            return [int(version or 0) for version in await pipe.execute()] if listing_ids else []
+
+    async def flushed(self) -> None:
+        if not self._wait_for_disk:
+            return
+        # WAITAOF speaks of its own connection's writes. One more write on that connection comes after all earlier
+        # ones, whichever connection they took.
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.incr("vitrine:join:flushes")
+        pipe.execute_command("WAITAOF", 1, 0, int(self._disk_timeout_seconds * 1000))
+        async with reaching_redis():
+            try:
+                _, (local, _replicas) = await pipe.execute()
+            except ResponseError as why:
+                if "appendonly" in str(why):
+                    raise Transient(NO_APPEND_ONLY_FILE) from why
+                raise
+        if local < 1:
+            raise Transient(f"Redis did not write to disk within {self._disk_timeout_seconds:.0f} s")
+
+    async def records(self, listing_ids: Sequence[str]) -> list[Enriched | None]:
+        async with reaching_redis():
+            found = await self._redis.mget([record_key(i) for i in listing_ids]) if listing_ids else []
+        return [Enriched.FromString(value) if isinstance(value, bytes) else None for value in found]
+
+    async def vectors(self, space: str, photos: Sequence[tuple[str, str]]) -> list[Vector | None]:
+        pipe = self._redis.pipeline(transaction=False)
+        for listing_id, sha256 in photos:
+            pipe.hget(_parts_key(listing_id), embedding_field(space, sha256))
+        async with reaching_redis():
+            found = await pipe.execute() if photos else []
+        return [vector_in(part) if part is not None else None for part in found]
+
+    async def ping(self) -> None:
+        async with reaching_redis():
+            await self._redis.ping()
+
+
+NO_APPEND_ONLY_FILE = (
+    "Redis keeps no append-only file, so a crash of it would lose records that Kafka believes done: "
+    "set `appendonly yes` there, or VITRINE_WAIT_FOR_DISK=false to accept that"
+)
+
+
+def connect(url: str, *, timeout_seconds: float = 5.0, attempts: int = 5) -> Redis:
+    """A client that retries a few times where it occurs. Connects at the first command."""
+    return Redis.from_url(
+        url,
+        socket_connect_timeout=timeout_seconds,
+        socket_timeout=timeout_seconds,
+        retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), attempts),
+        retry_on_error=[exceptions.ConnectionError, exceptions.TimeoutError, exceptions.BusyLoadingError],
+        health_check_interval=30,
+    )
+
+
+@asynccontextmanager
+async def reaching_redis() -> AsyncIterator[None]:
+    """Turns "not reachable, through all retries" into Transient; everything else is a bug and stays what it is."""
+    try:
+        yield
+    except (exceptions.ConnectionError, exceptions.TimeoutError, exceptions.BusyLoadingError, OSError) as why:
+        raise Transient(f"Redis is away: {why}") from why
+
+
+def record_key(listing_id: str) -> str:
+    return f"listing:{{{listing_id}}}"
+
+
+def _parts_key(listing_id: str) -> str:
+    return f"{record_key(listing_id)}:parts"
+
+
+def _stored(fields: Mapping[bytes, bytes]) -> Stored:
+    parts = {name.decode(): value for name, value in fields.items()}
+    return Stored(int(parts.pop("version", b"0")), parts)
+
+
+def _arguments(write: Write) -> list[str | bytes | int]:
+    gone = [name for name in write.before.parts if name not in write.parts]
+    changed = {name: value for name, value in write.parts.items() if write.before.parts.get(name) != value}
+    record = write.record.SerializeToString() if write.record is not None else b""
+    head: list[str | bytes | int] = [write.before.version, write.after.version, record, ORPHANS_KEPT_SECONDS]
+    return [*head, len(gone), *gone, *(argument for pair in changed.items() for argument in pair)]
