@@ -34,8 +34,11 @@ def admin(bootstrap: str) -> AdminClient:
     return AdminClient({"bootstrap.servers": bootstrap}, logger=_client_log)
 
 
-def reader(bootstrap: str) -> Consumer:
-    """A consumer that belongs to no group: it is told what to read, and commits nothing."""
+def reader(bootstrap: str, fetch_bytes: int = 1_048_576) -> Consumer:
+    """A consumer that belongs to no group: it is told what to read, and commits nothing.
+
+    `fetch_bytes` is how much of a partition it asks for at once.
+    """
     return Consumer(
         {
             "bootstrap.servers": bootstrap,
@@ -44,15 +47,17 @@ def reader(bootstrap: str) -> Consumer:
             "enable.auto.commit": False,
             "enable.partition.eof": True,
             "auto.offset.reset": "earliest",
+            "fetch.message.max.bytes": fetch_bytes,
+            "queued.min.messages": 1,
         },
         logger=_client_log,
     )
 
 
-def cluster(client: AdminClient, bootstrap: str, seconds: float = CONNECT_SECONDS) -> ClusterMetadata:
-    """The brokers and topics that there are. Raises Transient when no broker answers in so many seconds."""
+def cluster(client: AdminClient | Consumer, bootstrap: str) -> ClusterMetadata:
+    """The brokers and topics that there are. Raises Transient when no broker answers in CONNECT_SECONDS."""
     try:
-        return client.list_topics(timeout=seconds)
+        return client.list_topics(timeout=CONNECT_SECONDS)
     except KafkaException as why:
         raise Transient(f"no Kafka broker answers at {bootstrap}: start one, or set VITRINE_KAFKA to yours") from why
 

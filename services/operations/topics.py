@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import click
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
-from rich.console import Console
 from rich.table import Table
 
 from services.operations.broker import REQUEST_SECONDS, admin, cluster, kafka_option, plain_errors
+from services.operations.tables import number, show, text
 from shared.topics import TOPICS, Topic
 
 
@@ -97,7 +97,7 @@ def topics(bootstrap: str, replication: int, only_list: bool) -> None:
     """
     with plain_errors():
         if only_list:
-            _show(bootstrap)
+            _list(bootstrap)
             return
         created = create_topics(bootstrap, replication)
         for name in created:
@@ -107,14 +107,14 @@ def topics(bootstrap: str, replication: int, only_list: bool) -> None:
         _warn(differences(bootstrap))
 
 
-def _show(bootstrap: str) -> None:
+def _list(bootstrap: str) -> None:
     there = cluster(admin(bootstrap), bootstrap).topics
-    table = Table("topic", "message", "declared partitions", "partitions there", "kept")
+    table = Table(text("topic"), "message", number("declared partitions"), number("partitions there"), "kept")
     for topic in TOPICS:
         message = topic.message.__name__ if topic.message else "as it was"
         found = str(len(there[topic.name].partitions)) if topic.name in there else "missing"
         table.add_row(topic.name, message, str(topic.partitions), found, _kept(topic))
-    Console().print(table)
+    show(table)
     _warn(differences(bootstrap))
 
 

@@ -1,0 +1,126 @@
+"""Where each consumer group stands in each partition that it reads, asked of the broker and of no worker."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from confluent_kafka import ConsumerGroupState, ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from services.operations.broker import REQUEST_SECONDS, cluster
+from shared.topics import GROUP_PREFIX, IMAGE_UPLOADED, LISTING_CHANGED, RESULTS, Topic, group_of
+
+TASKS = ("classification", "attributes", "embedding", "fraud")
+READS: dict[str, tuple[Topic, ...]] = {
+    **{group_of(member): (IMAGE_UPLOADED,) for member in (*TASKS, "fused")},
+    group_of("join"): (LISTING_CHANGED, *RESULTS.values()),
+}
+
+EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+
+Partition = tuple[str, int]  # topic, number
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far one group is in one partition."""
+
+    group: str
+    topic: str
+    partition: int
+    committed: int | None  # the next record that the group will read; None while it has committed nothing
+    start: int  # the oldest record that the broker still has
+    end: int  # one past the newest
+
+    @property
+    def next(self) -> int:
+        """The oldest record that is not committed. What retention took away is nobody's work any more."""
+        return self.start if self.committed is None else max(self.committed, self.start)
+
+    @property
+    def lag(self) -> int:
+        """Records not yet committed. In a compacted topic the gaps count too."""
+        return max(0, self.end - self.next)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What the broker says of a group. Only an empty one's offsets may be set."""
+
+    name: str
+    state: str  # "stable", "empty", …; "absent" when there is no such group
+    members: int
+
+
+def standings(client: AdminClient, bootstrap: str, expected: Iterable[str] = ()) -> list[Standing]:
+    """Of every existing group with our prefix and of the expected ones, sorted by group, topic and partition.
+
+    A partition that a group is meant to read and has not committed counts from the partition's start: so a group that
+    never came up shows its whole lag. Raises Transient when no broker answers, KafkaException when it refuses.
+    """
+    names = sorted(set(group_names(client, bootstrap)) | set(expected))
+    partitions = {name: len(topic.partitions) for name, topic in cluster(client, bootstrap).topics.items()}
+    committed = {name: committed_offsets(client, name) for name in names}
+    read = {name: _partitions_read(name, committed[name], partitions) for name in names}
+    wanted = sorted({partition for found in read.values() for partition in found})
+    starts = edges(client, wanted, EARLIEST)
+    ends = edges(client, wanted, LATEST)
+    return [
+        Standing(name, topic, number, committed[name].get((topic, number)), starts[topic, number], ends[topic, number])
+        for name in names
+        for topic, number in read[name]
+    ]
+
+
+def group_names(client: AdminClient, bootstrap: str) -> list[str]:
+    """Existing groups with our prefix. Raises Transient when no broker answers."""
+    cluster(client, bootstrap)
+    listed = client.list_consumer_groups(request_timeout=REQUEST_SECONDS).result()
+    if listed.errors:
+        raise listed.errors[0]
+    return sorted(group.group_id for group in listed.valid if group.group_id.startswith(GROUP_PREFIX))
+
+
+def describe(client: AdminClient, names: Sequence[str]) -> dict[str, Group]:
+    """State and number of members of each group, existing or not."""
+    answers = client.describe_consumer_groups(list(names), request_timeout=REQUEST_SECONDS)
+    found = {}
+    for name, answer in answers.items():
+        try:
+            group = answer.result()
+        except KafkaException as why:
+            if why.args[0].code() != KafkaError.GROUP_ID_NOT_FOUND:
+                raise
+            found[name] = Group(name, "absent", 0)
+        else:
+            dead = group.state == ConsumerGroupState.DEAD
+            found[name] = Group(name, "absent" if dead else group.state.name.lower(), len(group.members))
+    return found
+
+
+def committed_offsets(client: AdminClient, group: str) -> dict[Partition, int]:
+    """What the group has committed; {} when it never did or does not exist."""
+    request = [ConsumerGroupTopicPartitions(group)]
+    answer = client.list_consumer_group_offsets(request, request_timeout=REQUEST_SECONDS)[group]
+    try:
+        found = answer.result().topic_partitions or []
+    except KafkaException as why:
+        if why.args[0].code() != KafkaError.GROUP_ID_NOT_FOUND:
+            raise
+        return {}
+    return {(each.topic, each.partition): each.offset for each in found if each.offset >= 0}
+
+
+def edges(client: AdminClient, partitions: Sequence[Partition], which: OffsetSpec) -> dict[Partition, int]:
+    """The first or the next offset of each partition."""
+    if not partitions:
+        return {}
+    asked = {TopicPartition(topic, number): which for topic, number in partitions}
+    answers = client.list_offsets(asked, request_timeout=REQUEST_SECONDS)
+    return {(each.topic, each.partition): answer.result().offset for each, answer in answers.items()}
+
+
+def _partitions_read(group: str, committed: dict[Partition, int], partitions: dict[str, int]) -> list[Partition]:
+    meant = {(topic.name, n) for topic in READS.get(group, ()) for n in range(partitions.get(topic.name, 0))}
+    still_there = {(topic, n) for topic, n in committed if n < partitions.get(topic, 0)}
+    return sorted(meant | still_there)
