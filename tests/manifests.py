@@ -62,9 +62,11 @@ def workloads(kustomization: str) -> list[Manifest]:
     return of_kind(kustomization, "Deployment", "StatefulSet", "DaemonSet", "Job")
 
 
-def targets() -> set[str]:
-    """Names of the Dockerfile's stages."""
-    return set(re.findall(r"^FROM\s+\S+\s+AS\s+(\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE))
+@cache
+def stages() -> dict[str, str]:
+    """Of the Dockerfile: what each stage says, by name."""
+    parts = re.split(r"^FROM\s+\S+\s+AS\s+(\S+)$", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
 def rules() -> Iterator[dict[str, Any]]:
