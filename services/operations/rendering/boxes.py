@@ -54,7 +54,9 @@ def _disc(sheet: Field, x: float, y: float, radius: float, colour: Colour) -> No
     cv2.circle(sheet, (round(x * 16), round(y * 16)), round(radius * 16), colour, -1, cv2.LINE_AA, 4)
 
 
-def _centred(sheet: Field, words: str, top: float, size: float, colour: Colour, face: Typeface, bold: bool = False) -> None:
+def _centred(
+    sheet: Field, words: str, top: float, size: float, colour: Colour, face: Typeface, bold: bool = False
+) -> None:
     width = sheet.shape[1]
     ink = lettering.fitted(words, int(width * 0.88), round(size), face, bold)
     lettering.stamp(sheet, ink, (width - ink.shape[1]) / 2, top, colour)
@@ -71,11 +73,14 @@ def fruit(sheet: Field, x: float, y: float, r: float, goods: Goods, random: Rand
 
 
 def glass(sheet: Field, x: float, y: float, r: float, goods: Goods, random: Random) -> None:
+    _disc(sheet, x, y, r * 1.12, shifted(goods.base, 0.2))
     body = np.array([[-0.5, -0.9], [0.5, -0.9], [0.38, 0.9], [-0.38, 0.9]]) * r + (x, y)
     _polygon(sheet, body, shifted(goods.base, 0.75))
     fill = np.array([[-0.46, -0.5], [0.46, -0.5], [0.36, 0.84], [-0.36, 0.84]]) * r + (x, y)
     _polygon(sheet, fill, (0.98, 0.97, 0.94))
-    _polygon(sheet, np.array([[0.2, -0.85], [0.32, -0.85], [0.25, 0.8], [0.17, 0.8]]) * r + (x, y), shifted(goods.base, 0.9))
+    _polygon(
+        sheet, np.array([[0.2, -0.85], [0.32, -0.85], [0.25, 0.8], [0.17, 0.8]]) * r + (x, y), shifted(goods.base, 0.9)
+    )
 
 
 def ears(sheet: Field, x: float, y: float, r: float, goods: Goods, random: Random) -> None:
@@ -109,7 +114,11 @@ def drops(sheet: Field, x: float, y: float, r: float, goods: Goods, random: Rand
     for dx, dy, k in ((0, 0, 1.0), (0.6, 0.3, 0.55), (-0.6, 0.35, 0.5)):
         cx, cy, q = x + dx * r, y + dy * r, 0.5 * k * r
         _disc(sheet, cx, cy, q, goods.accent)
-        _polygon(sheet, np.array([[cx - q * 0.9, cy - q * 0.4], [cx, cy - 2 * q], [cx + q * 0.9, cy - q * 0.4]]), goods.accent)
+        _polygon(
+            sheet,
+            np.array([[cx - q * 0.9, cy - q * 0.4], [cx, cy - 2 * q], [cx + q * 0.9, cy - q * 0.4]]),
+            goods.accent,
+        )
         _disc(sheet, cx - q * 0.3, cy, q * 0.25, shifted(goods.accent, 0.7))
 
 
@@ -246,7 +255,9 @@ def _room(camera: Pinhole, floor: str, floor_tone: Tone, wall_tone: Tone, back: 
     return scene
 
 
-def standing(carton: Carton, goods: Goods, size: Size, floor: str, floor_tone: Tone, wall_tone: Tone, random: Random) -> Field:
+def standing(
+    carton: Carton, goods: Goods, size: Size, floor: str, floor_tone: Tone, wall_tone: Tone, random: Random
+) -> Field:
     """A carton on a table or a floor before a wall, as a float32 RGB scene of `size`."""
     w, h, d = carton.width / 2, carton.height, carton.depth / 2
     roof = 0.55 * carton.depth if carton.gable else 0.0

@@ -24,7 +24,9 @@ def placed(sprite: Sprite, pose: Pose, size: Size) -> Sprite:
     """The sprite warped to photo pixels."""
     h, w = sprite.alpha.shape
     aspect = h / w
-    corners = np.array([[-0.5, -0.5 * aspect], [0.5, -0.5 * aspect], [0.5, 0.5 * aspect], [-0.5, 0.5 * aspect]]) * pose.side
+    corners = (
+        np.array([[-0.5, -0.5 * aspect], [0.5, -0.5 * aspect], [0.5, 0.5 * aspect], [-0.5, 0.5 * aspect]]) * pose.side
+    )
     if pose.flipped:
         corners[:, 0] *= -1
     cos, sin = np.cos(pose.turn), np.sin(pose.turn)
@@ -91,12 +93,15 @@ def taken(scene: Field, exposure: Exposure, random: Random) -> bytes:
     light = exposure.gain * fall * (1 + exposure.gradient * ramp(coarse, exposure.gradient_angle))
     balance = np.array([1 + 0.07 * exposure.warmth, 1.0, 1 - 0.09 * exposure.warmth], np.float32)
     room = resized((light[..., None] * balance).astype(np.float32), size)
-    picture = cv2.GaussianBlur(scene * room, (0, 0), exposure.blur)
-    picture = (picture - 0.45) * exposure.contrast + 0.45
-    speck = grain(random, size)[..., None] * exposure.noise
-    tint = resized(np.dstack([grain(random, (size[0] // 2, size[1] // 2)) for _ in range(3)]), size)
-    picture += speck * (0.6 + 0.8 * np.sqrt(np.clip(picture, 0, 1))) + exposure.noise * 0.5 * tint
-    bgr = np.clip(picture[..., ::-1] * 255 + 0.5, 0, 255).astype(np.uint8)
+    picture = cv2.GaussianBlur(np.multiply(scene, room, dtype=np.float32), (0, 0), exposure.blur)
+    contrast = np.float32(exposure.contrast)
+    picture = picture * contrast + np.float32(0.45 * (1 - exposure.contrast))
+    # Brightness noise in each pixel, colour noise twice as coarse: what a small sensor and its denoiser leave.
+    half = (size[0] // 2 + 1, size[1] // 2 + 1)
+    tint = cv2.merge([grain(random, half) for _ in range(3)])
+    speck = grain(random, size)[..., None] + 0.6 * cv2.resize(tint, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+    picture += speck * np.float32(exposure.noise)
+    bgr = cv2.cvtColor(cv2.convertScaleAbs(np.maximum(picture, 0), alpha=255), cv2.COLOR_RGB2BGR)
     done, body = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, exposure.quality])
     assert done
     return body.tobytes()

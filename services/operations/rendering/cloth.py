@@ -53,19 +53,40 @@ def pixels(points: Field) -> Field:
     return np.asarray(points) * _UNIT + CANVAS / 2
 
 
-def filled(path: Field) -> Field:
-    """Coverage (CANVAS, CANVAS) of the polygon, with smooth edges."""
-    mask = np.zeros((CANVAS, CANVAS), np.uint8)
-    cv2.fillPoly(mask, [np.round(path * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
-    return mask.astype(np.float32) / 255
+Box = tuple[slice, slice]  # rows, columns
 
 
-def stroked(paths: Iterable[Field], width: float) -> Field:
-    """Coverage (CANVAS, CANVAS) of open lines of so many pixels' width."""
-    mask = np.zeros((CANVAS, CANVAS), np.uint8)
-    for path in paths:
-        cv2.polylines(mask, [np.round(path * 16).astype(np.int32)], False, 255, max(1, round(width)), cv2.LINE_AA, 4)
-    return mask.astype(np.float32) / 255
+def box_around(path: Field, margin: float) -> Box:
+    """The part of the canvas within `margin` pixels of a path; never empty."""
+    left, top = np.clip(np.floor(path.min(0) - margin).astype(int), 0, CANVAS - 2)
+    right, bottom = np.clip(np.ceil(path.max(0) + margin).astype(int), 2, CANVAS)
+    return np.s_[int(top) : max(int(bottom), int(top) + 2), int(left) : max(int(right), int(left) + 2)]
+
+
+def _fixed(path: Field, box: Box) -> Field:
+    """In sixteenths of a pixel from the box's corner, as OpenCV draws."""
+    return np.round((path - (box[1].start, box[0].start)) * 16).astype(np.int32)
+
+
+def _extent(box: Box) -> tuple[int, int]:
+    return box[0].stop - box[0].start, box[1].stop - box[1].start
+
+
+WHOLE: Box = np.s_[0:CANVAS, 0:CANVAS]
+
+
+def filled(path: Field, box: Box = WHOLE) -> Field:
+    """Coverage of the polygon within the box, with smooth edges."""
+    mask = np.zeros(_extent(box), np.uint8)
+    cv2.fillPoly(mask, [_fixed(path, box)], 255, cv2.LINE_AA, 4)
+    return mask.astype(np.float32) / np.float32(255)
+
+
+def stroked(paths: Iterable[Field], width: float, box: Box = WHOLE) -> Field:
+    """Coverage of open lines of so many pixels' width within the box."""
+    mask = np.zeros(_extent(box), np.uint8)
+    cv2.polylines(mask, [_fixed(path, box) for path in paths], False, 255, max(1, round(width)), cv2.LINE_AA, 4)
+    return mask.astype(np.float32) / np.float32(255)
 
 
 def dashed(path: Field, dash: float = 6, gap: float = 4) -> list[Field]:
@@ -88,52 +109,85 @@ class Cloth:
         self.alpha = np.zeros((CANVAS, CANVAS), np.float32)
         self.relief = np.zeros((CANVAS, CANVAS), np.float32)
 
-    def lay(self, path: Field, albedo: Field | Colour, puff: float = 1.0, shade: float = 0.3) -> Field:
+    def lay(self, path: Field, albedo: Field | Colour, puff: float = 1.0, shade: float = 0.3) -> None:
         """Puts a piece on top: it rounds off towards its edge and throws a narrow shadow on what lies under it.
 
-        `albedo` is a colour or (CANVAS, CANVAS, 3). Returns the piece's coverage.
+        `albedo` is a colour or (CANVAS, CANVAS, 3).
         """
-        mask = filled(path)
-        left, top = np.floor(path.min(0)).astype(int) - 24
-        right, bottom = np.ceil(path.max(0)).astype(int) + 24
-        box = np.s_[max(0, top) : min(CANVAS, bottom), max(0, left) : min(CANVAS, right)]
-        m = mask[box]
-        shadow = cv2.GaussianBlur(m, (0, 0), 6) * shade * (1 - m)
-        self.rgb[box] *= (1 - shadow)[..., None]
-        colour = albedo if isinstance(albedo, tuple) else albedo[box]
-        self.rgb[box] += (np.asarray(colour, np.float32) - self.rgb[box]) * m[..., None]
+        box = box_around(path, 24)
+        m = filled(path, box)
+        shadow = cv2.GaussianBlur(m, (0, 0), 6) * (1 - m)
+        rgb = self.rgb[box]
+        rgb *= (1 - shade * shadow)[..., None]
+        colour = np.asarray(albedo, np.float32) if isinstance(albedo, tuple) else albedo[box]
+        rgb += (colour - rgb) * m[..., None]
         inside = cv2.distanceTransform((m > 0.5).astype(np.uint8), cv2.DIST_L2, 3)
-        round_off = 1 - np.exp(-inside / 7)
-        rise = 5 * puff * round_off + 6 * puff * (1 - np.exp(-inside / 40))
-        self.relief[box] += (rise + 0.35 * self.relief[box] - self.relief[box]) * m
-        self.alpha[box] = np.maximum(self.alpha[box], m)
-        return mask
+        rise = puff * (11 - 5 * np.exp(inside * np.float32(-1 / 7)) - 6 * np.exp(inside * np.float32(-1 / 40)))
+        relief = self.relief[box]
+        relief += (rise - 0.65 * relief) * m
+        np.maximum(self.alpha[box], m, out=self.alpha[box])
 
     def seam(self, path: Field, depth: float = 3.0, width: float = 3.0) -> None:
         """A sewn line: a groove, with stitches beside it only where `stitch` puts them."""
-        groove = cv2.GaussianBlur(stroked([path], width), (0, 0), 1.6)
-        self.relief -= depth * groove
-        self.rgb *= (1 - 0.18 * groove)[..., None]
+        box = box_around(path, 12)
+        groove = cv2.GaussianBlur(stroked([path], width, box), (0, 0), 1.6)
+        self.relief[box] -= depth * groove
+        self.rgb[box] *= (1 - 0.18 * groove)[..., None]
 
     def stitch(self, path: Field, colour: Colour, strength: float = 0.5) -> None:
-        thread = stroked(dashed(path), 2) * strength
-        self.rgb += (np.asarray(colour, np.float32) - self.rgb) * thread[..., None]
+        box = box_around(path, 4)
+        thread = stroked(dashed(path), 2, box) * np.float32(strength)
+        rgb = self.rgb[box]
+        rgb += (np.asarray(colour, np.float32) - rgb) * thread[..., None]
 
     def paint(self, coverage: Field, colour: Colour | Field) -> None:
-        """Dyes or prints without changing the relief."""
-        self.rgb += (np.asarray(colour, np.float32) - self.rgb) * (coverage * (self.alpha > 0.5))[..., None]
+        """Dyes or prints without changing the relief; `coverage` and a colour that is no tuple are (CANVAS, CANVAS)."""
+        x, y, width, height = cv2.boundingRect((coverage > 0).astype(np.uint8))
+        box = np.s_[y : y + height, x : x + width]
+        ink = np.asarray(colour, np.float32) if isinstance(colour, tuple) else colour[box]
+        rgb = self.rgb[box]
+        rgb += (ink - rgb) * (coverage[box] * (self.alpha[box] > 0.5))[..., None]
+
+    def wire(self, path: Field, width: float, colour: Colour) -> None:
+        """Something thin that also shows where there is no cloth."""
+        box = box_around(path, width + 4)
+        line = stroked([path], width, box)
+        self.rgb[box] += (np.asarray(colour, np.float32) - self.rgb[box]) * line[..., None]
+        self.relief[box] += 4 * cv2.GaussianBlur(line, (0, 0), 1.5)
+        np.maximum(self.alpha[box], line, out=self.alpha[box])
+
+    def cord(self, path: Field, width: float, colour: Colour, drop: tuple[int, int] = (3, 4)) -> None:
+        """A lace or a drawstring on top, with its shadow `drop` pixels right and down."""
+        box = box_around(path, 24)
+        cord = stroked([path], width, box)
+        fallen = cv2.GaussianBlur(np.roll(cord, drop, (1, 0)), (0, 0), 3)
+        rgb = self.rgb[box]
+        rgb *= (1 - 0.42 * fallen)[..., None]
+        rgb += (np.asarray(colour, np.float32) - rgb) * (cord * (self.alpha[box] > 0.5))[..., None]
+        self.relief[box] += 4 * cv2.GaussianBlur(cord, (0, 0), 1.7)
+
+    def band(self, path: Field, width: float, albedo: Field, depth: float = 2.0) -> None:
+        """A strip of cloth along a path, such as the ribbing of a neckline."""
+        box = box_around(path, width + 4)
+        strip = stroked([path], width, box)
+        rgb = self.rgb[box]
+        rgb += (albedo[box] - rgb) * (strip * (self.alpha[box] > 0.5))[..., None]
+        self.relief[box] += depth * cv2.GaussianBlur(strip, (0, 0), 1.2)
 
     def crease(self, path: Field, height: float, width: float) -> None:
         """A fold along a path: a ridge that fades out at both ends."""
-        ridge = np.zeros((CANVAS // 2, CANVAS // 2), np.float32)
-        points = path / 2
+        box = box_around(path, 1.5 * width + 4)
+        rows, columns = _extent(box)
+        ridge = np.zeros((rows // 2, columns // 2), np.float32)
+        points = _fixed(path / 2, np.s_[box[0].start // 2 :, box[1].start // 2 :])
         count = len(points) - 1
         for i in range(count):
             strength = float(np.sin(np.pi * (i + 0.5) / count))
-            a, b = (tuple(int(v) for v in np.round(p * 16)) for p in points[i : i + 2])
-            cv2.line(ridge, a, b, strength, max(1, round(width / 2)), cv2.LINE_8, 4)
+            cv2.line(
+                ridge, points[i].tolist(), points[i + 1].tolist(), strength, max(1, round(width / 2)), cv2.LINE_8, 4
+            )
         ridge = cv2.GaussianBlur(ridge, (0, 0), width / 3)
-        self.relief += height * resized(ridge, (CANVAS, CANVAS))
+        self.relief[box] += height * cv2.resize(ridge, (columns, rows), interpolation=cv2.INTER_LINEAR)
 
     def wrinkle(self, amount: float, hang: float = 0.0) -> None:
         """Lays the cloth in folds; `hang` from 0 (flat, folds in all directions) to 1 (falls straight down)."""
@@ -153,7 +207,9 @@ class Cloth:
         dy = cv2.Sobel(relief, cv2.CV_32F, 0, 1, scale=0.125)
         slope = dx * np.float32(np.cos(light)) + dy * np.float32(np.sin(light))
         slope = slope / (1 + np.abs(slope) * 0.55)
-        hollow = relief - cv2.GaussianBlur(cv2.resize(relief, None, fx=0.25, fy=0.25), (0, 0), 8).repeat(4, 0).repeat(4, 1)
+        hollow = relief - cv2.GaussianBlur(cv2.resize(relief, None, fx=0.25, fy=0.25), (0, 0), 8).repeat(4, 0).repeat(
+            4, 1
+        )
         shade = 0.93 + contrast * (0.42 * slope + 0.012 * np.clip(hollow, -12, 12))
         rgb = self.rgb * np.clip(shade, 0.3, 1.35)[..., None]
         if gloss:
@@ -224,7 +280,9 @@ def flowered(random: Random, base: Colour, accent: Colour) -> Field:
     petals = np.clip(3 * (smooth(random, size, 46) - 0.9) + 0.5, 0, 1)
     leaves = np.clip(3 * (smooth(random, size, (60, 30), random.uniform(0, 3)) - 1.1) + 0.5, 0, 1)
     ground = _mix(base, accent, petals)
-    return np.asarray(ground + (np.asarray(shifted(accent, -0.45), np.float32) - ground) * leaves[..., None], np.float32)
+    return np.asarray(
+        ground + (np.asarray(shifted(accent, -0.45), np.float32) - ground) * leaves[..., None], np.float32
+    )
 
 
 def heather(random: Random, base: Colour, accent: Colour) -> Field:
@@ -247,6 +305,5 @@ def denim(random: Random, base: Colour, accent: Colour) -> Field:
 
 
 FABRICS = {
-    weave.__name__: weave
-    for weave in (plain, striped, pinstriped, checked, dotted, flowered, heather, knitted, denim)
+    weave.__name__: weave for weave in (plain, striped, pinstriped, checked, dotted, flowered, heather, knitted, denim)
 }

@@ -25,7 +25,16 @@ _STREAM = 0xDE0  # keeps these pictures' randomness apart from the training pict
 Decision = Literal["allow", "review", "block"]
 Attributes = dict[str, tuple[str, str]]  # name to value and unit
 
-SELLERS = ("amber-attic", "blue-heron", "corner-nine", "dockside", "elm-street", "fable-goods", "gable-house", "harvest-hall")
+SELLERS = (
+    "amber-attic",
+    "blue-heron",
+    "corner-nine",
+    "dockside",
+    "elm-street",
+    "fable-goods",
+    "gable-house",
+    "harvest-hall",
+)
 # Of twenty listings so many are planted.
 _COPIES, _LOOKALIKES, _FALSE_CLAIMS = 2, 2, 1
 _EDITS = ("recompressed", "mirrored", "resized", "cropped")

@@ -19,6 +19,8 @@ Size = tuple[int, int]  # height, width
 _TILE = 512
 _CELL = 8.0  # the pixels from one bump of a smooth tile to the next
 _TILE_SEED = 20240611
+_PERIOD = 1024
+LARGEST = 1500  # pixels on either side of a picture that grain can be cut for
 
 
 @lru_cache(maxsize=1)
@@ -33,7 +35,9 @@ def _smooth_tile() -> Field:
 
 @lru_cache(maxsize=1)
 def _white_tile() -> Field:
-    return np.random.default_rng(_TILE_SEED + 1).normal(size=(1024, 1024)).astype(np.float32)
+    """Periodic, and repeated far enough that any picture can be cut from it without a seam."""
+    tile = np.random.default_rng(_TILE_SEED + 1).normal(size=(_PERIOD, _PERIOD)).astype(np.float32)
+    return np.pad(tile, ((0, LARGEST), (0, LARGEST)), mode="wrap")
 
 
 def smooth(random: Random, size: Size, wavelength: tuple[float, float] | float, angle: float = 0.0) -> Field:
@@ -56,22 +60,23 @@ def cloudy(random: Random, size: Size, wavelength: float, octaves: int = 3) -> F
     """Bumps of several scales, each finer one half as high; computed coarsely, since the finest is still wide."""
     coarse = max(1, int(wavelength / 2**octaves / 2))
     small = (-(-size[0] // coarse), -(-size[1] // coarse))
-    total = sum(0.5**k * smooth(random, small, wavelength / coarse / 2**k, random.uniform(0, 3.1)) for k in range(octaves))
+    total = sum(
+        0.5**k * smooth(random, small, wavelength / coarse / 2**k, random.uniform(0, 3.1)) for k in range(octaves)
+    )
     return resized(np.asarray(total, np.float32), size)
 
 
 def grain(random: Random, size: Size) -> Field:
-    """White noise, one value a pixel."""
-    tile = _white_tile()
-    top, left = random.integers(0, 1024, 2)
-    rows = np.arange(top, top + size[0]) % 1024
-    columns = np.arange(left, left + size[1]) % 1024
-    return tile[rows][:, columns]
+    """White noise, one value a pixel: a read-only view. Neither side may be longer than LARGEST."""
+    top, left = random.integers(0, _PERIOD, 2)
+    view = _white_tile()[top : top + size[0], left : left + size[1]]
+    view.flags.writeable = False
+    return view
 
 
 def ridges(field: Field, sharpness: float = 1.0) -> Field:
     """The creases of a smooth field: 1 along the lines where it is zero, falling off on both sides."""
-    return np.exp(-np.abs(field) * 2.2 * sharpness).astype(np.float32)
+    return np.asarray(np.exp(-np.abs(field) * (2.2 * sharpness)), np.float32)
 
 
 def resized(field: Field, size: Size) -> Field:
@@ -80,5 +85,8 @@ def resized(field: Field, size: Size) -> Field:
 
 def ramp(size: Size, angle: float) -> Field:
     """From -1 to 1 across the picture in the direction of `angle` (radians)."""
-    y, x = np.mgrid[-1 : 1 : size[0] * 1j, -1 : 1 : size[1] * 1j].astype(np.float32)
-    return np.asarray((x * np.cos(angle) + y * np.sin(angle)) / (abs(np.cos(angle)) + abs(np.sin(angle))), np.float32)
+    cos, sin = float(np.cos(angle)), float(np.sin(angle))
+    reach = abs(cos) + abs(sin)
+    x = np.linspace(-cos / reach, cos / reach, size[1], dtype=np.float32)
+    y = np.linspace(-sin / reach, sin / reach, size[0], dtype=np.float32)
+    return y[:, None] + x[None, :]

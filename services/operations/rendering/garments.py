@@ -19,7 +19,6 @@ from services.operations.rendering.cloth import (
     mirrored,
     pixels,
     shifted,
-    stroked,
 )
 from services.operations.rendering.fields import Field, Random, grain
 
@@ -129,10 +128,44 @@ def sewn(cut: Cut, fabric: str, dye: Dye, random: Random, hung: bool, light: flo
     builders: dict[type, Callable[..., None]] = {
         Upper: _upper, Lower: _lower, Skirt: _skirt, Hat: _hat, Shoes: _shoes,
     }  # fmt: skip
+    if hung:
+        _hanger(cut, cloth)
     builders[type(cut)](cut, cloth, albedo, dye, random)
     stiff = isinstance(cut, Hat | Shoes)
     cloth.wrinkle(0.14 if stiff else float(random.uniform(0.5, 0.95)), hang=0.8 if hung else 0.0)
     return cloth.lit(light, texture, contrast=0.8 if stiff else 1.0)
+
+
+def _hanger(cut: Cut, cloth: Cloth) -> None:
+    """A wire hook, and for what has no shoulders a bar with two clips."""
+    steel = (0.5, 0.5, 0.52)
+    top = -cut.length / 2 if isinstance(cut, Upper | Lower | Skirt) else 0.0
+    if isinstance(cut, Upper):
+        wood = (0.45, 0.31, 0.2)
+        yoke: list[Point] = [
+            (0, top - 0.06, 1),
+            (cut.shoulder * 0.9, top + 0.1, 1),
+            (cut.shoulder * 0.9, top + 0.15, 1),
+        ]
+        cloth.lay(curve([yoke[0], *mirrored(yoke[1:])]), wood, puff=1.0)
+        start = top - 0.05
+    else:
+        waist = cut.waist if isinstance(cut, Lower | Skirt) else 0.3
+        start = top - 0.09
+        cloth.wire(pixels(np.array([[-waist, start], [waist, start]])), 8, steel)
+        for x in (-0.75 * waist, 0.75 * waist):
+            clip = np.array(
+                [[x - 0.035, start - 0.02], [x + 0.035, start - 0.02], [x + 0.035, top + 0.06], [x - 0.035, top + 0.06]]
+            )
+            cloth.lay(pixels(clip), (0.2, 0.2, 0.21), puff=0.6)
+    hook: list[Point] = [
+        (0, start),
+        (0, start - 0.07, 1),
+        (0.055, start - 0.12, 1),
+        (0, start - 0.18, 1),
+        (-0.05, start - 0.14),
+    ]
+    cloth.wire(curve(hook, False), 6, steel)
 
 
 def _jitter(random: Random, value: float, by: float = 0.04) -> float:
@@ -213,12 +246,21 @@ def _upper(cut: Upper, cloth: Cloth, albedo: Field, dye: Dye, random: Random) ->
 
     if cut.sleeve > 0:
         for side in (1, -1):
-            arm: list[Point] = [(side * cut.shoulder, top + drop), (side * (cut.shoulder - 0.015), top + drop + 0.14, 1)]
+            arm: list[Point] = [
+                (side * cut.shoulder, top + drop),
+                (side * (cut.shoulder - 0.015), top + drop + 0.14, 1),
+            ]
             arm.append((side * chest, top + cut.armhole + 0.07))
             cloth.seam(curve(arm, closed=False), 2.5, 2)
-    hemline = curve([(-hem, bottom - cut.hem_curve - 0.05), (0, bottom - 0.05, 1), (hem, bottom - cut.hem_curve - 0.05)], False)
+    hemline = curve(
+        [(-hem, bottom - cut.hem_curve - 0.05), (0, bottom - 0.05, 1), (hem, bottom - cut.hem_curve - 0.05)], False
+    )
     if cut.cuffed:
-        band: list[Point] = [(-hem, bottom - cut.hem_curve - 0.09), (0, bottom - 0.09, 1), (hem, bottom - cut.hem_curve - 0.09)]
+        band: list[Point] = [
+            (-hem, bottom - cut.hem_curve - 0.09),
+            (0, bottom - 0.09, 1),
+            (hem, bottom - cut.hem_curve - 0.09),
+        ]
         band += [(hem * 0.93, bottom, 1), (0, bottom + 0.02, 1), (-hem * 0.93, bottom, 1)]
         cloth.lay(curve(band), _ribbed(_darker(albedo, 0.93)), puff=0.6)
     else:
@@ -233,7 +275,12 @@ def _upper(cut: Upper, cloth: Cloth, albedo: Field, dye: Dye, random: Random) ->
     if cut.pocket == "chest":
         _patch(cloth, albedo, dye, 0.12, top + 0.36, 0.19, 0.22)
     if cut.pocket == "kangaroo":
-        pouch: list[Point] = [(-0.20, bottom - 0.46), (0.20, bottom - 0.46), (0.31, bottom - 0.22), (0.31, bottom - 0.10)]
+        pouch: list[Point] = [
+            (-0.20, bottom - 0.46),
+            (0.20, bottom - 0.46),
+            (0.31, bottom - 0.22),
+            (0.31, bottom - 0.10),
+        ]
         pouch += [(-0.31, bottom - 0.10), (-0.31, bottom - 0.22)]
         cloth.lay(curve(pouch), albedo, puff=0.5)
         cloth.stitch(curve(pouch), shifted(dye.base, -0.3))
@@ -262,16 +309,14 @@ def _ribbed(albedo: Field, period: float = 7) -> Field:
 def _neckband(cut: Upper, cloth: Cloth, albedo: Field, dye: Dye, top: float) -> None:
     n, d = cut.neck, cut.neck_depth
     if cut.neck_shape == "crew":
-        path = curve([(-n, top), (-n * 0.72, top + d * 0.75, 1), (0, top + d, 1), (n * 0.72, top + d * 0.75, 1), (n, top)], False)
-        band = stroked([path], 15)
-        cloth.paint(band, _ribbed(_darker(albedo, 0.9)))
-        cloth.relief += 2.0 * cv2.GaussianBlur(band, (0, 0), 1.2)
+        path = curve(
+            [(-n, top), (-n * 0.72, top + d * 0.75, 1), (0, top + d, 1), (n * 0.72, top + d * 0.75, 1), (n, top)], False
+        )
+        cloth.band(path, 15, _ribbed(_darker(albedo, 0.9)))
         cloth.seam(path + (0, 9), 1.5, 2)
     elif cut.neck_shape == "v":
         path = curve([(-n, top), (0, top + d * 2), (n, top)], False)
-        band = stroked([path], 14)
-        cloth.paint(band, _darker(albedo, 0.9))
-        cloth.relief += 2.0 * cv2.GaussianBlur(band, (0, 0), 1.2)
+        cloth.band(path, 14, _darker(albedo, 0.9))
     elif cut.neck_shape == "collar":
         for side in (1, -1):
             fold: list[Point] = [
@@ -290,7 +335,12 @@ def _hood_behind(cut: Upper, cloth: Cloth, albedo: Field, dye: Dye, top: float) 
     outer: list[Point] = [(0, top - 0.36, 1), (n * 0.75, top - 0.30, 1), (n, top - 0.05, 1), (n * 0.85, top + 0.14, 1)]
     hood = [*mirrored(outer[1:])]
     cloth.lay(curve([outer[0], *hood]), albedo, puff=1.6)
-    inner: list[Point] = [(0, top - 0.24, 1), (n * 0.52, top - 0.18, 1), (n * 0.6, top + 0.0, 1), (n * 0.3, top + 0.17, 1)]
+    inner: list[Point] = [
+        (0, top - 0.24, 1),
+        (n * 0.52, top - 0.18, 1),
+        (n * 0.6, top + 0.0, 1),
+        (n * 0.3, top + 0.17, 1),
+    ]
     cloth.lay(curve([inner[0], *mirrored(inner[1:])]), _darker(albedo, 0.5), puff=0.2)
     cloth.relief -= 10 * cv2.GaussianBlur(filled(curve([inner[0], *mirrored(inner[1:])])), (0, 0), 14)
 
@@ -299,11 +349,7 @@ def _strings(cloth: Cloth, dye: Dye, top: float, neck: float, random: Random) ->
     for side in (1, -1):
         end = (side * (neck * 0.4 + random.uniform(0, 0.08)), top + random.uniform(0.36, 0.52))
         path = curve([(side * neck * 0.5, top + 0.1), (side * neck * 0.55, top + 0.25, 1), end], False)
-        cord = stroked([path], 7)
-        shadow = cv2.GaussianBlur(np.roll(cord, (4, 3), (0, 1)), (0, 0), 3)
-        cloth.rgb *= (1 - 0.4 * shadow)[..., None]
-        cloth.paint(cord, dye.accent)
-        cloth.relief += 4 * cv2.GaussianBlur(cord, (0, 0), 1.5)
+        cloth.cord(path, 7, dye.accent)
 
 
 def _gathers(cut: Upper, cloth: Cloth, random: Random, top: float, waist: float, hem: float, bottom: float) -> None:
@@ -359,8 +405,12 @@ def _print(cut: Upper, cloth: Cloth, dye: Dye, random: Random, top: float) -> No
         y = (middle - CANVAS / 2) / (CANVAS / 2.2)
         ring = curve([(-0.2, y, 1), (0, y - 0.2, 1), (0.2, y, 1), (0, y + 0.2, 1)])
         cloth.paint(filled(ring), dye.accent)
-        cloth.paint(filled(curve([(-0.2, y + 0.05), (0.2, y + 0.05), (0.14, y + 0.14, 1), (0, y + 0.2, 1), (-0.14, y + 0.14, 1)])),
-                    shifted(dye.accent, -0.35))
+        cloth.paint(
+            filled(
+                curve([(-0.2, y + 0.05), (0.2, y + 0.05), (0.14, y + 0.14, 1), (0, y + 0.2, 1), (-0.14, y + 0.14, 1)])
+            ),
+            shifted(dye.accent, -0.35),
+        )
 
 
 def _lower(cut: Lower, cloth: Cloth, albedo: Field, dye: Dye, random: Random) -> None:
@@ -384,7 +434,9 @@ def _lower(cut: Lower, cloth: Cloth, albedo: Field, dye: Dye, random: Random) ->
         legs.append((side, centre_hem, hem))
         cloth.lay(path, albedo, puff=1.0)
         cuff = 0.10 if cut.cuff else 0.045
-        line = pixels(np.array([[side * (centre_hem - hem), bottom - cuff], [side * (centre_hem + hem), bottom - cuff]]))
+        line = pixels(
+            np.array([[side * (centre_hem - hem), bottom - cuff], [side * (centre_hem + hem), bottom - cuff]])
+        )
         cloth.seam(line, 2.5, 3)
         cloth.stitch(line, shifted(dye.base, 0.35))
         inseam = curve([(side * 0.03, crotch + 0.02), (side * (centre_hem - hem + 0.015), bottom)], False)
@@ -399,28 +451,58 @@ def _lower(cut: Lower, cloth: Cloth, albedo: Field, dye: Dye, random: Random) ->
                 y = (crotch + bottom) / 2 + random.uniform(-0.1, 0.3)
                 a = (side * (centre_knee - cut.knee * 0.8), y)
                 b = (side * (centre_knee + cut.knee * 0.9), y + random.uniform(-0.12, 0.12))
-                cloth.crease(curve([a, ((a[0] + b[0]) / 2, y + 0.05, 1), b], False), random.uniform(1, 4), random.uniform(8, 16))
+                cloth.crease(
+                    curve([a, ((a[0] + b[0]) / 2, y + 0.05, 1), b], False), random.uniform(1, 4), random.uniform(8, 16)
+                )
     cloth.seam(curve([(0, top + 0.05), (0, crotch - 0.06), (0, crotch)], False), 4, 3)
-    band = pixels(np.array([[-cut.waist - 0.005, top], [cut.waist + 0.005, top], [cut.waist + 0.012, top + 0.085], [-cut.waist - 0.012, top + 0.085]]))
+    band = pixels(
+        np.array(
+            [
+                [-cut.waist - 0.005, top],
+                [cut.waist + 0.005, top],
+                [cut.waist + 0.012, top + 0.085],
+                [-cut.waist - 0.012, top + 0.085],
+            ]
+        )
+    )
     back = curve([(-cut.waist, top, 0), (0, top + 0.035, 1), (cut.waist, top, 0), (0, top - 0.03, 1)])
     cloth.lay(band, _ribbed(albedo, 11) if cut.elastic else albedo, puff=0.5)
     cloth.lay(back, _darker(albedo, 0.55), puff=0.1, shade=0.1)
     if cut.elastic:
         for side in (1, -1):
-            cord = stroked([curve([(side * 0.01, top + 0.05), (side * 0.05, top + 0.16, 1), (side * 0.03, top + 0.30)], False)], 6)
-            cloth.paint(cord, dye.accent)
-            cloth.relief += 3 * cv2.GaussianBlur(cord, (0, 0), 1.5)
+            path = curve([(side * 0.01, top + 0.05), (side * 0.05, top + 0.16, 1), (side * 0.03, top + 0.30)], False)
+            cloth.cord(path, 6, dye.accent)
     else:
         for x in (-0.26, -0.13, 0.16, 0.28):
-            loop = pixels(np.array([[x - 0.012, top - 0.005], [x + 0.012, top - 0.005], [x + 0.012, top + 0.095], [x - 0.012, top + 0.095]]))
+            loop = pixels(
+                np.array(
+                    [
+                        [x - 0.012, top - 0.005],
+                        [x + 0.012, top - 0.005],
+                        [x + 0.012, top + 0.095],
+                        [x - 0.012, top + 0.095],
+                    ]
+                )
+            )
             cloth.lay(loop, albedo, puff=0.3, shade=0.4)
-        cloth.lay(curve([(-0.022, top + 0.045, 1), (0, top + 0.02, 1), (0.022, top + 0.045, 1), (0, top + 0.07, 1)]), (0.72, 0.66, 0.55), puff=0.5)
+        cloth.lay(
+            curve([(-0.022, top + 0.045, 1), (0, top + 0.02, 1), (0.022, top + 0.045, 1), (0, top + 0.07, 1)]),
+            (0.72, 0.66, 0.55),
+            puff=0.5,
+        )
     if cut.fly and not cut.elastic:
         fly = curve([(0.07, top + 0.09), (0.07, crotch - 0.14, 1), (0.0, crotch - 0.04)], False)
         cloth.stitch(fly, shifted(dye.accent, 0.1), 0.6)
     if cut.pockets:
         for side in (1, -1):
-            mouth = curve([(side * cut.waist * 0.55, top + 0.09), (side * cut.waist * 0.72, top + 0.2, 1), (side * (cut.hip - 0.015), top + 0.25)], False)
+            mouth = curve(
+                [
+                    (side * cut.waist * 0.55, top + 0.09),
+                    (side * cut.waist * 0.72, top + 0.2, 1),
+                    (side * (cut.hip - 0.015), top + 0.25),
+                ],
+                False,
+            )
             cloth.seam(mouth, 4, 3)
             cloth.stitch(mouth + (0, 7), shifted(dye.accent, 0.1), 0.6)
 
@@ -428,15 +510,29 @@ def _lower(cut: Lower, cloth: Cloth, albedo: Field, dye: Dye, random: Random) ->
 def _skirt(cut: Skirt, cloth: Cloth, albedo: Field, dye: Dye, random: Random) -> None:
     top, bottom = -cut.length / 2, cut.length / 2
     hem = _jitter(random, cut.hem)
-    half: list[Point] = [(cut.waist, top, 0), ((cut.waist + hem) / 2 + 0.03, top + cut.length * 0.45, 1), (hem, bottom - cut.hem_curve, 0)]
+    half: list[Point] = [
+        (cut.waist, top, 0),
+        ((cut.waist + hem) / 2 + 0.03, top + cut.length * 0.45, 1),
+        (hem, bottom - cut.hem_curve, 0),
+    ]
     half.append((hem * 0.5, bottom - cut.hem_curve * 0.2, 1))
-    back = curve([(-hem * 0.97, bottom - cut.hem_curve, 1), (0, bottom - cut.hem_curve * 1.3, 1), (hem * 0.97, bottom - cut.hem_curve, 1), (0, bottom, 1)])
+    back = curve(
+        [
+            (-hem * 0.97, bottom - cut.hem_curve, 1),
+            (0, bottom - cut.hem_curve * 1.3, 1),
+            (hem * 0.97, bottom - cut.hem_curve, 1),
+            (0, bottom, 1),
+        ]
+    )
     cloth.lay(back, _darker(albedo, 0.6), puff=0.2)
     cloth.lay(curve(mirrored(half)), albedo, puff=1.0)
     count = cut.pleats or 9
     for t in np.linspace(-0.92, 0.92, count) + random.uniform(-0.02, 0.02, count) * (0.3 if cut.pleats else 1):
         start = (t * cut.waist, top + cut.band)
-        end = (t * hem * 1.0, bottom - cut.hem_curve * (0.2 + 0.8 * t * t) - (0 if cut.pleats else random.uniform(0, 0.4)))
+        end = (
+            t * hem * 1.0,
+            bottom - cut.hem_curve * (0.2 + 0.8 * t * t) - (0 if cut.pleats else random.uniform(0, 0.4)),
+        )
         middle = ((start[0] + end[0]) / 2, (start[1] + end[1]) / 2, 1)
         path = curve([start, middle, end], False)
         if cut.pleats:
@@ -448,9 +544,20 @@ def _skirt(cut: Skirt, cloth: Cloth, albedo: Field, dye: Dye, random: Random) ->
         y = top + cut.length * (k + 1) / (cut.tiers + 1)
         w = cut.waist + (hem - cut.waist) * (k + 1) / (cut.tiers + 1) + 0.03
         cloth.seam(curve([(-w, y), (0, y + 0.05, 1), (w, y)], False), 6, 5)
-    line = curve([(-hem, bottom - cut.hem_curve - 0.04), (0, bottom - 0.04, 1), (hem, bottom - cut.hem_curve - 0.04)], False)
+    line = curve(
+        [(-hem, bottom - cut.hem_curve - 0.04), (0, bottom - 0.04, 1), (hem, bottom - cut.hem_curve - 0.04)], False
+    )
     cloth.seam(line, 1.5, 2)
-    band = curve([(-cut.waist, top), (0, top + 0.02, 1), (cut.waist, top), (cut.waist + 0.015, top + cut.band), (0, top + cut.band + 0.03, 1), (-cut.waist - 0.015, top + cut.band)])
+    band = curve(
+        [
+            (-cut.waist, top),
+            (0, top + 0.02, 1),
+            (cut.waist, top),
+            (cut.waist + 0.015, top + cut.band),
+            (0, top + cut.band + 0.03, 1),
+            (-cut.waist - 0.015, top + cut.band),
+        ]
+    )
     cloth.lay(band, _ribbed(_darker(albedo, 0.95), 9), puff=0.5)
     inner = curve([(-cut.waist, top, 0), (0, top + 0.025, 1), (cut.waist, top, 0), (0, top - 0.025, 1)])
     cloth.lay(inner, _darker(albedo, 0.5), puff=0.1, shade=0.1)
@@ -465,13 +572,29 @@ def _hat(cut: Hat, cloth: Cloth, albedo: Field, dye: Dye, random: Random) -> Non
         edge = [*band, *[(-p[0], p[1], 1) for p in reversed(band[:-1])], (0, h * 0.32, 1)]
         cloth.lay(curve(edge), _ribbed(_darker(albedo, 0.95), 16), puff=2, shade=0.5)
     elif cut.form == "bucket":
-        brim: list[Point] = [(0, h * 0.25, 1), (w * 1.0, h * 0.30, 1), (w * 1.35, h * 0.62, 1), (w * 0.7, h * 0.92, 1), (0, h * 1.0, 1)]
+        brim: list[Point] = [
+            (0, h * 0.25, 1),
+            (w * 1.0, h * 0.30, 1),
+            (w * 1.35, h * 0.62, 1),
+            (w * 0.7, h * 0.92, 1),
+            (0, h * 1.0, 1),
+        ]
         cloth.lay(curve([brim[0], *brim[1:], *[(-p[0], p[1], 1) for p in reversed(brim[1:-1])]]), albedo, puff=1.5)
         for k in range(1, 5):
             y = h * (0.55 + 0.1 * k)
-            cloth.stitch(curve([(-w * 1.15, y - 0.14), (0, y, 1), (w * 1.15, y - 0.14)], False), shifted(dye.base, -0.3), 0.5)
-        crown: list[Point] = [(0, -h * 0.7, 1), (w * 0.62, -h * 0.66, 1), (w * 0.85, h * 0.05, 1), (w * 0.97, h * 0.42, 0), (0, h * 0.58, 1)]
-        cloth.lay(curve([crown[0], *crown[1:], *[(-p[0], *p[1:]) for p in reversed(crown[1:-1])]]), albedo, puff=3, shade=0.5)
+            cloth.stitch(
+                curve([(-w * 1.15, y - 0.14), (0, y, 1), (w * 1.15, y - 0.14)], False), shifted(dye.base, -0.3), 0.5
+            )
+        crown: list[Point] = [
+            (0, -h * 0.7, 1),
+            (w * 0.62, -h * 0.66, 1),
+            (w * 0.85, h * 0.05, 1),
+            (w * 0.97, h * 0.42, 0),
+            (0, h * 0.58, 1),
+        ]
+        cloth.lay(
+            curve([crown[0], *crown[1:], *[(-p[0], *p[1:]) for p in reversed(crown[1:-1])]]), albedo, puff=3, shade=0.5
+        )
         cloth.seam(curve([(-w * 0.66, -h * 0.5), (0, -h * 0.38, 1), (w * 0.66, -h * 0.5)], False), 4, 3)
     else:
         crown = [(0, -h, 1), (w * 0.62, -h * 0.84, 1), (w * 0.98, -h * 0.2, 1), (w, h * 0.30, 0)]
@@ -482,9 +605,25 @@ def _hat(cut: Hat, cloth: Cloth, albedo: Field, dye: Dye, random: Random) -> Non
             cloth.stitch(seam + (6, 0), shifted(dye.base, 0.25), 0.5)
         cloth.lay(curve([(-0.05, -h, 1), (0, -h - 0.035, 1), (0.05, -h, 1), (0, -h + 0.03, 1)]), albedo, puff=1)
         for t in (-0.5, 0.5):
-            cloth.lay(curve([(t * w - 0.018, -h * 0.5, 1), (t * w, -h * 0.5 - 0.018, 1), (t * w + 0.018, -h * 0.5, 1), (t * w, -h * 0.5 + 0.018, 1)]), _darker(albedo, 0.4), puff=0.2)
+            cloth.lay(
+                curve(
+                    [
+                        (t * w - 0.018, -h * 0.5, 1),
+                        (t * w, -h * 0.5 - 0.018, 1),
+                        (t * w + 0.018, -h * 0.5, 1),
+                        (t * w, -h * 0.5 + 0.018, 1),
+                    ]
+                ),
+                _darker(albedo, 0.4),
+                puff=0.2,
+            )
         b = cut.brim
-        visor: list[Point] = [(w * 1.0, h * 0.22, 0), (w * 1.05, h * 0.3 + b * 0.7, 1), (w * 0.55, h * 0.35 + b * 1.35, 1), (0, h * 0.38 + b * 1.5, 1)]
+        visor: list[Point] = [
+            (w * 1.0, h * 0.22, 0),
+            (w * 1.05, h * 0.3 + b * 0.7, 1),
+            (w * 0.55, h * 0.35 + b * 1.35, 1),
+            (0, h * 0.38 + b * 1.5, 1),
+        ]
         under: list[Point] = [(-w * 0.5, h * 0.16, 1), (0, h * 0.14, 1), (w * 0.5, h * 0.16, 1)]
         shape = [*visor, *[(-p[0], *p[1:]) for p in reversed(visor[:-1])], *under]
         cloth.lay(curve(shape), _darker(albedo, 0.95), puff=2, shade=0.5)
@@ -524,15 +663,26 @@ def _shoes(cut: Shoes, cloth: Cloth, albedo: Field, dye: Dye, random: Random) ->
         cloth.lay(curve(insole), shifted(dye.accent, -0.25), puff=0.6, shade=0.0)
         cloth.relief -= 8 * cv2.GaussianBlur(filled(curve(opening)), (0, 0), 8)
         if cut.form == "sneaker":
-            cap = [at(-0.72, -0.62), at(0, -0.56), at(0.72, -0.62), at(0.5 * t, -0.9), at(-0.12, -1.0), at(-0.62 * t, -0.86)]
+            cap = [
+                at(-0.72, -0.62),
+                at(0, -0.56),
+                at(0.72, -0.62),
+                at(0.5 * t, -0.9),
+                at(-0.12, -1.0),
+                at(-0.62 * t, -0.86),
+            ]
             cloth.lay(curve(cap), white, puff=2.5, shade=0.3)
             for k in range(5):
                 y = -0.46 + 0.115 * k
-                lace = curve([at(-0.42 - 0.02 * k, y, 0), at(0.0, y + 0.035), at(0.42 + 0.02 * k, y + random.uniform(-0.02, 0.02), 0)], False)
-                cord = stroked([lace], 11)
-                cloth.rgb *= (1 - 0.45 * cv2.GaussianBlur(np.roll(cord, 5, 0), (0, 0), 3))[..., None]
-                cloth.paint(cord, (0.95, 0.94, 0.92))
-                cloth.relief += 4 * cv2.GaussianBlur(cord, (0, 0), 2)
+                lace = curve(
+                    [
+                        at(-0.42 - 0.02 * k, y, 0),
+                        at(0.0, y + 0.035),
+                        at(0.42 + 0.02 * k, y + random.uniform(-0.02, 0.02), 0),
+                    ],
+                    False,
+                )
+                cloth.cord(lace, 11, (0.95, 0.94, 0.92), drop=(0, 5))
         else:
             cloth.seam(curve([at(-0.7, -0.35), at(0, -0.75), at(0.7, -0.35)], False), 4, 3)
             strap = [at(-0.75, -0.25, 0), at(0.8, -0.22, 0), at(0.75, -0.06, 0), at(-0.7, -0.08, 0)]

@@ -33,7 +33,9 @@ def line(words: str, size: int, face: Typeface = "aileron", bold: bool = False, 
     """Coverage (height, width) of one line of print, cropped to its ink sideways; `size` is the em in pixels."""
     if face == "rubik":
         sheet = np.zeros((round(size * 1.5), round(size * (len(words) + 1))), np.uint8)
-        end, _ = cv2.putText(sheet, words, (size // 4, round(size * 1.1)), (255,), _rubik(italic), size, 750 if bold else 400)
+        end, _ = cv2.putText(
+            sheet, words, (size // 4, round(size * 1.1)), (255,), _rubik(italic), size, 750 if bold else 400
+        )
         sheet = sheet[:, : int(end[0]) + size // 4]
     else:
         font = _aileron(size)
@@ -48,7 +50,9 @@ def line(words: str, size: int, face: Typeface = "aileron", bold: bool = False, 
     return sheet.astype(np.float32) / 255
 
 
-def fitted(words: str, width: int, size: int, face: Typeface = "aileron", bold: bool = False, italic: bool = False) -> Field:
+def fitted(
+    words: str, width: int, size: int, face: Typeface = "aileron", bold: bool = False, italic: bool = False
+) -> Field:
     """As `line`, but smaller where it would be wider than `width` pixels."""
     sheet = line(words, size, face, bold, italic)
     if sheet.shape[1] > width:

@@ -90,18 +90,29 @@ def back(handset: Handset, model: Model, random: Random) -> Sprite:
         sheet += 0.22 * rim[..., None]
     for x, y in handset.lenses:
         cx, cy = pixel(x, y)
-        rings = ((1.0, shifted(model.body, 0.35)), (0.88, (0.05, 0.05, 0.06)), (0.6, (0.1, 0.11, 0.14)), (0.36, (0.02, 0.02, 0.03)))
+        rings = (
+            (1.0, shifted(model.body, 0.35)),
+            (0.88, (0.05, 0.05, 0.06)),
+            (0.6, (0.1, 0.11, 0.14)),
+            (0.36, (0.02, 0.02, 0.03)),
+        )
         for share, tone in rings:
             _circle(sheet, cx, cy, handset.lens * WIDTH * share, tone)
-        _circle(sheet, cx - handset.lens * WIDTH * 0.2, cy - handset.lens * WIDTH * 0.22, handset.lens * WIDTH * 0.12, (0.55, 0.6, 0.8))
+        _circle(
+            sheet,
+            cx - handset.lens * WIDTH * 0.2,
+            cy - handset.lens * WIDTH * 0.22,
+            handset.lens * WIDTH * 0.12,
+            (0.55, 0.6, 0.8),
+        )
     flash = pixel(handset.lenses[-1][0] + handset.lens * 1.9, handset.lenses[-1][1])
     _circle(sheet, *flash, 0.024 * WIDTH, (0.97, 0.94, 0.8))
 
-    ink = shifted(model.body, 0.75) if sum(model.body) < 1.6 else shifted(model.body, -0.65)
+    ink = shifted(model.body, 0.88) if sum(model.body) < 1.6 else shifted(model.body, -0.8)
     for words, at, size, bold in (
         (model.brand, 0.52, 0.125, True),
-        (model.model, 0.63, 0.075, False),
-        (model.memory, 0.82, 0.085, True),
+        (model.model, 0.63, 0.085, True),
+        (model.memory, 0.82, 0.09, True),
     ):
         line = lettering.fitted(words, int(WIDTH * 0.8), round(size * WIDTH), model.typeface, bold)
         lettering.stamp(sheet, line, (width - line.shape[1]) / 2, _MARGIN + at * (height - 2 * _MARGIN), ink)
@@ -130,7 +141,13 @@ def front(handset: Handset, model: Model, random: Random) -> Sprite:
         _circle(sheet, middle, inset + 0.01 * WIDTH, 0.05 * WIDTH, (0.01, 0.01, 0.01))
     else:
         half = 0.16 * WIDTH
-        cv2.rectangle(sheet, (round(middle - half), inset - 2), (round(middle + half), round(inset + 0.045 * WIDTH)), (0.01, 0.01, 0.01), -1)
+        cv2.rectangle(
+            sheet,
+            (round(middle - half), inset - 2),
+            (round(middle + half), round(inset + 0.045 * WIDTH)),
+            (0.01, 0.01, 0.01),
+            -1,
+        )
     sheen = np.clip(1 - np.abs(ramp((height, width), 0.9) - random.uniform(-0.5, 0.5)) / 0.3, 0, 1)
     sheet += (0.05 * sheen * alpha)[..., None]
     return Sprite(np.clip(sheet, 0, 1), alpha)

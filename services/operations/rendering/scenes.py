@@ -47,7 +47,7 @@ def sheet(random: Random, size: Size, tone: Tone) -> Field:
     relief += 2 * cloudy(random, half, 90, 2)
     dx = cv2.Sobel(relief, cv2.CV_32F, 1, 0, scale=0.125)
     dy = cv2.Sobel(relief, cv2.CV_32F, 0, 1, scale=0.125)
-    slope = dx * np.cos(lean + 1.2) + dy * np.sin(lean + 1.2)
+    slope = dx * float(np.cos(lean + 1.2)) + dy * float(np.sin(lean + 1.2))
     bright = 0.95 + random.uniform(0.25, 0.5) * slope / (1 + np.abs(slope))
     weave = 1 + 0.02 * grain(random, size)
     return _tinted(tone, resized(bright.astype(np.float32), size) * weave)
@@ -56,7 +56,7 @@ def sheet(random: Random, size: Size, tone: Tone) -> Field:
 def carpet(random: Random, size: Size, tone: Tone) -> Field:
     """Short pile: fine bright and dark tufts over soft patches where it was trodden."""
     tufts = cv2.GaussianBlur(grain(random, size), (0, 0), 1.4) * 0.5
-    bright = 1 + random.uniform(0.12, 0.3) * tufts * 2 + 0.06 * cloudy(random, size, 240, 3)
+    bright = 1 + random.uniform(0.12, 0.3) * tufts * 2 + 0.025 * cloudy(random, size, 240, 3)
     return _tinted(tone, bright)
 
 
@@ -77,13 +77,13 @@ def rug(random: Random, size: Size, tone: Tone) -> Field:
 def wall(random: Random, size: Size, tone: Tone) -> Field:
     """Painted plaster."""
     bumps = cv2.GaussianBlur(grain(random, size), (0, 0), 1.6)
-    bright = 1 + 0.05 * bumps + 0.03 * cloudy(random, size, 300, 3) + 0.06 * ramp(size, random.uniform(0, 6.3))
+    bright = 1 + 0.05 * bumps + 0.012 * cloudy(random, size, 300, 3) + 0.06 * ramp(size, random.uniform(0, 6.3))
     return _tinted(tone, bright)
 
 
 def table(random: Random, size: Size, tone: Tone) -> Field:
     """A smooth laminate top with a soft sheen."""
-    bright = 1 + 0.015 * grain(random, size) + 0.03 * cloudy(random, size, 500, 2)
+    bright = 1 + 0.012 * grain(random, size) + 0.01 * cloudy(random, size, 500, 2)
     return _tinted(tone, bright + 0.12 * ramp(size, random.uniform(0, 6.3)))
 
 
@@ -93,7 +93,7 @@ def tiles(random: Random, size: Size, tone: Tone) -> Field:
     step = int(random.uniform(0.22, 0.4) * min(size))
     y, x = np.mgrid[0:side, 0:side]
     tints = random.normal(1, 0.03, (side // step + 1, side // step + 1))
-    bright = tints[y // step, x // step] + 0.04 * cloudy(random, (side, side), 80, 3)
+    bright = tints[y // step, x // step] + 0.015 * cloudy(random, (side, side), 80, 3)
     joint = ((y % step) < 5) | ((x % step) < 5)
     bright = np.where(joint, 0.72, bright).astype(np.float32)
     return _turned(random, _tinted(tone, cv2.GaussianBlur(bright, (0, 0), 0.8)), size)

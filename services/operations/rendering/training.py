@@ -27,7 +27,10 @@ def training_photos(seed: int, per_class: int) -> Iterator[tuple[bytes, tuple[st
     labels = sorted({cut.label for cut in TRAINING.cuts})
     for number in range(per_class):
         for label in labels:
-            yield _garment(np.random.default_rng([_STREAM, seed, number, labels.index(label)]), label, number), ("garments", label)
+            yield (
+                _garment(np.random.default_rng([_STREAM, seed, number, labels.index(label)]), label, number),
+                ("garments", label),
+            )
         yield _carton(np.random.default_rng([_STREAM, seed, number, 100])), CARTON
         yield _phone(np.random.default_rng([_STREAM, seed, number, 101]), number), PHONE
 
@@ -62,7 +65,9 @@ def _carton(random: Random) -> bytes:
     base = _any_colour(random, TRAINING)
     quantity = product.quantities[int(random.integers(len(product.quantities)))]
     paper = (0.95, 0.94, 0.90)
-    goods = Goods(product.brand, product.name, quantity, base, _accent(random, TRAINING, base), paper, TRAINING.typeface)
+    goods = Goods(
+        product.brand, product.name, quantity, base, _accent(random, TRAINING, base), paper, TRAINING.typeface
+    )
     grounds = [surface for surface in TRAINING.surfaces if surface[0] in ("planks", "table", "tiles")]
     wall = TRAINING.walls[int(random.integers(len(TRAINING.walls)))]
     return studio.carton(box, goods, grounds[int(random.integers(len(grounds)))], wall, random)
