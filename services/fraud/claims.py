@@ -132,9 +132,9 @@ GROUPS = {
 }
 # They say for whom, not what.
 FOR_WHOM = """
-    men, mens, man, women, womens, woman, ladies, lady, boys, boy, girls, girl, kids, kid, children, childrens, child, baby,
-    unisex, adult, adults, herren, damen, kinder, homme, femme, enfant, hombre, mujer, ninos, uomo, donna, bambini,
-    for, fur, pour, para, per, and, new, used, vintage"""
+    men, mens, man, women, womens, woman, ladies, lady, boys, boy, girls, girl, kids, kid, children, childrens, child,
+    baby, unisex, adult, adults, herren, damen, kinder, homme, femme, enfant, hombre, mujer, ninos, uomo, donna,
+    bambini, for, fur, pour, para, per, and, new, used, vintage"""
 AUDIENCE_WORDS = frozenset(word.strip() for word in FOR_WHOM.split(","))
 
 

@@ -1,0 +1,136 @@
+"""What a product is like: its colours, whom it is for, and what its label says."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from google.protobuf.message import Message
+from vitrine.events.v1 import image_pb2
+
+from shared.assessment import assess
+from shared.photos import Photo, Pixels
+from shared.vision.colour import colours_of
+from shared.vision.reading import attributes_in
+from shared.vision.text import LONGEST_SIDE, Line, TextReader
+
+COLOUR = "colour"
+AUDIENCE = "audience"
+GARMENTS = "garments"
+# What the trunk decodes to: colours are judged from a tenth of that, so its decode is shared.
+COLOUR_SIDE = 224
+# The shorter side of a photo at 4:3 whose longer one the text reader takes whole.
+TEXT_SIDE = LONGEST_SIDE * 3 // 4
+
+
+class SeesProducts(Protocol):
+    """What the attributes task needs of a Reader."""
+
+    @property
+    def pack_name(self) -> str: ...
+
+    @property
+    def generation(self) -> int: ...
+
+    def warm_up(self) -> None: ...
+
+    def prepare(self, photo: Photo) -> None: ...
+
+    def see(self, photos: Sequence[Photo]) -> None: ...
+
+    def categories(self, photos: Sequence[Photo]) -> list[image_pb2.Category]: ...
+
+    def audiences(self, photos: Sequence[Photo]) -> list[tuple[str, float]]: ...
+
+    def carries_text(self, path: Sequence[str]) -> bool: ...
+
+    def attributes_of(self, path: Sequence[str]) -> tuple[str, ...]: ...
+
+
+class ReadsText(Protocol):
+    def read(self, pixels: Pixels) -> Sequence[Line]:
+        """The printed lines on upright RGB, height x width x 3. Called from many threads."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the trunk's heads say of one photo."""
+
+    category: image_pb2.Category
+    audience: str
+    audience_confidence: float
+
+
+class AttributesTask:
+    """Which attributes a product has depends on its category: a phone has memory, a shirt an audience.
+
+    Colour and text are worked out in `conclude`, on CPU threads, so that the device need not wait for them. Text is read
+    only where the category carries any: it costs more than all the rest.
+    """
+
+    name = "attributes"
+
+    def __init__(self, reader: SeesProducts, text: ReadsText | None = None) -> None:
+        self._reader = reader
+        self._text = text or TextReader()
+
+    def warm_up(self) -> None:
+        self._reader.warm_up()
+
+    def prepare(self, photo: Photo) -> None:
+        """Raises Poison."""
+        self._reader.prepare(photo)
+
+    def infer(self, photos: Sequence[Photo], inputs: Sequence[None]) -> Sequence[Seen]:
+        """Raises OutOfMemory."""
+        self._reader.see(photos)
+        return [
+            Seen(category, audience, confidence)
+            for category, (audience, confidence) in zip(
+                self._reader.categories(photos), self._reader.audiences(photos), strict=True
+            )
+        ]
+
+    def conclude(self, photo: Photo, found: Seen) -> Sequence[Message]:
+        """One ImageAttributed, with no attributes for a photo of nothing that is known. Raises Poison."""
+        return [
+            image_pb2.ImageAttributed(
+                assessment=assess(photo.upload, self._reader.pack_name, self._reader.generation),
+                attributes=attributes_of(photo, found, self._reader, self._text),
+            )
+        ]
+
+
+def attributes_of(photo: Photo, seen: Seen, reader: SeesProducts, text: ReadsText) -> list[image_pb2.Attribute]:
+    """What is seen first, then what is read. Two colours are two attributes; every other name appears once."""
+    path = tuple(seen.category.path)
+    allowed = reader.attributes_of(path)
+    found: list[image_pb2.Attribute] = []
+    if COLOUR in allowed:
+        found += _colours(photo)
+    if AUDIENCE in allowed and path[:1] == (GARMENTS,):
+        found.append(_seen(AUDIENCE, seen.audience, seen.audience_confidence))
+    if reader.carries_text(path):
+        found += _read(photo, path, allowed, text)
+    return found
+
+
+def _colours(photo: Photo) -> Iterator[image_pb2.Attribute]:
+    for colour in colours_of(photo.pixels(COLOUR_SIDE)):
+        yield _seen(COLOUR, colour.name, colour.confidence)
+
+
+def _seen(name: str, value: str, confidence: float) -> image_pb2.Attribute:
+    return image_pb2.Attribute(name=name, value=value, confidence=confidence, source=image_pb2.Attribute.SOURCE_SEEN)
+
+
+def _read(photo: Photo, path: Sequence[str], allowed: Sequence[str], text: ReadsText) -> Iterator[image_pb2.Attribute]:
+    lines = photo.once("text", lambda: text.read(photo.pixels(TEXT_SIDE)))
+    for attribute in attributes_in(lines, path, allowed):
+        yield image_pb2.Attribute(
+            name=attribute.name,
+            value=attribute.value,
+            unit=attribute.unit,
+            confidence=attribute.confidence,
+            source=image_pb2.Attribute.SOURCE_READ,
+        )
