@@ -1,11 +1,13 @@
 """What the operating commands share of Kafka: clients that say plainly when no broker answers."""
 
 import logging
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import click
-from confluent_kafka import Consumer, KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ClusterMetadata
 
 from shared.errors import Transient
@@ -13,6 +15,11 @@ from shared.settings import Settings
 
 REQUEST_SECONDS = 15.0
 CONNECT_SECONDS = 10.0
+# Of a broker that has just started, or that another one hands its groups to.
+NOT_YET = frozenset(
+    {KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.NOT_COORDINATOR}
+)
+T = TypeVar("T")
 
 # librdkafka prints each refused connection on stderr; the commands say it once, in their own words.
 _client_log = logging.getLogger("vitrine.librdkafka")
@@ -60,6 +67,21 @@ def cluster(client: AdminClient | Consumer, bootstrap: str) -> ClusterMetadata:
         return client.list_topics(timeout=CONNECT_SECONDS)
     except KafkaException as why:
         raise Transient(f"no Kafka broker answers at {bootstrap}: start one, or set VITRINE_KAFKA to yours") from why
+
+
+def patiently(ask: Callable[[], T]) -> T:
+    """What `ask` returns, asked again while the broker is only just getting its coordinators ready.
+
+    Raises KafkaException for any other refusal, and when it isn't ready after REQUEST_SECONDS.
+    """
+    deadline = time.monotonic() + REQUEST_SECONDS
+    while True:
+        try:
+            return ask()
+        except KafkaException as why:
+            if why.args[0].code() not in NOT_YET or time.monotonic() > deadline:
+                raise
+        time.sleep(0.2)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """`vitrine dlq`: reads the dead letters without joining a group, so that looking changes nothing."""
 
 import json
+import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from google.protobuf.message import DecodeError
 from rich.table import Table
 from vitrine.events.v1 import image_pb2
 
-from services.operations.broker import CONNECT_SECONDS, REQUEST_SECONDS, cluster, kafka_option, plain_errors, reader
+from services.operations.broker import REQUEST_SECONDS, cluster, kafka_option, plain_errors, reader
 from services.operations.tables import number, text
 from services.operations.tables import show as show_table
 from shared.errors import Transient
@@ -100,11 +101,10 @@ def _read(consumer: Consumer, partition: int, first: int, end: int) -> Iterator[
     if first >= end:
         return
     consumer.assign([TopicPartition(DEAD_LETTERS.name, partition, first)])
-    while True:
-        messages = consumer.consume(500, timeout=CONNECT_SECONDS)
-        if not messages:
-            raise Transient(f"the broker stopped answering in the middle of {DEAD_LETTERS.name}")
-        for message in messages:
+    quiet_since = time.monotonic()
+    while time.monotonic() - quiet_since < REQUEST_SECONDS:
+        for message in consumer.consume(500, timeout=0.1):
+            quiet_since = time.monotonic()
             if error := message.error():
                 if error.code() == KafkaError._PARTITION_EOF:
                     return
@@ -117,6 +117,7 @@ def _read(consumer: Consumer, partition: int, first: int, end: int) -> Iterator[
             yield _letter(message, partition, offset)
             if offset == end - 1:
                 return
+    raise Transient(f"the broker stopped answering in the middle of {DEAD_LETTERS.name}")
 
 
 def _letter(message: Message, partition: int, offset: int) -> DeadLetter:

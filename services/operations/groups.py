@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import click
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import AdminClient
 from rich.table import Table
 
-from services.operations.broker import REQUEST_SECONDS, admin, cluster, kafka_option, plain_errors
+from services.operations.broker import REQUEST_SECONDS, admin, cluster, kafka_option, patiently, plain_errors
 from services.operations.offsets import (
     EARLIEST,
     READS,
@@ -69,8 +70,8 @@ def carry_out(client: AdminClient, moves: Sequence[Move]) -> None:
     for group in dict.fromkeys(move.group for move in moves):
         offsets = [TopicPartition(m.topic, m.partition, m.after) for m in moves if m.group == group]
         request = [ConsumerGroupTopicPartitions(group, offsets)]
-        answer = client.alter_consumer_group_offsets(request, request_timeout=REQUEST_SECONDS)[group].result()
-        for refused in (each for each in answer.topic_partitions if each.error):
+        answer = patiently(partial(_altered, client, request))
+        for refused in (each for each in answer.topic_partitions or () if each.error):
             raise CannotMove(f"the broker refused {group} {refused.topic}/{refused.partition}: {refused.error}")
 
 
@@ -78,6 +79,12 @@ def forget(client: AdminClient, names: Sequence[str]) -> None:
     """Deletes the groups, so that nothing counts the lag of workers that nobody runs any more."""
     for answer in client.delete_consumer_groups(list(names), request_timeout=REQUEST_SECONDS).values():
         answer.result()
+
+
+def _altered(client: AdminClient, request: list[ConsumerGroupTopicPartitions]) -> ConsumerGroupTopicPartitions:
+    (answer,) = client.alter_consumer_group_offsets(request, request_timeout=REQUEST_SECONDS).values()
+    altered: ConsumerGroupTopicPartitions = answer.result()
+    return altered
 
 
 def _mismatch(sources: Sequence[str], targets: Sequence[str]) -> str | None:

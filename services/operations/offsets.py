@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from confluent_kafka import ConsumerGroupState, ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from services.operations.broker import REQUEST_SECONDS, cluster
+from services.operations.broker import REQUEST_SECONDS, cluster, patiently
 from shared.topics import GROUP_PREFIX, IMAGE_UPLOADED, LISTING_CHANGED, RESULTS, Topic, group_of
 
 TASKS = ("classification", "attributes", "embedding", "fraud")
@@ -75,35 +76,18 @@ def standings(client: AdminClient, bootstrap: str, expected: Iterable[str] = ())
 def group_names(client: AdminClient, bootstrap: str) -> list[str]:
     """Existing groups with our prefix. Raises Transient when no broker answers."""
     cluster(client, bootstrap)
-    listed = client.list_consumer_groups(request_timeout=REQUEST_SECONDS).result()
-    if listed.errors:
-        raise listed.errors[0]
-    return sorted(group.group_id for group in listed.valid if group.group_id.startswith(GROUP_PREFIX))
+    return sorted(name for name in patiently(lambda: _listed(client)) if name.startswith(GROUP_PREFIX))
 
 
 def describe(client: AdminClient, names: Sequence[str]) -> dict[str, Group]:
     """State and number of members of each group, existing or not."""
-    answers = client.describe_consumer_groups(list(names), request_timeout=REQUEST_SECONDS)
-    found = {}
-    for name, answer in answers.items():
-        try:
-            group = answer.result()
-        except KafkaException as why:
-            if why.args[0].code() != KafkaError.GROUP_ID_NOT_FOUND:
-                raise
-            found[name] = Group(name, "absent", 0)
-        else:
-            dead = group.state == ConsumerGroupState.DEAD
-            found[name] = Group(name, "absent" if dead else group.state.name.lower(), len(group.members))
-    return found
+    return {name: patiently(partial(_described, client, name)) for name in names}
 
 
 def committed_offsets(client: AdminClient, group: str) -> dict[Partition, int]:
     """What the group has committed; {} when it never did or does not exist."""
-    request = [ConsumerGroupTopicPartitions(group)]
-    answer = client.list_consumer_group_offsets(request, request_timeout=REQUEST_SECONDS)[group]
     try:
-        found = answer.result().topic_partitions or []
+        found = patiently(lambda: _committed(client, group))
     except KafkaException as why:
         if why.args[0].code() != KafkaError.GROUP_ID_NOT_FOUND:
             raise
@@ -118,6 +102,32 @@ def edges(client: AdminClient, partitions: Sequence[Partition], which: OffsetSpe
     asked = {TopicPartition(topic, number): which for topic, number in partitions}
     answers = client.list_offsets(asked, request_timeout=REQUEST_SECONDS)
     return {(each.topic, each.partition): answer.result().offset for each, answer in answers.items()}
+
+
+def _listed(client: AdminClient) -> list[str]:
+    listed = client.list_consumer_groups(request_timeout=REQUEST_SECONDS).result()
+    if listed.errors:
+        # Half a list would make a group look as if it were gone.
+        raise KafkaException(listed.errors[0])
+    return [group.group_id for group in listed.valid]
+
+
+def _described(client: AdminClient, name: str) -> Group:
+    try:
+        group = client.describe_consumer_groups([name], request_timeout=REQUEST_SECONDS)[name].result()
+    except KafkaException as why:
+        if why.args[0].code() != KafkaError.GROUP_ID_NOT_FOUND:
+            raise
+        return Group(name, "absent", 0)
+    absent = group.state == ConsumerGroupState.DEAD
+    return Group(name, "absent" if absent else group.state.name.lower(), len(group.members))
+
+
+def _committed(client: AdminClient, group: str) -> list[TopicPartition]:
+    request = [ConsumerGroupTopicPartitions(group)]
+    answer = client.list_consumer_group_offsets(request, request_timeout=REQUEST_SECONDS)[group]
+    found: list[TopicPartition] = answer.result().topic_partitions or []
+    return found
 
 
 def _partitions_read(group: str, committed: dict[Partition, int], partitions: dict[str, int]) -> list[Partition]:

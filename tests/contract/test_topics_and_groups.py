@@ -14,7 +14,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from prometheus_client import REGISTRY
 from vitrine.events.v1 import image_pb2
 
-from services.operations.broker import admin
+from services.operations.broker import admin, patiently
 from services.operations.dlq import dlq
 from services.operations.groups import CannotMove, carry_out, groups, plan_move
 from services.operations.lag import LagExporter, Timestamps, export
@@ -68,7 +68,9 @@ def produce(bootstrap: str, topic: str, records: Sequence[tuple[int, bytes, int]
 def commit(client: AdminClient, group: str, *offsets: tuple[int, int]) -> None:
     """As a worker that has gone home: partition and offset pairs of image.uploaded."""
     wanted = [TopicPartition(UPLOADED, partition, offset) for partition, offset in offsets]
-    client.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(group, wanted)])[group].result()
+    patiently(
+        lambda: client.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(group, wanted)])[group].result()
+    )
 
 
 # --- topics -----------------------------------------------------------------------------------------------------------
@@ -320,8 +322,7 @@ def test_dead_letters_are_filtered_and_the_newest_win(letters: str) -> None:
 
 def test_listing_joins_no_group(letters: str, client: AdminClient) -> None:
     assert CliRunner().invoke(dlq, ["list", "--kafka", letters]).exit_code == 0
-    listed = client.list_consumer_groups().result().valid
-    assert [group.group_id for group in listed] == []
+    assert [group.group_id for group in client.list_consumer_groups().result().valid] == []
 
 
 def test_a_dead_letter_is_shown_decoded_with_its_headers(letters: str) -> None:
