@@ -123,9 +123,9 @@ def expression(wanted: Filter) -> str:
     if wanted.HasField("price"):
         terms.append(f'.currency == "{index_text("", [wanted.price.currency_code])}"')
         if wanted.price.HasField("minimum"):
-            terms.append(f".price >= {wanted.price.minimum - PRICE_SLACK:.6f}")
+            terms.append(f".price >= {_bound(wanted.price.minimum - PRICE_SLACK)}")
         if wanted.price.HasField("maximum"):
-            terms.append(f".price <= {wanted.price.maximum + PRICE_SLACK:.6f}")
+            terms.append(f".price <= {_bound(wanted.price.maximum + PRICE_SLACK)}")
     if wanted.seller_ids:
         terms.append(f".seller in {_texts(wanted.seller_ids)}")
     if wanted.excluded_seller_ids:
@@ -136,6 +136,11 @@ def expression(wanted: Filter) -> str:
 def index_text(separator: str, texts: Iterable[str]) -> str:
     """ASCII that neither quotes nor separators can break out of."""
     return separator.join(quote(text, safe="") for text in texts)
+
+
+def _bound(price: float) -> str:
+    # The expression's parser knows neither exponents nor numbers of hundreds of digits. Money has 19 digits at most.
+    return f"{max(-1e19, min(1e19, price)):.6f}"
 
 
 def _texts(values: Iterable[str]) -> str:

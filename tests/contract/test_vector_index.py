@@ -1,0 +1,195 @@
+"""The index's promises, on the exact one in memory and on Redis 8 vector sets."""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from vitrine.recommendation.v1 import recommendation_pb2 as api
+
+from services.recommendation.index import ExactVectorIndex, Placement, RedisVectorIndex, VectorIndex, WrongDimension
+from services.recommendation.parts import Enriched
+from services.recommendation.rank import Filter, expression, index_attributes, matches
+from services.recommendation.store import connect
+from tests.joining import unit
+
+NONE = Filter()
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def index(request: pytest.FixtureRequest, unique: Callable[[str], str]) -> AsyncIterator[VectorIndex]:
+    if request.param == "memory":
+        yield ExactVectorIndex()
+    else:
+        redis = connect(request.getfixturevalue("redis_url"))
+        yield RedisVectorIndex(redis, unique("index"))
+        await redis.aclose()
+
+
+def listing(
+    seller: str = "ann",
+    path: tuple[str, ...] = ("garments", "t-shirt"),
+    price: float | None = 10,
+    currency: str = "EUR",
+    colour: str = "blue",
+) -> Enriched:
+    record = Enriched(seller_id=seller)
+    record.category.path.extend(path)
+    record.attributes.add(name="colour", value=colour)
+    if price is not None:
+        units, cents = divmod(round(price * 100), 100)
+        record.claims.price.currency_code = currency
+        record.claims.price.units, record.claims.price.nanos = units, cents * 10_000_000
+    return record
+
+
+def placed(name: str, seed: int, record: Enriched | None = None, space: str = "s@1", dimension: int = 16) -> Placement:
+    return Placement(name, {space: unit(seed, dimension)}, index_attributes(record or listing()))
+
+
+async def test_the_nearest_come_first(index: VectorIndex) -> None:
+    await index.place([placed(f"e{i}", i) for i in range(50)])
+    similarities = {f"e{i}": float(unit(7) @ unit(i)) for i in range(50)}
+    found = await index.search("s@1", unit(7), 10, NONE)
+    assert found[0] == "e7"
+    assert set(found) == set(sorted(similarities, key=similarities.__getitem__)[-10:])
+
+
+async def test_placing_again_replaces_the_vector(index: VectorIndex) -> None:
+    await index.place([placed("a", 1), placed("b", 2)])
+    await index.place([placed("a", 3)])
+    assert await index.search("s@1", unit(3), 1, NONE) == ["a"]
+    assert await index.search("s@1", unit(1), 2, NONE) and await index.size("s@1") == 2
+
+
+async def test_placing_again_with_other_attributes_replaces_those(index: VectorIndex) -> None:
+    await index.place([placed("a", 1)])
+    await index.place([placed("a", 1, listing(seller="bob"))])
+    assert await index.search("s@1", unit(1), 5, Filter(seller_ids=["ann"])) == []
+    assert await index.search("s@1", unit(1), 5, Filter(seller_ids=["bob"])) == ["a"]
+
+
+async def test_a_placement_without_vectors_takes_the_listing_out_of_every_space(index: VectorIndex) -> None:
+    both = Placement("a", {"s@1": unit(1), "s@2": unit(1, 8)}, index_attributes(listing()))
+    await index.place([both, placed("b", 2)])
+    await index.place([replace(both, vectors={})])
+    assert [await index.size(space) for space in ("s@1", "s@2")] == [1, 0]
+    await index.place([replace(both, vectors={})])
+
+
+async def test_a_listing_leaves_the_space_that_it_has_no_vector_for_any_more(index: VectorIndex) -> None:
+    both = Placement("a", {"s@1": unit(1), "s@2": unit(1, 8)}, index_attributes(listing()))
+    await index.place([both])
+    await index.place([placed("a", 1)])
+    assert [await index.size(space) for space in ("s@1", "s@2")] == [1, 0]
+
+
+async def test_the_first_space_is_the_current_one_until_another_is_chosen(index: VectorIndex) -> None:
+    assert await index.current_space() is None and await index.spaces() == []
+    await index.place([placed("a", 1)])
+    await index.place([placed("a", 1, space="s@2")])
+    assert await index.current_space() == "s@1"
+    await index.choose_space("s@2")
+    assert await index.current_space() == "s@2"
+    assert await index.spaces() == ["s@1", "s@2"]
+
+
+async def test_an_unknown_space_is_empty(index: VectorIndex) -> None:
+    assert await index.search("nowhere@1", unit(1), 5, NONE) == []
+    assert await index.size("nowhere@1") == 0
+    assert await index.dimension("nowhere@1") is None
+
+
+async def test_a_vector_of_another_dimension_is_left_out_and_a_query_of_one_is_refused(index: VectorIndex) -> None:
+    await index.place([placed("a", 1), placed("b", 1, dimension=8)])
+    assert await index.size("s@1") == 1 and await index.dimension("s@1") == 16
+    with pytest.raises(WrongDimension):
+        await index.search("s@1", unit(1, 8), 5, NONE)
+
+
+def price(currency: str, **bounds: float) -> Filter:
+    return Filter(price=api.PriceRange(currency_code=currency, **bounds))
+
+
+def coloured(value: str) -> Filter:
+    return Filter(attributes=[api.AttributeFilter(name="colour", value=value)])
+
+
+NASTY = 'a "quoted\\" [text], с кириллицей, 颜色 and .seller == 1'
+SHOP = {
+    "plain": listing(),
+    "bobs": listing(seller="bob", price=20),
+    "dear": listing(price=123456789.99),
+    "free": listing(price=0),
+    "dollars": listing(currency="USD"),
+    "unpriced": listing(price=None),
+    "apple": listing(path=("groceries", "Fruit", "Apple", "Golden-Delicious")),
+    "unknown": listing(path=()),
+    "nasty": listing(seller=NASTY, colour=NASTY, path=(NASTY, "leaf")),
+    "slash": listing(path=("garments/t-shirt",)),
+}
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        NONE,
+        Filter(category_path=["garments"]),
+        Filter(category_path=["garments", "t-shirt"]),
+        Filter(category_path=["groceries", "Fruit", "Apple"]),
+        Filter(category_path=[NASTY, "leaf"]),
+        coloured("blue"),
+        coloured(NASTY),
+        price("EUR"),
+        price("EUR", minimum=10, maximum=10),
+        price("EUR", minimum=19.99, maximum=20.01),
+        price("EUR", maximum=0),
+        price("EUR", minimum=-5, maximum=0),
+        price("EUR", minimum=1e8),
+        price("EUR", minimum=1e300),
+        price("USD", maximum=1e300),
+        Filter(seller_ids=["bob", NASTY]),
+        Filter(excluded_seller_ids=["bob", NASTY]),
+        Filter(seller_ids=[f"s{i}" for i in range(199)] + ["bob"]),
+        Filter(excluded_seller_ids=[f"s{i}" for i in range(199)] + ["bob"]),
+        Filter(
+            category_path=["garments"],
+            attributes=coloured("blue").attributes,
+            price=price("EUR", minimum=1).price,
+            seller_ids=["ann", "bob"],
+            excluded_seller_ids=["carl"],
+        ),
+        Filter(attributes=[api.AttributeFilter(name="colour", value="blue")] * 100, seller_ids=["ann"]),
+    ],
+    ids=lambda wanted: expression(wanted)[:60] or "none",
+)
+@pytest.mark.parametrize("exhaustive", [False, True])
+async def test_a_filter_lets_through_exactly_what_matches(index: VectorIndex, wanted: Filter, exhaustive: bool) -> None:
+    await index.place([placed(name, seed, record) for seed, (name, record) in enumerate(SHOP.items())])
+    found = await index.search("s@1", unit(1), 50, wanted, exhaustive=exhaustive)
+    assert set(found) == {name for name, record in SHOP.items() if matches(record, wanted)}
+
+
+async def test_an_exhaustive_search_finds_the_rarest(index: VectorIndex) -> None:
+    crowd = [placed(f"e{i}", i) for i in range(2000)]
+    await index.place([*crowd, placed("rare", 9999, listing(seller="bob"))])
+    query = -unit(9999)  # as far away as can be
+    assert await index.search("s@1", query, 5, Filter(seller_ids=["bob"]), exhaustive=True) == ["rare"]
+
+
+async def test_recall_at_10_is_at_least_098(redis_url: str, unique: Callable[[str], str]) -> None:
+    redis, exact = connect(redis_url), ExactVectorIndex()
+    index = RedisVectorIndex(redis, unique("recall"))
+    rng = np.random.default_rng(1)
+    centres = rng.normal(size=(20, 64))
+    vectors = (centres[rng.integers(0, 20, 1500)] + 0.7 * rng.normal(size=(1500, 64))).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    placements = [Placement(str(i), {"s@1": v}, index_attributes(listing())) for i, v in enumerate(vectors)]
+    for one in (index, exact):
+        await one.place(placements)
+    hits = [
+        len(set(await index.search("s@1", q, 10, NONE)) & set(await exact.search("s@1", q, 10, NONE)))
+        for q in vectors[:100]
+    ]
+    await redis.aclose()
+    assert sum(hits) / 1000 >= 0.98, f"recall {sum(hits) / 1000}, worst query {min(hits)}/10"

@@ -1,0 +1,213 @@
+"""How events become one record: the order they come in never matters."""
+
+import pytest
+from google.protobuf.message import Message
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from vitrine.events.v1 import enriched_pb2, image_pb2
+
+from services.recommendation.parts import FACETS, Enriched, enriched, merged, read, shown, uploaded_at, vectors
+from shared.errors import Poison
+from tests.joining import (
+    ALLOW,
+    BLOCK,
+    REVIEW,
+    SPACE,
+    assessed,
+    attributed,
+    changed,
+    classified,
+    delivered,
+    embedded,
+    record_of,
+    removed,
+    results,
+    scored,
+    unit,
+)
+
+
+def joined(*messages: Message, one_by_one: bool = True) -> dict[str, bytes]:
+    steps = [read(r.assignment.topic, r.key, r.value) for r in delivered(*messages)]
+    if not one_by_one:
+        return merged({}, steps)
+    parts: dict[str, bytes] = {}
+    for step in steps:
+        parts = merged(parts, [step])
+    return parts
+
+
+REVISIONS = {1: ("a", "b"), 2: ("b",), 3: ("b", "c"), 4: ("a", "c")}
+
+
+def history(last: int, removal: int | None) -> list[Message]:
+    """Revisions 1 to `last`, each with all four facets of each of its photos, and maybe a removal."""
+    events: list[Message] = []
+    for revision in range(1, last + 1):
+        events.append(changed("x", revision, REVISIONS[revision], title=f"title {revision}"))
+        for photo in REVISIONS[revision]:
+            events += results("x", revision, photo, seed=revision, decision=(ALLOW, REVIEW, BLOCK)[revision % 3])
+    return [*events, removed("x", removal)] if removal else events
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data(), st.integers(1, 4), st.sampled_from([None, 1, 9]))
+def test_any_order_and_any_repetition_of_the_events_end_in_the_same_record(
+    data: st.DataObject, last: int, removal: int | None
+) -> None:
+    events = history(last, removal)
+    again = data.draw(st.lists(st.sampled_from(range(len(events))), max_size=len(events)))
+    order = data.draw(st.permutations([*range(len(events)), *again]))
+    assert joined(*(events[i] for i in order), one_by_one=data.draw(st.booleans())) == joined(*events)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_any_order_of_some_of_the_events_agrees_while_no_photo_comes_back(data: st.DataObject) -> None:
+    events = [e for e in history(3, None) if data.draw(st.booleans())]
+    order = data.draw(st.permutations(events))
+    assert enriched(joined(*order)) == enriched(joined(*events))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.permutations(range(4)))
+def test_results_are_ordered_by_revision_then_generation_then_time(order: list[int]) -> None:
+    ranked = [(1, 9, 9), (2, 1, 9), (2, 2, 1), (2, 2, 2)]
+    found = [classified(assessed("x", *rank[:1], "a", *rank[1:]), [str(rank)]) for rank in ranked]
+    record = record_of(joined(changed("x", 1), *(found[i] for i in order)))
+    assert record.category.label == str((2, 2, 2))
+
+
+def test_a_listing_without_results_is_pending_and_misses_everything() -> None:
+    record = record_of(joined(changed("x", 1, ["a", "b"])))
+    assert record.status == Enriched.STATUS_PENDING
+    assert [list(photo.missing) for photo in record.photos] == [list(FACETS)] * 2
+    assert not shown(record)
+
+
+def test_results_alone_are_no_record_yet() -> None:
+    parts = joined(*results("x", 1))
+    assert enriched(parts) is None and len(parts) == 4
+
+
+def test_a_partial_record_says_what_is_missing_where() -> None:
+    record = record_of(joined(changed("x", 1, ["a", "b"]), *results("x", 1, "a"), *results("x", 1, "b")[:2]))
+    assert record.status == Enriched.STATUS_PARTIAL
+    assert [list(photo.missing) for photo in record.photos] == [
+        [],
+        [enriched_pb2.FACET_EMBEDDING, enriched_pb2.FACET_FRAUD],
+    ]
+
+
+def test_the_first_photo_gives_category_and_vector_and_the_surest_gives_each_attribute() -> None:
+    a, b = assessed("x", 1, "a"), assessed("x", 1, "b")
+    parts = joined(
+        changed("x", 1, ["a", "b"]),
+        classified(a, ["garments", "shoes"]),
+        classified(b, ["garments", "hat"]),
+        embedded(a, 1),
+        embedded(b, 2),
+        attributed(a, 0.5, colour="red", brand="Acme"),
+        attributed(b, 0.6, colour="blue"),
+        scored(a),
+        scored(b, REVIEW),
+    )
+    record = record_of(parts)
+    assert record.status == Enriched.STATUS_COMPLETE
+    assert record.category.label == "shoes"
+    assert {x.name: x.value for x in record.attributes} == {"colour": "blue", "brand": "Acme"}
+    assert record.fraud.decision == REVIEW and [r.code for r in record.fraud.reasons] == ["copy"]
+    assert vectors(parts)[SPACE] @ unit(1) == pytest.approx(1)
+
+
+def test_photos_in_another_order_change_the_listings_vector() -> None:
+    found = [*results("x", 1, "a", seed=1), *results("x", 1, "b", seed=2)]
+    parts = joined(changed("x", 1, ["a", "b"]), *found, changed("x", 2, ["b", "a"]))
+    assert vectors(parts)[SPACE] @ unit(2) == pytest.approx(1)
+
+
+def test_a_removal_wins_over_later_revisions_and_leaves_nothing_behind() -> None:
+    parts = joined(changed("x", 1), *results("x", 1), removed("x", 1), changed("x", 2), *results("x", 2))
+    assert list(parts) == ["change"]
+    assert record_of(parts).status == Enriched.STATUS_REMOVED and not shown(record_of(parts))
+
+
+def test_a_photo_that_is_no_longer_named_ceases_to_exist() -> None:
+    parts = joined(changed("x", 1, ["a", "b"]), *results("x", 1, "a"), *results("x", 1, "b"), changed("x", 2, ["b"]))
+    assert not any(field.endswith("/a") for field in parts)
+    assert joined(changed("x", 2, ["b"]), *results("x", 1, "a")) == joined(changed("x", 2, ["b"]))
+
+
+def test_a_kept_photo_keeps_what_was_seen_but_its_fraud_decision_is_waited_for_anew() -> None:
+    record = record_of(joined(changed("x", 1), *results("x", 1), changed("x", 2)))
+    [photo] = record.photos
+    assert list(photo.missing) == [enriched_pb2.FACET_FRAUD]
+    assert record.category.label == "t-shirt" and record.embedding_space == SPACE
+    assert record.status == Enriched.STATUS_PARTIAL
+
+
+def test_an_edit_does_not_free_a_blocked_listing() -> None:
+    before = [changed("x", 1), *results("x", 1, decision=BLOCK), changed("x", 2)]
+    record = record_of(joined(*before))
+    assert record.fraud.decision == BLOCK and not shown(record)
+    assert shown(record_of(joined(*before, scored(assessed("x", 2, "a"), ALLOW))))
+
+
+def test_an_edit_does_not_hide_an_allowed_listing() -> None:
+    assert shown(record_of(joined(changed("x", 1), *results("x", 1), changed("x", 2))))
+
+
+def test_a_photo_nobody_scored_yet_hides_the_listing_and_one_blocked_photo_blocks_it_at_once() -> None:
+    listing = changed("x", 1, ["a", "b"])
+    assert not shown(record_of(joined(listing, *results("x", 1, "a"))))
+    record = record_of(joined(listing, *results("x", 1, "a", decision=BLOCK)))
+    assert record.fraud.decision == BLOCK
+
+
+def test_a_score_for_a_revision_to_come_already_holds() -> None:
+    record = record_of(joined(changed("x", 1), *results("x", 2)))
+    assert record.status == Enriched.STATUS_COMPLETE
+
+
+def test_vectors_of_two_spaces_stand_side_by_side() -> None:
+    a = assessed("x", 1, "a")
+    old, new = embedded(a, 1, "builtin@1"), embedded(assessed("x", 1, "a", generation=2), 2, "large@1", 32)
+    parts = joined(changed("x", 1), new, old)
+    assert {space: vector.size for space, vector in vectors(parts).items()} == {"builtin@1": 16, "large@1": 32}
+    assert record_of(parts).embedding_space == "large@1"
+
+
+def test_the_upload_time_is_that_of_the_current_revision() -> None:
+    assert uploaded_at(joined(changed("x", 5), *results("x", 4), *results("x", 5))) == 5
+    assert uploaded_at(joined(changed("x", 5))) is None
+
+
+BAD: dict[str, Message] = {
+    "a listing without photos": changed("x", 1, []),
+    "a revision that is no time": changed("x", 0),
+    "neither listing nor removal": type(changed("x", 1))(listing_id="x", revision=1),
+    "no photo": scored(assessed("x", 1, "")),
+    "no decision": image_pb2.ImageScored(assessment=assessed("x", 1, "a")),
+    "no category": image_pb2.ImageClassified(assessment=assessed("x", 1, "a")),
+    "no vector": image_pb2.ImageEmbedded(assessment=assessed("x", 1, "a"), space=SPACE),
+    "a vector of another length": image_pb2.ImageEmbedded(
+        assessment=assessed("x", 1, "a"), space=SPACE, vector=[2.0, 0.0]
+    ),
+    "a vector with NaN": image_pb2.ImageEmbedded(
+        assessment=assessed("x", 1, "a"), space=SPACE, vector=[float("nan"), 1.0]
+    ),
+}
+
+
+@pytest.mark.parametrize("message", BAD.values(), ids=BAD.keys())
+def test_a_message_that_can_never_be_joined_is_poison(message: Message) -> None:
+    [record] = delivered(message)
+    with pytest.raises(Poison, match="invalid"):
+        read(record.assignment.topic, record.key, record.value)
+
+
+def test_bytes_that_are_no_message_and_keys_of_another_listing_are_poison() -> None:
+    with pytest.raises(Poison, match="undecodable"):
+        read("listing.changed", b"x", b"\xff\xff")
+    with pytest.raises(Poison, match="the key is"):
+        read("listing.changed", b"y", changed("x", 1).SerializeToString())
