@@ -18,7 +18,7 @@ from shared.imaging import jpeg, png, webp
 from shared.imaging.kinds import describe
 from shared.imaging.parts import BadPhoto, Metadata, Size, damaged, editor_of, generator_of
 
-__all__ = ["BadPhoto", "CleanPhoto", "Header", "Limits", "clean", "read_header"]
+__all__ = ["BadPhoto", "CleanPhoto", "Header", "Limits", "clean", "read_header", "too_large"]
 
 ACCEPTED = "JPEG, PNG and WebP are accepted."
 

@@ -1,0 +1,204 @@
+"""What the gateway answers, as JSON. The shapes are those of vitrine.events.v1, with plain words for its enums."""
+
+from typing import Any, Literal
+
+from google.protobuf.json_format import MessageToDict
+from pydantic import BaseModel, ConfigDict, Field
+from vitrine.events.v1 import enriched_pb2, image_pb2, listing_pb2
+
+from services.gateway.claims import Price
+
+SHA256_EXAMPLE = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+
+
+class StoredPhoto(BaseModel):
+    """A photo as it was stored: without its metadata, otherwise untouched."""
+
+    sha256: str = Field(description="Of the stored bytes; names the photo in later requests", examples=[SHA256_EXAMPLE])
+    media_type: str = Field(examples=["image/jpeg"])
+    width: int = Field(description="Pixels of the upright photo", examples=[1600])
+    height: int = Field(examples=[1200])
+
+
+class Accepted(BaseModel):
+    """The listing is with the broker and will be looked at."""
+
+    listing_id: str = Field(examples=["0a4f8c0d7a3e4a0f9a6b1d2c3e4f5a6b"])
+    revision: int = Field(description="Microseconds since 1970; the highest wins", examples=[1772357400000000])
+    photos: list[StoredPhoto] = Field(description="In the listing's order; the same photo twice counts once")
+    status: Literal["pending"] = "pending"
+
+
+class Removed(BaseModel):
+    """The removal is with the broker. It is final."""
+
+    listing_id: str
+    revision: int
+    status: Literal["removed"] = "removed"
+
+
+class Category(BaseModel):
+    label: str | None = Field(description="The leaf, or null when unknown")
+    path: list[str] = Field(description="From general to leaf, as far as is known")
+    confidence: float
+
+
+class Attribute(BaseModel):
+    name: str
+    value: str
+    unit: str = ""
+    confidence: float
+    source: str = Field(description="seen: judged from the pixels; read: from text on the photo")
+
+
+class Reason(BaseModel):
+    code: str
+    strength: float
+    explanation: str
+    other_listing_id: str = ""
+    other_photo_sha256: str = ""
+    distance: int = 0
+    claimed: str = ""
+    seen: str = ""
+
+
+class Fraud(BaseModel):
+    score: float = Field(description="0 is harmless, 1 certain fraud")
+    decision: str = Field(description="allow, review or block")
+    reasons: list[Reason]
+
+
+class Claims(BaseModel):
+    title: str
+    category: str = ""
+    brand: str = ""
+    price: Price | None = None
+
+
+class EnrichedPhoto(BaseModel):
+    photo: StoredPhoto
+    category: Category | None = None
+    attributes: list[Attribute] | None = Field(default=None, description="null: not looked at yet")
+    embedding_space: str | None = None
+    fraud: Fraud | None = None
+    missing: list[str] = Field(description="category, attributes, embedding, fraud: what is still to come")
+
+
+class Listing(BaseModel):
+    """A listing and what was found in its photos so far."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "listing_id": "0a4f8c0d7a3e4a0f9a6b1d2c3e4f5a6b",
+                    "status": "complete",
+                    "revision": 1772357400000000,
+                    "seller_id": "seller-42",
+                    "claims": {"title": "Blue cotton t-shirt, size M", "category": "t-shirt"},
+                    "category": {"label": "t-shirt", "path": ["garments", "t-shirt"], "confidence": 0.93},
+                    "attributes": [{"name": "colour", "value": "blue", "confidence": 0.9, "source": "seen"}],
+                    "fraud": {"score": 0.02, "decision": "allow", "reasons": []},
+                },
+                {"listing_id": "0a4f8c0d7a3e4a0f9a6b1d2c3e4f5a6b", "status": "pending"},
+            ]
+        }
+    )
+
+    listing_id: str
+    status: Literal["pending", "partial", "complete"] = Field(
+        description="pending: accepted, nothing found yet; partial: some facets of some photos are missing"
+    )
+    revision: int | None = None
+    seller_id: str | None = None
+    claims: Claims | None = None
+    category: Category | None = Field(default=None, description="Of the first photo")
+    attributes: list[Attribute] = []
+    fraud: Fraud | None = Field(default=None, description="The worst decision of all photos, with the reasons of all")
+    embedding_space: str | None = None
+    photos: list[EnrichedPhoto] = []
+
+
+def accepted(change: listing_pb2.ListingChanged) -> Accepted:
+    photos = [_stored(photo) for photo in change.listing.photos]
+    return Accepted(listing_id=change.listing_id, revision=change.revision, photos=photos)
+
+
+def pending(listing_id: str) -> Listing:
+    """Accepted, and the join has not come to it yet."""
+    return Listing(listing_id=listing_id, status="pending")
+
+
+def listing(found: enriched_pb2.EnrichedListing) -> Listing:
+    status = enriched_pb2.EnrichedListing.Status.Name(found.status)
+    words: dict[str, Literal["pending", "partial", "complete"]] = {
+        "STATUS_PARTIAL": "partial",
+        "STATUS_COMPLETE": "complete",
+    }
+    return Listing(
+        listing_id=found.listing_id,
+        status=words.get(status, "pending"),
+        revision=found.revision,
+        seller_id=found.seller_id,
+        claims=_claims(found.claims),
+        category=_category(found.category) if found.HasField("category") else None,
+        attributes=[_attribute(attribute) for attribute in found.attributes],
+        fraud=_fraud(found.fraud) if found.HasField("fraud") else None,
+        embedding_space=found.embedding_space or None,
+        photos=[_photo(photo) for photo in found.photos],
+    )
+
+
+def _photo(found: enriched_pb2.EnrichedPhoto) -> EnrichedPhoto:
+    attributes = found.attributes.attributes if found.HasField("attributes") else None
+    return EnrichedPhoto(
+        photo=_stored(found.photo),
+        category=_category(found.category) if found.HasField("category") else None,
+        attributes=None if attributes is None else [_attribute(attribute) for attribute in attributes],
+        embedding_space=found.embedding_space or None,
+        fraud=_fraud(found.fraud) if found.HasField("fraud") else None,
+        missing=[_word(enriched_pb2.Facet.Name(facet)) for facet in found.missing],
+    )
+
+
+def _stored(photo: listing_pb2.Photo) -> StoredPhoto:
+    return StoredPhoto(sha256=photo.sha256, media_type=photo.media_type, width=photo.width, height=photo.height)
+
+
+def _claims(claims: listing_pb2.Claims) -> Claims:
+    price = None
+    if claims.HasField("price"):
+        cents = f"{claims.price.nanos:09d}".rstrip("0")
+        amount = f"{claims.price.units}.{cents:0<2}" if claims.price.nanos else str(claims.price.units)
+        price = Price.model_construct(amount=amount, currency=claims.price.currency_code)
+    return Claims(title=claims.title, category=claims.category, brand=claims.brand, price=price)
+
+
+def _category(category: image_pb2.Category) -> Category:
+    return Category(label=category.label or None, path=list(category.path), confidence=category.confidence)
+
+
+def _attribute(attribute: image_pb2.Attribute) -> Attribute:
+    source = _word(image_pb2.Attribute.Source.Name(attribute.source))
+    return Attribute(
+        name=attribute.name,
+        value=attribute.value,
+        unit=attribute.unit,
+        confidence=attribute.confidence,
+        source=source,
+    )
+
+
+def _fraud(fraud: image_pb2.Fraud) -> Fraud:
+    decision = _word(image_pb2.Fraud.Decision.Name(fraud.decision))
+    reasons = [Reason(**_plain(reason)) for reason in fraud.reasons]
+    return Fraud(score=fraud.score, decision=decision, reasons=reasons)
+
+
+def _plain(reason: image_pb2.Reason) -> dict[str, Any]:
+    return MessageToDict(reason, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+
+
+def _word(name: str) -> str:
+    """FACET_CATEGORY is called category."""
+    return name.partition("_")[2].lower()

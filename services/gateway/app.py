@@ -1,0 +1,311 @@
+"""The HTTP interface. It reads requests, asks the intake or the lookup, and words the answers."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Annotated, Any
+
+import structlog
+from fastapi import FastAPI, Header, Path, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import JSONResponse, PlainTextResponse
+from opentelemetry import trace
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from services.gateway import answers
+from services.gateway.claims import ListingClaims
+from services.gateway.form import Memory, body_too_large, read_form
+from services.gateway.intake import Intake
+from services.gateway.lookup import Lookup
+from services.gateway.problems import MEDIA_TYPE, Problem, ProblemDetails, Refusal
+from services.gateway.settings import GatewaySettings
+from shared.errors import Transient
+from shared.metrics import HTTP_SECONDS, REFUSED
+from shared.tracing import current_trace_id, extracted, tracer
+
+log = structlog.get_logger()
+
+Probe = Callable[[], Awaitable[object]]
+
+ListingId = Annotated[
+    str,
+    Path(
+        pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        description="Letters, digits, dot, dash and underscore; at most 64",
+        examples=["0a4f8c0d7a3e4a0f9a6b1d2c3e4f5a6b"],
+    ),
+]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        description="1 to 255 printable ASCII characters of the caller's choice. A repeat of the request with the same "
+        "key is answered the same and happens once.",
+        examples=["7d0c0a52-35f6-4a7f-9e3b-0d5f2c0b9f11"],
+    ),
+]
+
+
+def create_app(intake: Intake, lookup: Lookup, probes: Mapping[str, Probe], settings: GatewaySettings) -> FastAPI:
+    """The application. `probes` are asked by /readyz: each raises when the thing of its name is away."""
+    app = FastAPI(title="Vitrine gateway", version="1", docs_url=None, redoc_url=None)
+    memory = Memory(settings.upload_memory_bytes)
+
+    @app.post("/v1/listings", status_code=202, responses=_refusals(400, 408, 413, 415, 422, 503), openapi_extra=_FORM)
+    async def create_listing(
+        request: Request, response: Response, idempotency_key: IdempotencyKey = None
+    ) -> answers.Accepted:
+        """Upload a new listing: its photos and what the seller says of it.
+
+        Answered after the broker has acknowledged. Repeating it with the same Idempotency-Key is one upload.
+        """
+        _check_request(request, idempotency_key, settings)
+        with memory.lease() as lease:
+            form = await read_form(request.stream(), _content_type(request), settings, memory, lease)
+            change = await intake.create(form, idempotency_key)
+        response.headers["Location"] = f"/v1/listings/{change.listing_id}"
+        return answers.accepted(change)
+
+    @app.put(
+        "/v1/listings/{listing_id}",
+        status_code=202,
+        responses=_refusals(400, 408, 410, 413, 415, 422, 503),
+        openapi_extra=_FORM,
+    )
+    async def replace_listing(
+        request: Request, listing_id: ListingId, idempotency_key: IdempotencyKey = None
+    ) -> answers.Accepted:
+        """State a whole new revision of a listing; what is not stated again ceases, photos too.
+
+        A photo that the listing already has can be named by its sha256 instead of being sent again. An unknown id
+        creates the listing under it. Of two revisions the later wins, in whichever order they arrive.
+        """
+        _check_request(request, idempotency_key, settings)
+        with memory.lease() as lease:
+            form = await read_form(request.stream(), _content_type(request), settings, memory, lease)
+            change = await intake.replace(listing_id, form, idempotency_key)
+        return answers.accepted(change)
+
+    @app.delete("/v1/listings/{listing_id}", status_code=202, responses=_refusals(422, 503))
+    async def remove_listing(listing_id: ListingId) -> answers.Removed:
+        """Take a listing down, for good.
+
+        An id that was never heard of is accepted as well: its upload may still be on its way, and the removal
+        outlives it.
+        """
+        change = await intake.remove(listing_id)
+        return answers.Removed(listing_id=listing_id, revision=change.revision)
+
+    @app.get("/v1/listings/{listing_id}", responses=_refusals(404, 422, 503))
+    async def get_listing(listing_id: ListingId) -> answers.Listing:
+        """What was found in a listing's photos so far."""
+        if (found := await _looked_up(lookup, listing_id)) is not None:
+            return found
+        if await intake.has_accepted(listing_id):
+            return answers.pending(listing_id)
+        raise Problem(
+            "no-such-listing",
+            f"There is no listing {listing_id}: it was never uploaded, or was taken down.",
+            "Check the id; it is the listing_id that was answered to the upload.",
+            {"parameter": "listing_id"},
+        )
+
+    @app.get("/livez", include_in_schema=False)
+    async def livez() -> PlainTextResponse:
+        return PlainTextResponse("ok\n")
+
+    @app.get("/readyz", include_in_schema=False)
+    async def readyz() -> PlainTextResponse:
+        """Whether uploads would be accepted now."""
+        names = list(probes)
+        whys = await asyncio.gather(*(_why_not(probes[name], settings.probe_seconds) for name in names))
+        away = [f"{name}: {why}\n" for name, why in zip(names, whys, strict=True) if why]
+        return PlainTextResponse("".join(away) or "ok\n", 503 if away else 200)
+
+    @app.get("/metrics", include_in_schema=False)
+    async def metrics() -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    _word_refusals(app)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    app.add_middleware(Observed)
+    return app
+
+
+class Observed:
+    """Continues the caller's trace and times every request. Outermost, so that refusals count too."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        status = 500  # should no answer come: then the server sends this one
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        context = extracted({name.decode("latin-1"): value for name, value in scope["headers"]})
+        began = time.perf_counter()
+        with tracer.start_as_current_span(scope["method"], context, trace.SpanKind.SERVER):
+            try:
+                await self._app(scope, receive, noting)
+            finally:
+                route = getattr(scope.get("route"), "path", "unknown")
+                HTTP_SECONDS.labels(_method(scope), route, status).observe(time.perf_counter() - began)
+
+
+def _method(scope: Scope) -> str:
+    """A label must not be of the caller's invention."""
+    known = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+    return scope["method"] if scope["method"] in known else "other"
+
+
+async def _looked_up(lookup: Lookup, listing_id: str) -> answers.Listing | None:
+    try:
+        found = await lookup.get(listing_id)
+    except Transient as why:
+        log.warning("lookup failed", error=str(why))
+        detail = "The recommendation service did not answer. Uploads are not affected."
+        raise Problem("lookup-unavailable", detail, "Repeat the request in a few seconds.") from why
+    return None if found is None else answers.listing(found)
+
+
+async def _why_not(probe: Probe, seconds: float) -> str | None:
+    try:
+        async with asyncio.timeout(seconds):
+            await probe()
+    except TimeoutError:
+        return f"no answer within {seconds:g} s"
+    except Exception as why:  # noqa: BLE001  whatever it is, it is the answer
+        return str(why) or type(why).__name__
+    return None
+
+
+# --- requests ---------------------------------------------------------------------------------------------------------
+
+
+def _check_request(request: Request, key: str | None, settings: GatewaySettings) -> None:
+    """What can be refused before the body is read."""
+    if key is not None and not (0 < len(key) <= 255 and key.isascii() and key.isprintable()):
+        raise Problem(
+            "bad-idempotency-key",
+            f"The Idempotency-Key has {len(key)} characters or some that are not printable ASCII.",
+            "Take a UUID, for example.",
+            {"header": "Idempotency-Key"},
+        )
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and int(length) > settings.max_body_bytes:
+        raise body_too_large(settings)
+
+
+def _content_type(request: Request) -> str:
+    return request.headers.get("content-type", "")
+
+
+# --- refusals ---------------------------------------------------------------------------------------------------------
+
+
+def _word_refusals(app: FastAPI) -> None:
+    @app.exception_handler(Problem)
+    async def _problem(_request: Request, why: Problem) -> JSONResponse:
+        return _refused(why)
+
+    @app.exception_handler(Transient)
+    async def _store_away(_request: Request, why: Transient) -> JSONResponse:
+        log.warning("photo store away", error=str(why))
+        detail = "The photo store did not answer; the upload was not accepted."
+        return _refused(Problem("store-unavailable", detail, "Repeat the request in a few seconds."))
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(_request: Request, why: RequestValidationError) -> JSONResponse:
+        place, *rest = why.errors()[0]["loc"]
+        name = ".".join(map(str, rest))
+        where = {"header" if place == "header" else "parameter": name}
+        told = f"{name}: {why.errors()[0]['msg']}."
+        return _refused(Problem("invalid-request", told, "See /openapi.json for what is expected.", where))
+
+    @app.exception_handler(HTTPException)
+    async def _http(request: Request, why: HTTPException) -> JSONResponse:
+        codes = {404: "no-such-page", 405: "method-not-allowed"}
+        detail = f"{request.method} {request.url.path} is answered with {why.status_code}: {why.detail}."
+        problem = Problem(codes.get(why.status_code, "http-error"), detail, "/openapi.json lists what there is.")
+        return _refused(problem, why.headers)
+
+    @app.exception_handler(ClientDisconnect)
+    async def _gone(_request: Request, _why: ClientDisconnect) -> Response:
+        return Response(status_code=499)  # nobody reads it; it tells in the metrics
+
+    @app.exception_handler(Exception)
+    async def _ours(_request: Request, _why: Exception) -> JSONResponse:
+        detail = "The gateway failed at this request. It is in its log."
+        return _refused(Problem("internal-error", detail, "Repeat it later; if it fails again, report its trace_id."))
+
+
+def _refused(why: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    REFUSED.labels(why.code).inc()
+    return Refusal(why, current_trace_id(), headers or {}).response()
+
+
+# --- OpenAPI ----------------------------------------------------------------------------------------------------------
+
+_FORM: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["listing"],
+                    "properties": {
+                        "listing": {"$ref": "#/components/schemas/ListingClaims"},
+                        "photos": {
+                            "type": "array",
+                            "description": "One part for each photo: JPEG, PNG or WebP",
+                            "items": {"type": "string", "format": "binary"},
+                        },
+                    },
+                },
+                "encoding": {
+                    "listing": {"contentType": "application/json"},
+                    "photos": {"contentType": "image/jpeg, image/png, image/webp"},
+                },
+            }
+        },
+    }
+}
+
+
+def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    schema = {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}
+    return {status: {"description": "Refused", "content": {MEDIA_TYPE: schema}} for status in statuses}
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    if app.openapi_schema is None:
+        schema = get_openapi(
+            title=app.title,
+            version=app.version,
+            description="Takes product photos in and tells what was found in them.",
+            routes=app.routes,
+        )
+        schemas = schema["components"]["schemas"]
+        for model in (ListingClaims, ProblemDetails):
+            schemas.update(_components(model))
+        app.openapi_schema = schema
+    return app.openapi_schema
+
+
+def _components(model: type[BaseModel]) -> dict[str, Any]:
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    return {**schema.pop("$defs", {}), model.__name__: schema}

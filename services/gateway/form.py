@@ -1,0 +1,226 @@
+"""Reads an upload's multipart form (RFC 7578) as it arrives, never holding more of it than the limits allow."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from services.gateway.problems import Problem, problem_of_photo
+from services.gateway.settings import GatewaySettings
+from shared.imaging import too_large
+
+LISTING, PHOTOS = "listing", "photos"
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """An uploaded photo as it came."""
+
+    body: bytes
+    filename: str | None
+    index: int
+
+    @property
+    def where(self) -> dict[str, object]:
+        return {"part": PHOTOS, "index": self.index, "filename": self.filename}
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    listing: bytes
+    files: tuple[File, ...]
+
+
+class Memory:
+    """Bytes of bodies held at once, over all requests: who would exceed them is told to come back."""
+
+    def __init__(self, limit: int) -> None:
+        self._free = limit
+
+    @contextmanager
+    def lease(self) -> Iterator["Lease"]:
+        lease = Lease()
+        try:
+            yield lease
+        finally:
+            self._free += lease.taken
+
+    def take(self, lease: "Lease", size: int) -> None:
+        if size > self._free:
+            raise Problem("busy", "The gateway holds as many uploads as it can.", "Repeat it in a few seconds.")
+        self._free -= size
+        lease.taken += size
+
+
+@dataclass(slots=True)
+class Lease:
+    taken: int = 0
+
+
+async def read_form(
+    stream: AsyncIterator[bytes], content_type: str, settings: GatewaySettings, memory: Memory, lease: Lease
+) -> Form:
+    """The whole body, taken apart. Raises Problem."""
+    parts = _Parts(settings)
+    read = 0
+    try:
+        parser = _parser(content_type, parts)
+        async with asyncio.timeout(settings.upload_seconds):
+            async for chunk in stream:
+                read += len(chunk)
+                if read > settings.max_body_bytes:
+                    raise body_too_large(settings)
+                held = parts.held
+                parser.write(chunk)
+                memory.take(lease, parts.held - held)
+    except FormParserError as why:
+        raise _empty() if not read else _malformed(f"{why}.") from why
+    except TimeoutError as why:
+        detail = f"The body had not arrived after {settings.upload_seconds:g} s ({read:,} bytes had)."
+        raise Problem("upload-too-slow", detail, "Send fewer or smaller photos at once.") from why
+    if not read:
+        raise _empty()
+    if not parts.ended:
+        raise _malformed("It ends before its last boundary.")
+    return parts.form()
+
+
+def body_too_large(settings: GatewaySettings) -> Problem:
+    return Problem(
+        "upload-too-large",
+        f"The body has more than {settings.max_body_bytes:,} bytes, enough for {settings.max_photos} photos of "
+        f"{settings.max_photo_bytes:,} bytes.",
+        "Send fewer or smaller photos.",
+    )
+
+
+def _empty() -> Problem:
+    return Problem("empty-body", "The body is empty: 0 bytes arrived.", HOW)
+
+
+def _malformed(why: str) -> Problem:
+    return Problem("malformed-form", f"The form can't be read: {why}", HOW)
+
+
+HOW = (
+    "Send multipart/form-data with a JSON part named listing and one file part named photos for each photo; "
+    "let the HTTP library write the boundaries."
+)
+
+
+def _parser(content_type: str, parts: "_Parts") -> MultipartParser:
+    kind, options = parse_options_header(content_type)
+    if kind != b"multipart/form-data":
+        named = f"is {content_type}" if content_type else "names no type"
+        raise Problem("not-a-form", f"Content-Type {named}.", HOW, {"header": "Content-Type"})
+    if not (boundary := options.get(b"boundary")):
+        raise Problem("malformed-form", "Content-Type names no boundary.", HOW, {"header": "Content-Type"})
+    return MultipartParser(
+        boundary,
+        {
+            "on_part_begin": parts.begin,
+            "on_header_field": parts.header_name,
+            "on_header_value": parts.header_value,
+            "on_header_end": parts.header_end,
+            "on_headers_finished": parts.headers_end,
+            "on_part_data": parts.data,
+            "on_end": parts.end,
+        },
+    )
+
+
+@dataclass(slots=True)
+class _Part:
+    name: str
+    filename: str | None
+    most: int  # bytes
+    body: bytearray = field(default_factory=bytearray)
+
+
+class _Parts:
+    """What the parser calls. Keeps the parts that are wanted, up to their limits.
+
+    After the first fault nothing more is kept, but all is read: who is still sending would not hear the answer.
+    """
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self._settings = settings
+        self._parts: list[_Part] = []
+        self._fault: Problem | None = None
+        self._name = self._value = b""
+        self._headers: dict[bytes, bytes] = {}
+        self.held = 0
+        self.ended = False
+
+    def begin(self) -> None:
+        self._headers = {}
+
+    def header_name(self, data: bytes, start: int, end: int) -> None:
+        self._name += data[start:end]
+
+    def header_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def header_end(self) -> None:
+        self._headers[self._name.lower()] = self._value
+        self._name = self._value = b""
+
+    def headers_end(self) -> None:
+        if self._fault:
+            return
+        disposition = self._headers.get(b"content-disposition", b"").decode("utf-8", "replace")
+        _, options = parse_options_header(disposition)
+        name = options.get(b"name", b"").decode("utf-8", "replace")[:100]
+        filename = options[b"filename"].decode("utf-8", "replace")[:255] if b"filename" in options else None
+        if name == LISTING and not self._named(LISTING):
+            self._parts.append(_Part(name, None, self._settings.max_listing_bytes))
+        elif name == LISTING:
+            self._fault = Problem("malformed-form", "It has two parts named listing.", HOW, {"part": LISTING})
+        elif name != PHOTOS:
+            detail = f"The form has a part named “{name}”; known are listing and photos."
+            self._fault = Problem("unknown-part", detail, HOW, {"part": name})
+        elif len(self._named(PHOTOS)) == self._settings.max_photos:
+            self._fault = too_many_photos(self._settings.max_photos)
+        else:
+            self._parts.append(_Part(name, filename, self._settings.max_photo_bytes))
+
+    def data(self, data: bytes, start: int, end: int) -> None:
+        if self._fault:
+            return
+        part = self._parts[-1]
+        if len(part.body) + end - start > part.most:
+            self._fault = self._too_large(part)
+            self._parts.clear()
+            return
+        part.body += data[start:end]
+        self.held += end - start
+
+    def end(self) -> None:
+        self.ended = True
+
+    def form(self) -> Form:
+        if self._fault:
+            raise self._fault
+        if not (listing := self._named(LISTING)):
+            raise Problem("missing-listing", "The form has no part named listing.", HOW, {"part": LISTING})
+        photos = enumerate(self._named(PHOTOS))
+        files = tuple(File(bytes(part.body), part.filename, index) for index, part in photos)
+        return Form(bytes(listing[0].body), files)
+
+    def _named(self, name: str) -> list[_Part]:
+        return [part for part in self._parts if part.name == name]
+
+    def _too_large(self, part: _Part) -> Problem:
+        if part.name == LISTING:
+            detail = f"The listing has more than {part.most:,} bytes."
+            return Problem("invalid-listing", detail, "Shorten its texts.", {"part": LISTING})
+        where = {"part": PHOTOS, "index": len(self._named(PHOTOS)) - 1, "filename": part.filename}
+        return problem_of_photo(too_large(part.most), where)
+
+
+def too_many_photos(most: int) -> Problem:
+    detail = f"The listing has more than {most} photos, which is the most."
+    return Problem("too-many-photos", detail, "Leave out those that say least.", {"part": PHOTOS})

@@ -1,0 +1,47 @@
+"""Asks the recommendation service, over gRPC."""
+
+from typing import Protocol
+
+import grpc
+from vitrine.events.v1 import enriched_pb2
+from vitrine.recommendation.v1 import recommendation_pb2 as api
+from vitrine.recommendation.v1 import recommendation_pb2_grpc as rpc
+
+from shared.errors import Transient
+from shared.tracing import current_traceparent
+
+# A channel to a headless service spreads over its pods; and one that was away is tried again soon.
+OPTIONS = (
+    ("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}'),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+)
+
+
+class Lookup(Protocol):
+    async def get(self, listing_id: str) -> enriched_pb2.EnrichedListing | None:
+        """None when there is no such listing; raises Transient when nobody can tell."""
+        ...
+
+
+class RecommendationClient:
+    """A Lookup over one channel, shared by all requests."""
+
+    def __init__(self, address: str, timeout_seconds: float) -> None:
+        self._channel = grpc.aio.insecure_channel(address, options=OPTIONS)
+        self._service = rpc.RecommendationServiceStub(self._channel)
+        self._timeout_seconds = timeout_seconds
+
+    async def get(self, listing_id: str) -> enriched_pb2.EnrichedListing | None:
+        traceparent = current_traceparent()
+        metadata = (("traceparent", traceparent),) if traceparent else ()
+        request = api.GetListingRequest(listing_id=listing_id)
+        try:
+            answer = await self._service.GetListing(request, timeout=self._timeout_seconds, metadata=metadata)
+        except grpc.aio.AioRpcError as why:
+            if why.code() == grpc.StatusCode.NOT_FOUND:
+                return None
+            raise Transient(f"the recommendation service answers {why.code().name}: {why.details()}") from why
+        return answer.listing
+
+    async def close(self) -> None:
+        await self._channel.close()

@@ -1,0 +1,37 @@
+"""What can be set for the gateway."""
+
+from pydantic import Field
+
+from shared.imaging import Limits
+from shared.settings import Settings
+
+
+class GatewaySettings(Settings):
+    """From the environment: VITRINE_HTTP_PORT, VITRINE_MAX_PHOTOS, …"""
+
+    http_port: int = Field(default=8080, description="Port of the HTTP interface, health and metrics", ge=0, le=65535)
+    recommendation: str = Field(default="127.0.0.1:50051", description="host:port of the recommendation service's gRPC")
+
+    max_photos: int = Field(default=12, description="Most photos of one listing", ge=1)
+    max_photo_bytes: int = Field(default=20 * 1024 * 1024, description="Most bytes of one photo", ge=1)
+    # The workers read 64 million, Pillow opens 89 million without a warning.
+    max_photo_pixels: int = Field(
+        default=50_000_000, description="Most pixels of one photo, W × H", ge=1, le=64_000_000
+    )
+    min_photo_side: int = Field(default=32, description="Fewest pixels of a photo's shorter side", ge=1)
+    max_listing_bytes: int = Field(default=64 * 1024, description="Most bytes of the JSON claims", ge=1)
+
+    upload_seconds: float = Field(default=120, description="How long a body may take to arrive", gt=0)
+    upload_memory_bytes: int = Field(default=1024**3, description="Most bytes of bodies held at once", ge=1)
+    ahead_seconds: float = Field(default=300, description="How far updated_at may lie in the future", ge=0)
+    lookup_seconds: float = Field(default=2, description="Deadline of a lookup at the recommendation service", gt=0)
+    probe_seconds: float = Field(default=3, description="How long /readyz waits for each thing it asks", gt=0)
+
+    @property
+    def photo_limits(self) -> Limits:
+        return Limits(self.max_photo_bytes, self.max_photo_pixels, self.min_photo_side)
+
+    @property
+    def max_body_bytes(self) -> int:
+        """All photos at their largest, the claims, and something for the form around them."""
+        return self.max_photos * self.max_photo_bytes + self.max_listing_bytes + 64 * 1024
