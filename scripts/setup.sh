@@ -13,7 +13,6 @@ venv=$PWD/.venv
 jars=$home/kafka-$KAFKA_VERSION/lib
 trunk=$home/trunks/efficientnet_lite0.safetensors
 stamp=$home/setup.stamp
-font=/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf
 
 say() { printf '\033[1m%s\033[0m\n' "setup: $*"; }
 fail() { printf 'setup failed: %s\n' "$*" >&2; exit 1; }
@@ -42,7 +41,6 @@ missing_packages() {
   python_works || echo python3 python3-venv
   java_works || echo java
   [ -d "$jars" ] || command -v mvn >/dev/null || echo maven
-  [ -f "$font" ] || echo fonts-dejavu-core
   ldconfig -p 2>/dev/null | grep -q libgomp.so.1 || echo libgomp1
   [ "${1:-}" != --tests ] || command -v promtool >/dev/null || echo prometheus
   [ "${1:-}" != --tests ] || command -v kubectl >/dev/null || echo kubernetes-client

@@ -57,8 +57,9 @@ class Ports:
         return cls(**{name: free_port() for name in cls.__dataclass_fields__})
 
     def metrics_of(self, service: str) -> int:
-        """Port of a service's /metrics and /readyz."""
-        return int(getattr(self, f"{service}_metrics"))
+        """Port of a service's /metrics and /readyz. The fused worker takes the first consumer's."""
+        name = CONSUMERS[0] if service == "fused" else service
+        return int(getattr(self, f"{name}_metrics"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,11 @@ class Plan:
         return self.home / "logs"
 
     @property
+    def photos(self) -> str:
+        """The photo store's address."""
+        return self.photo_store or str((self.data / "photos").resolve())
+
+    @property
     def gateway_url(self) -> str:
         return f"http://127.0.0.1:{self.ports.http}"
 
@@ -100,6 +106,11 @@ class Plan:
     @property
     def workers(self) -> tuple[str, ...]:
         return ("fused",) if self.fused else CONSUMERS
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The services that serve metrics on a port of their own; the gateway does on its HTTP port."""
+        return (*self.workers, "join", "serve", "lag")
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +194,7 @@ def services_of(plan: Plan, kafka: str, redis: str) -> list[Service]:
         "VITRINE_KAFKA": kafka,
         "VITRINE_REDIS": redis,
         "VITRINE_PACK": plan.pack,
-        "VITRINE_PHOTO_STORE": plan.photo_store or str((plan.data / "photos").resolve()),
+        "VITRINE_PHOTO_STORE": plan.photos,
         "VITRINE_RECOMMENDATION": plan.recommendation,
         "VITRINE_EMBEDDING": f"127.0.0.1:{ports.embedding}",
         "VITRINE_EXPECTED_GROUPS": ",".join(group_of(name) for name in (*plan.workers, "join")),
@@ -215,7 +226,7 @@ def _workers(plan: Plan, service: Callable[..., Service]) -> list[Service]:
     env = {**shared, "VITRINE_GRPC_PORT": str(plan.ports.embedding)}
     if plan.fused:
         command = ("-c", "from services.operations.cli import main; main()", "worker", "--tasks", "all")
-        return [service("fused", command, plan.ports.classification_metrics, env)]
+        return [service("fused", command, plan.ports.metrics_of("fused"), env)]
     return [service(name, ("-m", f"services.{name}"), plan.ports.metrics_of(name), env) for name in CONSUMERS]
 
 
