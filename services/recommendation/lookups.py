@@ -1,7 +1,6 @@
 """What the gRPC server answers, without gRPC: records by id, and the nearest listings to a vector."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 
 import grpc
 import numpy as np
@@ -25,12 +24,13 @@ MIN_CANDIDATES = 32
 Embed = Callable[[bytes], Awaitable[embedding_pb2.EmbedPhotoResponse]]
 
 
-@dataclass(frozen=True)
 class Refusal(Exception):
     """An answer other than OK. The message says what to do."""
 
-    code: grpc.StatusCode
-    message: str
+    def __init__(self, code: grpc.StatusCode, message: str) -> None:
+        super().__init__(f"{code.name}: {message}")
+        self.code = code
+        self.message = message
 
 
 class Lookups:
