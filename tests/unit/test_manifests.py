@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import json
 import re
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 import yaml
 
 from services.operations.cli import main as vitrine
+from shared.health import Health, serve_health
 from shared.settings import Settings
 from tests.manifests import (
     KUSTOMIZATIONS,
@@ -84,6 +86,37 @@ def container_port(name: str, port: str) -> int:
     return found
 
 
+def exists(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # its parent is no package
+        return False
+
+
+# Hides every module whose distribution isn't in the requirements, as if it were not installed.
+IMPORT_WITH_BASE_ONLY = """
+import importlib, re, sys
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+requirements, *modules = sys.argv[1:]
+plain = lambda name: re.sub(r"[-_.]+", "-", name).lower()
+installed = {plain(name) for name in re.findall(r"^([\\w.-]+)==", Path(requirements).read_text(), re.MULTILINE)}
+installed.add("vitrine")
+hidden = {top for top, found in packages_distributions().items() if installed.isdisjoint(map(plain, found))}
+
+class Hide:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in hidden:
+            raise ModuleNotFoundError(f"{name} is not in {requirements}", name=name)
+
+sys.meta_path.insert(0, Hide())
+assert "torch" in hidden
+for module in modules:
+    importlib.import_module(module)
+"""
+
+
 # --- the Dockerfile ---------------------------------------------------------------------------------------------------
 
 
@@ -111,12 +144,44 @@ def test_the_base_image_gets_nothing_from_the_stages_with_torch() -> None:
     assert "--from=trunk" not in stages()["base"]
 
 
+@pytest.mark.parametrize("name", sorted(FLEET - CONSUMERS | {"topics"}))
+def test_what_the_base_image_runs_imports_only_what_it_installs(name: str) -> None:
+    module = {"vitrine": "services.operations.topics"}.get(SERVICES[name]["command"][0]) or SERVICES[name]["command"][2]
+    names = [module, f"{module}.__main__", f"{module}.{name}", f"{module}.server"]
+    imported = [m for m in names if importlib.util.find_spec(module) and exists(m)]
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT_WITH_BASE_ONLY, str(ROOT / "requirements" / "base.txt"), *imported],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_everything_that_is_copied_exists_and_reaches_the_builder() -> None:
     allowed = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
     for line in re.findall(r"^COPY ((?!--from).*)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE):
         for source in line.split()[:-1]:
             assert (ROOT / source).exists(), source
             assert any(Path(source).match(pattern) for pattern in allowed), source
+
+
+def test_the_health_check_of_image_and_compose_is_what_readyz_says() -> None:
+    health = Health()
+    port = str(serve_health(health, "127.0.0.1", 0))
+    quoted = re.search(r"HEALTHCHECK .*\\\n\s*(\".*\")\]", stages()["runtime"])
+    assert quoted is not None
+    check = SERVICES["fraud"]["healthcheck"]["test"]
+    assert check == ["CMD", "python", "-c", json.loads(quoted[1])]
+
+    def status(**variables: str) -> int:
+        return subprocess.run([sys.executable, *check[2:]], env=variables, capture_output=True, timeout=30).returncode
+
+    assert status(VITRINE_METRICS_PORT=port) != 0
+    health.ready()
+    assert status(VITRINE_METRICS_PORT=port) == 0
+    assert status(VITRINE_HTTP_PORT=port) == 0
 
 
 # --- docker-compose ---------------------------------------------------------------------------------------------------
