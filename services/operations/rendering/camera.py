@@ -11,7 +11,7 @@ from services.operations.rendering.fields import Field, Random, Size, grain, ram
 
 @dataclass(frozen=True)
 class Pose:
-    """Where a sprite lies in the photo: its centre in pixels, the side of its square in pixels, radians, perspective."""
+    """Where a sprite lies in the photo: its centre and its width in pixels, its turn in radians, its perspective."""
 
     centre: tuple[float, float]
     side: float
@@ -43,7 +43,7 @@ def placed(sprite: Sprite, pose: Pose, size: Size) -> Sprite:
 
 
 def composed(ground: Field, layer: Sprite, light: float, height: float = 8.0, strength: float = 0.5) -> Field:
-    """`layer` (premultiplied, of the photo's size) above `ground`, with a soft and a contact shadow, `height` pixels up."""
+    """`layer` (premultiplied, of the photo's size) `height` pixels above `ground`, with a soft and a contact shadow."""
     size = layer.alpha.shape
     small = cv2.resize(layer.alpha, (size[1] // 4, size[0] // 4), interpolation=cv2.INTER_AREA)
     soft = cv2.GaussianBlur(small, (0, 0), max(1.0, height / 4 * 0.9))

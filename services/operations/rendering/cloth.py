@@ -49,6 +49,11 @@ def curve(points: Sequence[Point], closed: bool = True, steps: int = 10) -> Fiel
     return pixels(path)
 
 
+def moved(path: Field, right: float, down: float) -> Field:
+    """A path shifted by so many pixels."""
+    return np.asarray(path + np.array([right, down]))
+
+
 def pixels(points: Field) -> Field:
     return np.asarray(points) * _UNIT + CANVAS / 2
 
@@ -116,7 +121,7 @@ class Cloth:
         """
         box = box_around(path, 24)
         m = filled(path, box)
-        shadow = cv2.GaussianBlur(m, (0, 0), 6) * (1 - m)
+        shadow: Field = cv2.GaussianBlur(m, (0, 0), 6) * (1 - m)
         rgb = self.rgb[box]
         rgb *= (1 - shade * shadow)[..., None]
         colour = np.asarray(albedo, np.float32) if isinstance(albedo, tuple) else albedo[box]
@@ -178,7 +183,7 @@ class Cloth:
         """A fold along a path: a ridge that fades out at both ends."""
         box = box_around(path, 1.5 * width + 4)
         rows, columns = _extent(box)
-        ridge = np.zeros((rows // 2, columns // 2), np.float32)
+        ridge: Field = np.zeros((rows // 2, columns // 2), np.float32)
         points = _fixed(path / 2, np.s_[box[0].start // 2 :, box[1].start // 2 :])
         count = len(points) - 1
         for i in range(count):

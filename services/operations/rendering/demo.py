@@ -4,7 +4,7 @@ Most are honest. Planted among them are copies of other sellers' photos, look-al
 anew) and listings that claim to be something else than they show.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -12,11 +12,11 @@ import cv2
 import numpy as np
 
 from services.operations.rendering import studio
-from services.operations.rendering.boxes import Carton, Goods
 from services.operations.rendering.cloth import Colour
 from services.operations.rendering.fields import Random
 from services.operations.rendering.garments import Cut, Dye
 from services.operations.rendering.phones import Handset, Model
+from services.operations.rendering.prints import Carton, Goods
 from services.operations.rendering.templates import DEMO, Product
 from services.operations.rendering.training import CARTON, PHONE
 
@@ -44,8 +44,9 @@ _EDITS = ("recompressed", "mirrored", "resized", "cropped")
 class Expected:
     """What the fleet should answer.
 
-    `colour` is None where a pattern has no one colour. `decisions` are those that are right, the likeliest first; `reason` is
-    the fraud reason's code, empty for an honest listing. `copy_of` is the reference of the listing that was copied from.
+    `colour` is None where a pattern has no one colour. `decisions` are those that are right, the likeliest first;
+    `reason` is the fraud reason's code, empty for an honest listing. `copy_of` and `looks_like` are references: of the
+    listing whose photo was copied, and of the one that shows the same product honestly.
     """
 
     path: tuple[str, ...]
@@ -194,7 +195,7 @@ def _shot(thing: _Thing, number: int, random: Random) -> bytes:
 
 def _lost(product: Colour, ground: Colour) -> bool:
     """Whether nobody would lay this product on that ground, because it hardly shows."""
-    return float(np.abs(np.subtract(product, ground)).max()) < 0.16
+    return float(np.abs(np.subtract(product, ground)).max()) < 0.25
 
 
 def _offered(reference: str, seller_id: str, thing: _Thing, shots: int, random: Random) -> DemoListing:
@@ -262,13 +263,13 @@ def _misclaimed(reference: str, number: int, random: Random) -> DemoListing:
     """A thing in a category that it cannot be taken for."""
     kind = (number // 20) % 4
     if kind == 0:
-        thing: _Thing = _worn(next(cut for cut in DEMO.cuts if cut.label == "t-shirt"), random)
+        thing: _Thing = _worn(_cut("hat"), random)
         claimed, title = "smartphone", "Smartphone, as new, 256 GB"
     elif kind == 1:
         thing = _called(random)
         claimed, title = "shoes", "Running shoes, size 42"
     elif kind == 2:
-        thing = _worn(next(cut for cut in DEMO.cuts if cut.label == "pants"), random)
+        thing = _worn(_cut("pants"), random)
         claimed, title = "smartphone", "Unlocked phone with charger"
     else:
         thing = _packed(random)
@@ -278,11 +279,16 @@ def _misclaimed(reference: str, number: int, random: Random) -> DemoListing:
     return replace(listing, category=claimed, title=title, brand="", expected=expected)
 
 
+def _cut(label: str) -> Cut:
+    return next(cut for cut in DEMO.cuts if cut.label == label)
+
+
 def canary_photo() -> bytes:
-    """A plain, well lit t-shirt on a pale sheet, at most 40 KB: what a worker shows itself when photos start failing."""
-    cut = next(cut for cut in DEMO.cuts if cut.label == "t-shirt")
+    """A plain, well lit t-shirt as a JPEG of at most 40 KB: what a worker shows itself when photos start failing."""
     dye = Dye(DEMO.colours["blue"], (0.93, 0.92, 0.88))
-    body = studio.garment(cut, "plain", dye, ("sheet", (0.87, 0.86, 0.84)), np.random.default_rng([_STREAM, 1]))
+    body = studio.garment(
+        _cut("t-shirt"), "plain", dye, ("sheet", (0.87, 0.86, 0.84)), np.random.default_rng([_STREAM, 1])
+    )
     picture = cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_COLOR)
     assert picture is not None
     small = cv2.resize(picture, (450, 600), interpolation=cv2.INTER_AREA)

@@ -1,7 +1,7 @@
 """Random fields: the raw material of folds, grain, fibres and plaster.
 
-A field is a float32 array of about zero mean and unit variance. All are cut from a few periodic tiles that are made once a
-process, which is what keeps a photo of a megapixel cheap.
+A field is a float32 array of about zero mean and unit variance. All are cut from two periodic tiles that are made once
+a process, which is what keeps a photo of a megapixel cheap.
 """
 
 from functools import lru_cache
@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-# cv2's stubs know only "integer or floating"; the picture arrays here are float32 between 0 and 1 unless said otherwise.
+# cv2's stubs know only "integer or floating"; pictures here are float32 between 0 and 1 unless said otherwise.
 Field = NDArray[Any]
 Random = np.random.Generator
 Size = tuple[int, int]  # height, width

@@ -17,6 +17,7 @@ from services.operations.rendering.cloth import (
     curve,
     filled,
     mirrored,
+    moved,
     pixels,
     shifted,
 )
@@ -187,17 +188,17 @@ def _sleeve(cut: Upper, random: Random, top: float, side: int) -> tuple[Field, F
     middle = (np.array([-upper[1], upper[0]]) + np.array([-lower[1], lower[0]])) / 2
     inner_elbow = elbow + middle * (cut.sleeve_width * 0.55 + np.linalg.norm(armpit - shoulder) * 0.32)
     inside = np.array([cut.chest - 0.16, top + 0.25])
-    points: list[Point] = [
-        (*(shoulder + (-0.06, -0.01)), 0),
-        (*shoulder, 1),
-        (*elbow, 1),
-        (*wrist, 0),
-        (*(wrist + across), 0),
-        (*inner_elbow, 1),
-        (*armpit, 0),
-        (*inside, 0),
-    ]
-    flip = [(side * p[0], *p[1:]) for p in points]
+    knots = (
+        (shoulder + np.array([-0.06, -0.01]), 0),
+        (shoulder, 1),
+        (elbow, 1),
+        (wrist, 0),
+        (wrist + across, 0),
+        (inner_elbow, 1),
+        (armpit, 0),
+        (inside, 0),
+    )
+    flip: list[Point] = [(side * float(at[0]), float(at[1]), round_) for at, round_ in knots]
     cuff = np.array([wrist, wrist + across]) * (side, 1)
     inner = -0.055 * lower * (side, 1)
     return curve(flip), pixels(np.vstack([cuff, cuff + inner]))
@@ -221,7 +222,7 @@ def _upper(cut: Upper, cloth: Cloth, albedo: Field, dye: Dye, random: Random) ->
         if cut.sleeve > 0:
             outline, cuff = _sleeve(cut, random, top, side)
             cloth.lay(outline, albedo, puff=0.9)
-            cloth.seam(cuff[2:] if not cut.cuffed else cuff[2:], 2.0, 2)
+            cloth.seam(cuff[2:], 2.0, 2)
             if cut.cuffed:
                 edge = curve([tuple(p) for p in _units(np.vstack([cuff[:2], cuff[3], cuff[2]]))])
                 cloth.lay(edge, _darker(albedo, 0.93), puff=0.6)
@@ -313,7 +314,7 @@ def _neckband(cut: Upper, cloth: Cloth, albedo: Field, dye: Dye, top: float) -> 
             [(-n, top), (-n * 0.72, top + d * 0.75, 1), (0, top + d, 1), (n * 0.72, top + d * 0.75, 1), (n, top)], False
         )
         cloth.band(path, 15, _ribbed(_darker(albedo, 0.9)))
-        cloth.seam(path + (0, 9), 1.5, 2)
+        cloth.seam(moved(path, 0, 9), 1.5, 2)
     elif cut.neck_shape == "v":
         path = curve([(-n, top), (0, top + d * 2), (n, top)], False)
         cloth.band(path, 14, _darker(albedo, 0.9))
@@ -327,7 +328,7 @@ def _neckband(cut: Upper, cloth: Cloth, albedo: Field, dye: Dye, top: float) -> 
                 (side * (n * 0.75 + 0.02), top + 0.24, 0),
             ]
             cloth.lay(curve(fold), albedo, puff=0.9, shade=0.45)
-            cloth.stitch(curve([fold[3], fold[4], fold[0]], False) + (0, -6), shifted(dye.base, 0.3))
+            cloth.stitch(moved(curve([fold[3], fold[4], fold[0]], False), 0, -6), shifted(dye.base, 0.3))
 
 
 def _hood_behind(cut: Upper, cloth: Cloth, albedo: Field, dye: Dye, top: float) -> None:
@@ -379,7 +380,7 @@ def _patch(cloth: Cloth, albedo: Field, dye: Dye, x: float, y: float, width: flo
     path: list[Point] = [(x, y), (x + width, y), (x + width, y + height * 0.85), (x + width / 2, y + height)]
     path.append((x, y + height * 0.85))
     cloth.lay(curve(path), albedo, puff=0.35, shade=0.3)
-    cloth.stitch(curve(path) + (0, 0), shifted(dye.base, -0.25), 0.4)
+    cloth.stitch(curve(path), shifted(dye.base, -0.25), 0.4)
 
 
 def _print(cut: Upper, cloth: Cloth, dye: Dye, random: Random, top: float) -> None:
@@ -504,7 +505,7 @@ def _lower(cut: Lower, cloth: Cloth, albedo: Field, dye: Dye, random: Random) ->
                 False,
             )
             cloth.seam(mouth, 4, 3)
-            cloth.stitch(mouth + (0, 7), shifted(dye.accent, 0.1), 0.6)
+            cloth.stitch(moved(mouth, 0, 7), shifted(dye.accent, 0.1), 0.6)
 
 
 def _skirt(cut: Skirt, cloth: Cloth, albedo: Field, dye: Dye, random: Random) -> None:
@@ -537,7 +538,7 @@ def _skirt(cut: Skirt, cloth: Cloth, albedo: Field, dye: Dye, random: Random) ->
         path = curve([start, middle, end], False)
         if cut.pleats:
             cloth.seam(path, 5, 3)
-            cloth.crease(path + (9, 0), 5, 16)
+            cloth.crease(moved(path, 9, 0), 5, 16)
         else:
             cloth.crease(path, random.uniform(3, 7), random.uniform(14, 30))
     for k in range(cut.tiers):
@@ -602,7 +603,7 @@ def _hat(cut: Hat, cloth: Cloth, albedo: Field, dye: Dye, random: Random) -> Non
         for t in (-0.55, 0.0, 0.55):
             seam = curve([(0, -h * 0.99), (t * w * 1.0, -h * 0.45, 1), (t * w * 1.25, h * 0.3)], False)
             cloth.seam(seam, 3, 3)
-            cloth.stitch(seam + (6, 0), shifted(dye.base, 0.25), 0.5)
+            cloth.stitch(moved(seam, 6, 0), shifted(dye.base, 0.25), 0.5)
         cloth.lay(curve([(-0.05, -h, 1), (0, -h - 0.035, 1), (0.05, -h, 1), (0, -h + 0.03, 1)]), albedo, puff=1)
         for t in (-0.5, 0.5):
             cloth.lay(

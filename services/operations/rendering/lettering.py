@@ -32,7 +32,7 @@ def _rubik(italic: bool) -> cv2.FontFace:
 def line(words: str, size: int, face: Typeface = "aileron", bold: bool = False, italic: bool = False) -> Field:
     """Coverage (height, width) of one line of print, cropped to its ink sideways; `size` is the em in pixels."""
     if face == "rubik":
-        sheet = np.zeros((round(size * 1.5), round(size * (len(words) + 1))), np.uint8)
+        sheet: Field = np.zeros((round(size * 1.5), round(size * (len(words) + 1))), np.uint8)
         end, _ = cv2.putText(
             sheet, words, (size // 4, round(size * 1.1)), (255,), _rubik(italic), size, 750 if bold else 400
         )

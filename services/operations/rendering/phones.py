@@ -48,7 +48,7 @@ def _rounded(height: int, width: int, inset: float, corner: float) -> Field:
     dx = np.abs(x - (width - 1) / 2) - ((width - 1) / 2 - inset - corner)
     dy = np.abs(y - (height - 1) / 2) - ((height - 1) / 2 - inset - corner)
     outside = np.hypot(np.maximum(dx, 0), np.maximum(dy, 0)) + np.minimum(np.maximum(dx, dy), 0)
-    return np.clip(corner - outside + 0.5, 0, 1)
+    return np.asarray(np.clip(corner - outside + 0.5, 0, 1), np.float32)
 
 
 def _over(sheet: Field, coverage: Field, colour: Colour | Field) -> None:
@@ -176,7 +176,7 @@ def _screen(handset: Handset, model: Model, high: int, wide: int, random: Random
         hero = model.screen
         card(0.09, 0.36, hero)
         glow = smooth(random, (round(0.27 * high), round(wide * 0.92)), (260, 160), 0.6)
-        patch = _rounded(*glow.shape, 0, 0.04 * wide)
+        patch = _rounded(glow.shape[0], glow.shape[1], 0, 0.04 * wide)
         y, x = round(0.09 * high), round(wide * 0.04)
         sheet[y : y + glow.shape[0], x : x + glow.shape[1]] *= (1 + 0.12 * np.clip(glow, -1, 1) * patch)[..., None]
         light = (0.98, 0.98, 0.98) if sum(hero) < 1.9 else (0.08, 0.08, 0.1)
@@ -188,12 +188,12 @@ def _screen(handset: Handset, model: Model, high: int, wide: int, random: Random
         top = 0.14
     rows = (("Brand", model.brand), ("Model", model.model), ("Storage", model.memory), ("Battery", "5000 mAh"))
     for k, (title, value) in enumerate(rows):
-        y = top + 0.125 * k
+        row = top + 0.125 * k
         if style in ("cards", "list"):
-            card(y, y + 0.11, (1.0, 1.0, 1.0))
+            card(row, row + 0.11, (1.0, 1.0, 1.0))
         else:
-            sheet[round((y + 0.118) * high)] = shifted(paper, 0.25)
-        write(title, 0.1, y + 0.004, 0.055, faint)
-        write(value, 0.1, y + 0.042, 0.085, ink, bold=True)
+            sheet[round((row + 0.118) * high)] = shifted(paper, 0.25)
+        write(title, 0.1, row + 0.004, 0.055, faint)
+        write(value, 0.1, row + 0.042, 0.085, ink, bold=True)
     sheet[round(0.975 * high) : round(0.98 * high), round(0.35 * wide) : round(0.65 * wide)] = faint
     return sheet

@@ -2,12 +2,13 @@
 
 import numpy as np
 
-from services.operations.rendering.boxes import Carton, Goods, standing
+from services.operations.rendering.boxes import standing
 from services.operations.rendering.camera import Exposure, Pose, composed, placed, taken
-from services.operations.rendering.cloth import CANVAS, Sprite
+from services.operations.rendering.cloth import Sprite
 from services.operations.rendering.fields import Field, Random, Size
-from services.operations.rendering.garments import Cut, Dye, Hat, Shoes, Skirt, Upper, sewn
-from services.operations.rendering.phones import WIDTH, Handset, Model, back, front
+from services.operations.rendering.garments import Cut, Dye, Hat, Shoes, sewn
+from services.operations.rendering.phones import Handset, Model, back, front
+from services.operations.rendering.prints import Carton, Goods
 from services.operations.rendering.scenes import SURFACES, Tone
 
 Setting = tuple[str, Tone]  # a key of SURFACES and its tone
@@ -61,6 +62,3 @@ def phone(handset: Handset, model: Model, view: str, setting: Setting, random: R
     ground: Field = SURFACES[setting[0]](random, size, setting[1])
     pose = _posed(sprite, size, float(random.normal(0, 0.10)), random, 0.72, 0.9)
     return taken(composed(ground, placed(sprite, pose, size), light, 12.0, 0.6), Exposure.drawn(random), random)
-
-
-__all__ = ["CANVAS", "WIDTH", "Setting", "Skirt", "Upper", "carton", "garment", "phone"]

@@ -1,12 +1,13 @@
-"""What is rendered. The demo's templates and those that heads are trained on share no cut, box, handset, brand or colour."""
+"""What is rendered. The demo's templates and those that heads are trained on share no cut, box, handset, brand or
+colour."""
 
 from dataclasses import dataclass
 
-from services.operations.rendering.boxes import Carton
 from services.operations.rendering.cloth import Colour
 from services.operations.rendering.garments import Cut, Hat, Lower, Shoes, Skirt, Upper
 from services.operations.rendering.lettering import Typeface
 from services.operations.rendering.phones import Handset
+from services.operations.rendering.prints import Carton
 from services.operations.rendering.scenes import Tone
 
 

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from services.operations.rendering import studio
-from services.operations.rendering.boxes import Goods
 from services.operations.rendering.cloth import Colour
 from services.operations.rendering.fields import Random
 from services.operations.rendering.garments import Dye
 from services.operations.rendering.phones import Model
+from services.operations.rendering.prints import Goods
 from services.operations.rendering.templates import TRAINING, Collection
 
 _STREAM = 0x7EA  # keeps these pictures' randomness apart from the demo's under the same seed
