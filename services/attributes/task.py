@@ -64,8 +64,8 @@ class Seen:
 class AttributesTask:
     """Which attributes a product has depends on its category: a phone has memory, a shirt an audience.
 
-    Colour and text are worked out in `conclude`, on CPU threads, so that the device need not wait for them. Text is read
-    only where the category carries any: it costs more than all the rest.
+    Colour and text are worked out in `conclude`, on CPU threads, so that the device need not wait for them. Text is
+    read only where the category carries any: it costs more than all the rest.
     """
 
     name = "attributes"

@@ -26,6 +26,7 @@ Mask = NDArray[np.bool_]
 WORKING_SIDE = 112  # pixels of the longer side: texture and print are averaged away, folds are not
 RIM = 0.07  # of the photo's sides: where the background is looked for
 CLUSTERS = 5
+LEAST_PRODUCT, MOST_PRODUCT = 0.05, 0.95  # of the photo's pixels: beyond, the cut went wrong
 SECOND_SHARE = 0.25  # of the product's pixels: from here on it has two colours
 MERGED_DISTANCE = 14.0  # CIE76 with half of lightness: shades of one dye
 
@@ -49,13 +50,13 @@ def colours_of(pixels: Pixels) -> list[Colour]:
 def product_mask(lab: Lab) -> tuple[Mask, float]:
     """Where the product is, and how clearly it stands out (0 to 1)."""
     distance = _distance_from_background(lab)
-    rough = _seeds(distance)
-    mask = _cut(lab, rough)
-    share = float(mask.mean())
-    if not 0.04 <= share <= 0.95:
-        mask, share = _middle(mask.shape) < 0.6, 0.0
-    contrast = float(np.median(distance[mask])) if share else 0.0
-    return mask, float(np.clip(contrast / 25, 0, 1))
+    for seeds in (_seeds(distance), _generous_seeds(distance)):
+        mask = _cut(lab, seeds)
+        if LEAST_PRODUCT <= mask.mean() <= MOST_PRODUCT:
+            return mask, float(np.clip(np.median(distance[mask]) / 25, 0, 1))
+    # Nothing stands out: a product that fills the photo, or one of its background's colour.
+    middle = _middle(distance.shape)
+    return (middle < 0.7) & (distance >= np.median(distance[middle < 0.7])), 0.0
 
 
 def _small(pixels: Pixels) -> Pixels:
@@ -111,6 +112,15 @@ def _seeds(distance: NDArray[np.float32]) -> NDArray[np.uint8]:
     seeds[(middle < 0.35) & (distance > 5)] = cv2.GC_PR_FGD
     seeds[middle < 0.15] = cv2.GC_PR_FGD
     seeds[_rim(distance.shape) & (distance < 8)] = cv2.GC_BGD
+    return seeds
+
+
+def _generous_seeds(distance: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """For a product that shares colours with the rim, or that the first cut lost: the middle is it, the rim is not."""
+    middle = _middle(distance.shape)
+    seeds = np.full(distance.shape, cv2.GC_PR_BGD, dtype=np.uint8)
+    seeds[(middle < 0.9) & (distance > 4)] = cv2.GC_PR_FGD
+    seeds[_rim(distance.shape) & (distance < 12)] = cv2.GC_BGD
     return seeds
 
 
@@ -197,8 +207,9 @@ def _least_chroma(lightness: float, hue: float) -> float:
     """Below it a colour passes for grey. Lamplight tints white towards yellow, daylight's shade towards blue."""
     if 50 <= hue <= 110:
         return 11.0 if lightness > 75 else 9.0
-    if 220 <= hue <= 300:
-        return 9.0
+    if 220 <= hue <= 340:
+        # Dark cloth under a cool sky looks violet.
+        return 13.0 if lightness < 45 and hue > 290 else 9.0
     return 7.5
 
 
@@ -216,13 +227,13 @@ def _chromatic(lightness: float, chroma: float, hue: float) -> ColourName:
     if hue < 72:
         return _orange_or_brown(lightness, chroma)
     if hue < 105:
-        return _yellowish(lightness, chroma)
+        return "green" if hue > 93 and lightness < 52 else _yellowish(lightness, chroma)  # olive is a green
     if hue < 200:
         return "green"
     if hue < 297:
-        return "navy" if lightness < 27 else "blue"
+        return "navy" if lightness < (32 if chroma < 18 else 25) else "blue"
     if hue < 325:
-        return "navy" if lightness < 18 else "purple"
+        return "navy" if lightness < 20 else "purple"
     return "pink" if lightness > 58 else "purple"
 
 
@@ -235,7 +246,7 @@ def _reddish(lightness: float, chroma: float, purple: bool) -> ColourName:
 
 
 def _warm_red(lightness: float, chroma: float) -> ColourName:
-    if lightness > 66 and chroma < 45:
+    if lightness > 66 and chroma < 38:
         return "pink"
     if chroma < 30:
         return "brown" if lightness < 62 else "beige"
@@ -245,7 +256,8 @@ def _warm_red(lightness: float, chroma: float) -> ColourName:
 def _orange_or_brown(lightness: float, chroma: float) -> ColourName:
     if chroma < 28:
         return "beige" if lightness > 58 else "brown"
-    if lightness < 52:
+    # A vivid orange in a dim room is still no brown.
+    if lightness < (42 if chroma > 45 else 52):
         return "brown"
     return "orange" if chroma > 42 else "beige" if lightness > 66 else "brown"
 

@@ -7,7 +7,7 @@ Units are normalised: volumes to ml below a litre and to l from there, weights t
 import re
 import tomllib
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
@@ -53,7 +53,7 @@ def attributes_in(lines: Sequence[Line], path: Sequence[str], allowed: Iterable[
         return []
     rows = rows_of(lines)
     finders: dict[str, Callable[[], ReadAttribute | None]] = {
-        "brand": lambda: brand_in(rows, path[0]),
+        "brand": lambda: brand_in(lines, path[0]),
         "size": lambda: size_in(rows),
         "volume": lambda: volume_in(rows),
         "weight": lambda: weight_in(rows),
@@ -64,12 +64,15 @@ def attributes_in(lines: Sequence[Line], path: Sequence[str], allowed: Iterable[
     return [attribute for attribute in found if attribute is not None]
 
 
-def rows_of(lines: Sequence[Line]) -> list[Row]:
-    """Lines that follow each other at one height, joined from left to right; from top to bottom."""
+def rows_of(lines: Sequence[Line], widest_gap: float = 1.5) -> list[Row]:
+    """Lines that follow each other at one height, joined from left to right; from top to bottom.
+
+    A gap may be so many times as wide as the letters are high.
+    """
     rows: list[list[Line]] = []
     for line in sorted(lines, key=lambda line: (line.left, line.top)):
         for row in rows:
-            if _continues(row[-1], line):
+            if _continues(row[-1], line, widest_gap):
                 row.append(line)
                 break
         else:
@@ -85,12 +88,11 @@ def rows_of(lines: Sequence[Line]) -> list[Row]:
     ]
 
 
-def _continues(one: Line, other: Line) -> bool:
+def _continues(one: Line, other: Line, widest_gap: float) -> bool:
     overlap = min(one.bottom, other.bottom) - max(one.top, other.top)
     gap = other.left - one.right
-    return overlap > 0.5 * min(one.height, other.height) and -0.5 * one.height < gap < 1.5 * max(
-        one.height, other.height
-    )
+    highest = max(one.height, other.height)
+    return overlap > 0.5 * min(one.height, other.height) and -0.5 * one.height < gap < widest_gap * highest
 
 
 # --- quantities -------------------------------------------------------------------------------------------------------
@@ -262,7 +264,7 @@ def size_in(rows: Sequence[Row]) -> ReadAttribute | None:
     return max(found, key=lambda attribute: attribute.confidence, default=None)
 
 
-def _sizes(row: Row) -> Iterable[ReadAttribute]:
+def _sizes(row: Row) -> Iterator[ReadAttribute]:
     text = row.text.casefold().strip()
     for width, length in JEANS.findall(text):
         yield ReadAttribute("size", f"W{width} L{length}", "", 0.95 * row.confidence)
@@ -296,28 +298,31 @@ class _Lexicon:
     generic: frozenset[str]
 
 
-def brand_in(rows: Sequence[Row], domain: str) -> ReadAttribute | None:
+def brand_in(lines: Sequence[Line], domain: str) -> ReadAttribute | None:
     """A brand of the lexicon, up to slips of the reader; else what is named as one, or stands out as one.
 
     `domain` is the top of the category's path: an Apple on a carton is fruit, on a phone it is a maker.
     """
     lexicon = _lexicon()
     known = lexicon.brands.get(BRANDS_ON.get(domain, ""), {})
-    found = [brand for row in _with_stacked(rows) if (brand := _known_brand(row, known))]
-    if found:
-        return max(found, key=lambda attribute: attribute.confidence)
-    return _said_brand(rows) or (_prominent_brand(rows, lexicon.generic) if domain in NAMED_LARGE else None)
+    named = (_known_brand(row, known, lexicon.generic) for row in _with_stacked(rows_of(lines)))
+    if found := [brand for brand in named if brand is not None]:
+        return max(found, key=lambda brand: brand.confidence)
+    # In a table the value stands far from "Brand".
+    if said := _said_brand(rows_of(lines, widest_gap=20)):
+        return said
+    return _prominent_brand(lines, lexicon.generic) if domain in NAMED_LARGE else None
 
 
-def _known_brand(row: Row, known: Mapping[str, str]) -> ReadAttribute | None:
+def _known_brand(row: Row, known: Mapping[str, str], generic: frozenset[str]) -> ReadAttribute | None:
     """The best match of one to three words that follow each other."""
-    words = row.text.split()
-    candidates = {"".join(words[i : i + n]) for n in (1, 2, 3) for i in range(len(words) - n + 1)}
+    words = [folded(word) for word in row.text.split()]
+    runs = [words[i : i + n] for n in (1, 2, 3) for i in range(len(words) - n + 1)]
     best = min(
         (
             (slips, -len(spelling), brand)
-            for text in candidates
-            for slips, spelling, brand in _near(folded(text), known)
+            for run in runs
+            for slips, spelling, brand in _near("".join(run), known, slips_allowed=generic.isdisjoint(run))
         ),
         default=None,
     )
@@ -329,14 +334,17 @@ def _known_brand(row: Row, known: Mapping[str, str]) -> ReadAttribute | None:
     return ReadAttribute("brand", brand, "", row.confidence * (0.95 - 0.15 * slips) * prominence)
 
 
-def _near(text: str, known: Mapping[str, str]) -> Iterable[tuple[int, str, str]]:
-    """(slips, spelling, brand) of the brands that `text` may be. Short names allow no slip: LG is not LC."""
+def _near(text: str, known: Mapping[str, str], slips_allowed: bool) -> Iterator[tuple[int, str, str]]:
+    """(slips, spelling, brand) of the brands that `text` may be. Short names allow no slip: LG is not LC.
+
+    Nor do common words: "milk" is one letter from Milka, "phone" from iPhone.
+    """
     if (brand := known.get(text)) is not None:
         yield 0, text, brand
         return
     for spelling, brand in known.items():
         allowed = 0 if len(spelling) < 5 else 1 if len(spelling) < 9 else 2
-        if allowed and abs(len(spelling) - len(text)) <= allowed:
+        if slips_allowed and allowed and abs(len(spelling) - len(text)) <= allowed:
             slips = edits(text.translate(SLIPS), spelling.translate(SLIPS))
             if slips <= allowed:
                 yield slips, spelling, brand
@@ -359,15 +367,17 @@ def _said_brand(rows: Sequence[Row]) -> ReadAttribute | None:
     return None
 
 
-def _prominent_brand(rows: Sequence[Row], generic: frozenset[str]) -> ReadAttribute | None:
-    """The largest words that describe nothing."""
-    named = [row for row in rows if row.height >= LEAST_PROMINENT and _may_be_a_name(row.text, generic)]
+def _prominent_brand(lines: Sequence[Line], generic: frozenset[str]) -> ReadAttribute | None:
+    """The largest words that describe nothing. Printed on two sides of a carton they are no rivals of themselves."""
+    named = [line for line in lines if line.height >= LEAST_PROMINENT and _may_be_a_name(line.text, generic)]
     if not named:
         return None
-    best = max(named, key=lambda row: row.height * row.confidence)
-    rival = max((row.height for row in named if row is not best), default=0.0)
-    certainty = 0.7 - 0.3 * min(1.0, rival / best.height)
-    return ReadAttribute("brand", best.text.strip(" .,:;"), "", best.confidence * certainty)
+    best = max(named, key=lambda line: line.height * line.confidence)
+    others = (line.height for line in named if edits(folded(line.text), folded(best.text)) > 2)
+    certainty = 0.7 - 0.3 * min(1.0, max(others, default=0.0) / best.height)
+    same = [line for line in named if edits(folded(line.text), folded(best.text)) <= 2]
+    best_read = max(same, key=lambda line: line.confidence)
+    return ReadAttribute("brand", best_read.text.strip(" .,:;"), "", best_read.confidence * certainty)
 
 
 def _may_be_a_name(text: str, generic: frozenset[str]) -> bool:
