@@ -69,9 +69,15 @@ class SeaweedServer(Server):
 
     def _answers(self) -> bool:
         """Whether a bucket can be made: the gateway listens before the volumes behind it have joined."""
-        client = {"timeout": "2s", "allow_http": True}
-        keys = {"access_key_id": ACCESS_KEY, "secret_access_key": SECRET_KEY, "region": "us-east-1"}
-        store = S3Store(BUCKET, endpoint=self.endpoint, client_options=client, retry_config={"max_retries": 0}, **keys)
+        store = S3Store(
+            BUCKET,
+            endpoint=self.endpoint,
+            access_key_id=ACCESS_KEY,
+            secret_access_key=SECRET_KEY,
+            region="us-east-1",
+            client_options={"timeout": "2s", "allow_http": True},
+            retry_config={"max_retries": 0},
+        )
         try:
             store.put("ready", b"yes")
         except BaseError:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from confluent_kafka import KafkaException
 from vitrine.events.v1 import enriched_pb2
 
 from services.operations.answers import Lookups, correct, faults, is_complete
@@ -15,6 +16,7 @@ from services.operations.fleet import Fleet
 from services.operations.importing import Imported, ListingUpload, State, import_listings, state_path
 from services.operations.offsets import standings
 from services.operations.rendering import Expected
+from shared.errors import Transient
 from shared.topics import group_of
 
 _LOOK_EVERY_SECONDS = 0.5
@@ -119,10 +121,13 @@ async def settled(fleet: Fleet, seconds: float = 60.0) -> bool:
     deadline = time.monotonic() + seconds
     quiet = 0
     while time.monotonic() < deadline:
-        found = await asyncio.to_thread(standings, client, fleet.kafka, groups)
-        lag = sum(one.lag for one in found if one.group in groups)
-        # Twice in a row: between two readings a worker may have handed its results to the join.
-        quiet = quiet + 1 if lag == 0 else 0
+        try:
+            found = await asyncio.to_thread(standings, client, fleet.kafka, groups)
+        except (Transient, KafkaException):  # it is just being started again
+            quiet = 0
+        else:
+            # Twice in a row: between two readings a worker may have handed its results to the join.
+            quiet = quiet + 1 if not any(one.lag for one in found if one.group in groups) else 0
         if quiet == 2:
             return True
         await asyncio.sleep(_LOOK_EVERY_SECONDS)

@@ -121,14 +121,17 @@ class Supervisor:
         return self._logs / f"{name}.log"
 
     def pid_of(self, name: str) -> int | None:
-        """Of the service's present process; None while it waits to be started again."""
+        """Of a service's or server's present process; None while it waits to be started again."""
+        for server in self._servers:
+            if server.name.lower() == name:
+                return server.pid
         process = self._running.get(name)
         return None if process is None or process.poll() is not None else process.pid
 
     def memory(self) -> dict[str, int]:
         """Resident bytes of each server and service."""
-        pids = {server.name.lower(): server.pid for server in self._servers}
-        pids |= {service.name: self.pid_of(service.name) for service in self._services}
+        names = [server.name.lower() for server in self._servers] + [service.name for service in self._services]
+        pids = {name: self.pid_of(name) for name in names}
         return {name: 0 if pid is None else resident_bytes(pid) for name, pid in pids.items()}
 
     async def _keep_all(self, body: asyncio.Task[object]) -> None:

@@ -1,0 +1,62 @@
+"""One embedded fleet for all fleet tests, with a home of its own. It lives in the session's event loop."""
+
+import itertools
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from services.operations import following
+from services.operations.answers import Lookups
+from services.operations.answers import Schema as Pack
+from services.operations.catalogue import Catalogue, Offer, as_upload
+from services.operations.fleet import Fleet, Plan, Ports, running
+from services.operations.following import Answer
+from services.operations.importing import Imported
+from services.operations.rendering import demo_catalogue
+from tests.conftest import home
+
+PROJECT = Path(__file__).parent.parent.parent
+
+
+def linked_home(folder: Path) -> Path:
+    """A home that shares what `make setup` fetched, and nothing else."""
+    for name in ("kafka-4.1.1", "trunks"):
+        (folder / name).symlink_to(home() / name)
+    return folder
+
+
+@dataclass
+class Tested:
+    """A running fleet and everything that was ever uploaded to it."""
+
+    fleet: Fleet
+    lookups: Lookups
+    pack: Pack
+    uploads: list[Imported] = field(default_factory=list)
+
+    async def send(self, name: str, offers: Iterator[Offer], size: int, progress: following.Progress) -> list[Answer]:
+        """The answers, once they have settled."""
+        catalogue = Catalogue(Path(name), size, offers)
+        answers = await following.send(self.fleet, catalogue, self.lookups, progress)
+        self.uploads += [answer.imported for answer in answers]
+        return answers
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def tested(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Tested]:
+    """The fleet, split into its services, on free ports."""
+    from shared.vision.pack import open_pack
+
+    plan = Plan(linked_home(tmp_path_factory.mktemp("fleet")), ports=Ports.free())
+    async with running(plan) as fleet, Lookups(plan.recommendation) as lookups:
+        yield Tested(fleet, lookups, open_pack(plan.pack))
+
+
+@pytest.fixture(scope="session")
+def sixteen() -> Sequence[Offer]:
+    """Listings of one seller, so that the same photos may be sent again and again: one's own are no copies."""
+    honest = (listing for listing in demo_catalogue(seed=99, listings=40) if not listing.expected.reason)
+    return [Offer(replace(as_upload(one), seller_id="drills")) for one in itertools.islice(honest, 16)]

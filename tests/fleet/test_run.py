@@ -1,0 +1,184 @@
+"""`vitrine run`, as a newcomer starts it: the answers on the rendered catalogue are right, and nothing is left behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from services.operations.processes import accepts
+from services.operations.servers import RedisServer
+from tests.fleet.conftest import PROJECT, linked_home
+
+VITRINE = (sys.executable, "-c", "from services.operations.cli import main; main()")
+# Of the rendered catalogue's answers so many must be right.
+LEAST = {
+    "category": 0.9,
+    "colour": 0.8,
+    "brand": 0.75,
+    "volume": 0.75,
+    "weight": 0.75,
+    "memory": 0.75,
+    "fraud: honest": 0.97,
+    "fraud: look-alike": 1.0,
+    "fraud: copy": 0.9,
+    "fraud: false claim": 0.8,
+}
+
+
+def run(home: Path, *options: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """`vitrine run --free-ports --once` with a home of its own."""
+    given = {name: value for name, value in os.environ.items() if not name.startswith("VITRINE_")}
+    return subprocess.run(
+        [*VITRINE, "run", "--free-ports", "--once", *options],
+        env=given | {"VITRINE_HOME": str(home)} | (env or {}),
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+
+
+def living(home: Path) -> list[str]:
+    """Command lines of processes that speak of this home, or were told of it in their environment."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            told = (folder / "cmdline").read_bytes() + (folder / "environ").read_bytes()
+        except OSError:
+            continue
+        if str(home).encode() in told and folder.name != str(os.getpid()):
+            found.append((folder / "cmdline").read_text().replace("\0", " "))
+    return found
+
+
+@pytest.fixture(scope="module")
+def first_run(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Path, subprocess.CompletedProcess[str], dict[str, Any]]:
+    """The whole demo catalogue: home, what was printed, the report."""
+    home = linked_home(tmp_path_factory.mktemp("run"))
+    done = run(home, "--report", str(home / "report.json"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return home, done, json.loads((home / "report.json").read_text())
+
+
+Run = tuple[Path, subprocess.CompletedProcess[str], dict[str, Any]]
+
+
+def test_every_photo_has_exactly_one_record_with_valid_facets(first_run: Run) -> None:
+    _, _, report = first_run
+    counts = report["counts"]
+    assert counts["listings"] == counts["joined_listings"] == 150
+    assert counts["photos"] == counts["joined_photos"] > 150
+    assert counts["with_faults"] == 0
+    assert len({listing["listing_id"] for listing in report["listings"]}) == 150
+
+
+@pytest.mark.parametrize("answer", LEAST)
+def test_answers_on_the_rendered_catalogue_are_right(first_run: Run, answer: str) -> None:
+    found = first_run[2]["correct"][answer]
+    assert found["of"] > 0
+    assert found["right"] >= LEAST[answer] * found["of"], found
+
+
+def test_copies_name_the_listing_they_were_taken_from(first_run: Run) -> None:
+    listings = {listing["reference"]: listing for listing in first_run[2]["listings"]}
+    copies = [one for one in listings.values() if one["expected"]["kind"] == "copy" and one["correct"]["fraud"]]
+    assert copies
+    for copy in copies:
+        named = {reason.get("other_listing_id") for reason in copy["fraud"]["reasons"]}
+        same_photos = {
+            one["listing_id"]
+            for one in listings.values()
+            if copy["expected"]["copy_of"] in (one["reference"], one["expected"]["copy_of"])
+        }
+        assert named & same_photos
+
+
+def test_a_mirrored_photo_finds_its_listing_first(first_run: Run) -> None:
+    queries = first_run[2]["queries"]
+    assert queries["by_mirrored_photo"][0]["listing_id"] == queries["asked"]
+    assert queries["asked"] not in [hit["listing_id"] for hit in queries["similar"]]
+    assert len(queries["similar"]) == 5
+
+
+def test_the_result_says_where_to_ask(first_run: Run) -> None:
+    printed = first_run[1].stdout
+    for word in ("Some of the listings", "Similar to", "Found by a mirrored photo", "gateway ", "lookups ", "metrics "):
+        assert word in printed
+    assert "Traceback" not in printed + first_run[1].stderr
+
+
+def test_nothing_is_left_running(first_run: Run) -> None:
+    assert living(first_run[0]) == []
+
+
+def test_a_second_run_finds_its_data_again(first_run: Run) -> None:
+    home, _, before = first_run
+    done = run(home, "--report", str(home / "again.json"), "--fused")
+    assert done.returncode == 0, done.stdout + done.stderr
+    again = json.loads((home / "again.json").read_text())
+    revisions = [[(one["listing_id"], one["revision"]) for one in report["listings"]] for report in (before, again)]
+    assert revisions[0] == revisions[1]
+    assert living(home) == []
+
+
+def test_a_folder_of_ones_own_goes_through_servers_that_run_already(
+    tmp_path: Path, kafka: str, sixteen: Sequence[Any]
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number, offer in enumerate(sixteen[:3]):
+        (photos / f"photo {number}.jpg").write_bytes(offer.upload.photos[0])
+    report = tmp_path / "report.json"
+    with RedisServer(tmp_path / "redis") as redis:
+        env = {"VITRINE_KAFKA": kafka, "VITRINE_REDIS": redis.url}
+        home = linked_home(tmp_path)
+        done = run(home, "--photos", str(photos), "--report", str(report), "--fused", env=env)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert len(list(Redis.from_url(redis.url).scan_iter("listing:*}"))) == 3
+    assert [one["title"] for one in json.loads(report.read_text())["listings"]] == ["photo 0", "photo 1", "photo 2"]
+    assert not (home / "data" / "kafka").exists()
+
+
+def test_a_missing_trunk_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "kafka-4.1.1").symlink_to(linked_home_of_kafka())
+    done = run(tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines() == [
+        f"Error: the trunk's weights are not in {tmp_path / 'trunks'}: run `make setup`"
+    ]
+
+
+def linked_home_of_kafka() -> Path:
+    from tests.conftest import home
+
+    return home() / "kafka-4.1.1"
+
+
+def test_ctrl_c_ends_every_process(tmp_path: Path) -> None:
+    home = linked_home(tmp_path)
+    given = {name: value for name, value in os.environ.items() if not name.startswith("VITRINE_")}
+    command = [*VITRINE, "run", "--free-ports", "--listings", "1", "--fused"]
+    with subprocess.Popen(
+        command, env=given | {"VITRINE_HOME": str(home)}, cwd=PROJECT, stdout=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout is not None
+        printed = ""
+        for line in running.stdout:
+            printed += line
+            if line.startswith("Running."):
+                break
+        assert len(living(home)) > 5, printed
+        port = int(printed.split("http://127.0.0.1:")[1].split()[0])
+        assert accepts(port)
+        running.send_signal(signal.SIGINT)
+        assert running.wait(60) == 0
+    assert living(home) == []
