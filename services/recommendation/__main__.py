@@ -46,15 +46,20 @@ def serve() -> None:
 
 
 async def _join(settings: JoinSettings, stopping: asyncio.Event) -> None:
-    from services.recommendation.join import Join, Settlement, faust_app  # without Faust, serve starts sooner
+    # Here, so that serve needs neither Faust nor Kafka's client.
+    from services.recommendation.join import Join, Settlement, check_topics, faust_app
     from shared.kafka import Producer
 
+    if settings.log_level != "DEBUG":
+        for chatty in ("faust", "mode", "aiokafka"):
+            logging.getLogger(chatty).setLevel(logging.WARNING)
     health = _health(settings)
     # Longer than a flush to disk may take.
     redis = connect(settings.redis, timeout_seconds=15.0)
     records = RedisRecords(redis, wait_for_disk=settings.wait_for_disk)
     index = RedisVectorIndex(redis)
     await records.flushed()
+    await asyncio.to_thread(check_topics, settings.kafka)
     producer = Producer(settings.kafka)
     settlement = Settlement(records.flushed, health)
     failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()

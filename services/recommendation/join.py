@@ -13,6 +13,8 @@ from typing import Any, Protocol, cast
 
 import faust
 import structlog
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
 from faust.streams import Stream
 from faust.types import EventT, StreamT
 from vitrine.events.v1 import enriched_pb2
@@ -29,7 +31,7 @@ from shared.health import Health
 from shared.kafka import dead_letter
 from shared.metrics import JOINED, SEARCHABLE_SECONDS
 from shared.records import Assignment, Record, Rejected
-from shared.topics import LISTING_ENRICHED, group_of
+from shared.topics import DEAD_LETTERS, LISTING_ENRICHED, group_of
 from shared.tracing import extracted, tracer
 
 log = structlog.get_logger()
@@ -220,6 +222,19 @@ class Settlement:
         self._in_work -= len(events)
         self._health.progressed()
         self._health.busy(self._in_work > 0)
+
+
+def check_topics(bootstrap: str, timeout_seconds: float = 10.0) -> None:
+    """Raises Transient when Kafka is away or lacks a topic: Faust itself would wait for either without a word."""
+    try:
+        there = (
+            AdminClient({"bootstrap.servers": bootstrap, "log_level": 0}).list_topics(timeout=timeout_seconds).topics
+        )
+    except KafkaException as why:
+        raise Transient(f"Kafka at {bootstrap} is away: {why.args[0].str()}") from why
+    missing = [topic.name for topic in (*parts.SOURCES, LISTING_ENRICHED, DEAD_LETTERS) if topic.name not in there]
+    if missing:
+        raise Transient(f"Kafka at {bootstrap} has no topic {', '.join(missing)}: create them with `vitrine topics`")
 
 
 def faust_app(

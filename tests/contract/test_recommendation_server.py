@@ -1,9 +1,15 @@
 """The lookups through a real gRPC server and a real Redis, with an embedding service that is a fake."""
 
 import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -25,6 +31,7 @@ from shared.health import Health
 from tests.joining import SPACE, MemoryRecords, changed, filled, results, unit
 
 Code = grpc.StatusCode
+PROJECT = Path(__file__).parent.parent.parent
 
 
 class FakeEmbedding(embedding_pb2_grpc.EmbeddingServiceServicer):
@@ -226,3 +233,44 @@ async def test_a_port_that_is_taken_is_an_error_and_not_half_of_the_calls() -> N
             await second.start(f"127.0.0.1:{port}")
         await first.stop(0)
         await client.close()
+
+
+async def test_serve_runs_as_a_process_without_kafka_and_ends_with_0(
+    redis_url: str, unique: Callable[[str], str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    env = {"VITRINE_KAFKA": "127.0.0.1:1", "VITRINE_REDIS": redis_url, "VITRINE_GRPC_PORT": str(port)}
+    paths = {"PYTHONPATH": f"{PROJECT}:{PROJECT / 'shared/pb'}", "VITRINE_METRICS_PORT": "0"}
+    argv = [sys.executable, "-m", "services.recommendation", "serve"]
+    process = await asyncio.create_subprocess_exec(*argv, env={**os.environ, **env, **paths})
+    try:
+        async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            with fails(Code.NOT_FOUND, "never uploaded"):
+                request = api.GetListingRequest(listing_id=unique("nobody"))
+                await RecommendationServiceStub(channel).GetListing(request, timeout=30, wait_for_ready=True)
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), 30) == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+
+
+@pytest.mark.parametrize(
+    ("modules", "unwanted"),
+    [
+        ("server lookups index store rank settings __main__", "torch faust aiokafka confluent_kafka"),
+        ("join index store settings __main__", "torch grpc"),
+    ],
+)
+def test_serve_needs_no_kafka_client_and_join_no_grpc(modules: str, unwanted: str) -> None:
+    names = [f"services.recommendation.{name}" for name in modules.split()]
+    code = (
+        f"import sys, importlib; sys.modules.update(dict.fromkeys({unwanted.split()}))\n"
+        f"for name in {names}: importlib.import_module(name)"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": f"{PROJECT}:{PROJECT / 'shared/pb'}"},
+        check=True,
+    )
