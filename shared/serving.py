@@ -39,11 +39,11 @@ CANARY_PHOTO = Path(__file__).with_name("canary.jpg")
 class WorkerSettings(Settings):
     """Of any process that runs tasks."""
 
-    group_protocol: GroupProtocol = Field("consumer", description="consumer (KIP-848) or classic")
-    batch_photos: int = Field(32, description="Most photos in a batch", ge=1)
-    batch_seconds: float = Field(0.5, description="Batches shrink until one takes no longer than this", gt=0)
-    suspicious_rejections: int = Field(10, description="So many rejections in a row start a self-test", ge=1)
-    device: str = Field("auto", description="cpu, cuda, or auto: cuda where there is one")
+    group_protocol: GroupProtocol = Field(default="consumer", description="consumer (KIP-848) or classic")
+    batch_photos: int = Field(default=32, description="Most photos in a batch", ge=1)
+    batch_seconds: float = Field(default=0.5, description="Batches shrink until one takes no longer than this", gt=0)
+    suspicious_rejections: int = Field(default=10, description="So many rejections in a row start a self-test", ge=1)
+    device: str = Field(default="auto", description="cpu, cuda, or auto: cuda where there is one")
 
     @property
     def limits(self) -> Limits:

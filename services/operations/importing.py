@@ -378,7 +378,7 @@ class _Uploader:
                 return _as_imported(upload, known, Effect.UNCHANGED)
             if self.away:
                 raise _GatewayAway(f"not tried: {self.away}")
-            answer = await self._send(upload, known)
+            answer = await (self._replace(upload, known, digest) if known else self._create(upload))
         except _GatewayAway as why:
             self.away = self.away or str(why)
             return _failed(upload, str(why))
@@ -390,12 +390,18 @@ class _Uploader:
         self.state.note(done)
         return _as_imported(upload, done, Effect.UPDATED if known else Effect.IMPORTED)
 
-    async def _send(self, upload: ListingUpload, known: Done | None) -> dict[str, Any]:
-        method, path = ("PUT", f"/v1/listings/{known.listing_id}") if known else ("POST", "/v1/listings")
+    async def _create(self, upload: ListingUpload) -> dict[str, Any]:
+        return await self._send("POST", "/v1/listings", upload, upload.idempotency_key)
+
+    async def _replace(self, upload: ListingUpload, known: Done, digest: str) -> dict[str, Any]:
+        # What it was before belongs to the key: going back to earlier claims is a new revision too.
+        key = deterministic_id(upload.idempotency_key, known.revision, digest)
+        return await self._send("PUT", f"/v1/listings/{known.listing_id}", upload, key)
+
+    async def _send(self, method: str, path: str, upload: ListingUpload, key: str) -> dict[str, Any]:
         files = [("listing", ("listing.json", json.dumps(upload.as_json()).encode(), "application/json"))]
         files += [("photos", await _part(photo)) for photo in upload.photos]
-        headers = {} if known else {"Idempotency-Key": upload.idempotency_key}
-        answer = await self._request(method, path, files, headers)
+        answer = await self._request(method, path, files, {"Idempotency-Key": key})
         if answer.is_success:
             return _json_object(answer)
         raise _Refused(_problem(answer))

@@ -43,6 +43,7 @@ class FakeGateway:
     url: str = ""
     listings: dict[str, dict[str, Any]] = field(default_factory=dict)  # by listing id
     by_key: dict[str, str] = field(default_factory=dict)
+    put_keys: list[str] = field(default_factory=list)
     failures: list[int] = field(default_factory=list)
     refuses: set[str] = field(default_factory=set)
     requests: int = 0
@@ -55,6 +56,7 @@ class FakeGateway:
         return await self._take(request, listing_id)
 
     async def put(self, request: Request) -> JSONResponse:
+        self.put_keys.append(request.headers["idempotency-key"])
         return await self._take(request, request.path_params["listing_id"])
 
     async def _take(self, request: Request, listing_id: str) -> JSONResponse:
@@ -212,6 +214,13 @@ async def test_a_changed_listing_becomes_a_new_revision_of_the_same_one(gateway:
     assert second.listing_id == first.listing_id
     assert (second.revision or 0) > (first.revision or 0)
     assert len(gateway.listings) == 1
+
+
+async def test_going_back_to_earlier_claims_is_no_repeat_of_the_earlier_change(gateway: FakeGateway) -> None:
+    state = State()
+    for title in ("a", "b", "a", "b"):
+        await import_listings([upload("r", title=title)], gateway.url, state=state)
+    assert len(set(gateway.put_keys)) == 3
 
 
 async def test_without_the_state_file_a_repeat_is_still_the_same_listing(gateway: FakeGateway) -> None:
