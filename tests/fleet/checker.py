@@ -4,8 +4,9 @@ It reads Redis and Kafka itself: a lookup that hides a loss would hide it from t
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from confluent_kafka import TopicPartition
 from redis.asyncio import Redis
@@ -102,7 +103,8 @@ async def _records(redis: Redis) -> dict[str, Enriched]:
     keys = [key async for key in redis.scan_iter("listing:*", count=1000) if not key.endswith(b":parts")]
     values = await redis.mget(keys) if keys else []
     names = [key.decode().removeprefix("listing:{").removesuffix("}") for key in keys]
-    return {name: Enriched.FromString(bytes(value)) for name, value in zip(names, values, strict=True)}
+    pairs = zip(names, values, strict=True)
+    return {name: Enriched.FromString(value) for name, value in pairs if isinstance(value, bytes)}
 
 
 async def _vectors(redis: Redis) -> dict[str, list[str]]:
@@ -112,8 +114,7 @@ async def _vectors(redis: Redis) -> dict[str, list[str]]:
 
 
 async def _elements(redis: Redis, key: str) -> list[str]:
-    sets = redis.vset()
-    found: Iterable[bytes] = await sets.vrandmember(key, await sets.vcard(key))
+    found: Any = await redis.vset().vrandmember(key, await redis.vset().vcard(key))
     return [element.decode() for element in found]
 
 

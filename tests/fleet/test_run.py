@@ -1,4 +1,4 @@
-"""`vitrine run`, as a newcomer starts it: the answers on the rendered catalogue are right, and nothing is left behind."""
+"""`vitrine run`, as a newcomer starts it: its answers on the rendered catalogue, and what it leaves behind: nothing."""
 
 import json
 import os
@@ -16,6 +16,7 @@ from services.operations.processes import accepts
 from services.operations.servers import RedisServer
 from tests.fleet.conftest import PROJECT, linked_home
 
+Run = tuple[Path, subprocess.CompletedProcess[str], dict[str, Any]]
 VITRINE = (sys.executable, "-c", "from services.operations.cli import main; main()")
 # Of the rendered catalogue's answers so many must be right.
 LEAST = {
@@ -67,9 +68,6 @@ def first_run(
     done = run(home, "--report", str(home / "report.json"))
     assert done.returncode == 0, done.stdout + done.stderr
     return home, done, json.loads((home / "report.json").read_text())
-
-
-Run = tuple[Path, subprocess.CompletedProcess[str], dict[str, Any]]
 
 
 def test_every_photo_has_exactly_one_record_with_valid_facets(first_run: Run) -> None:
@@ -149,18 +147,12 @@ def test_a_folder_of_ones_own_goes_through_servers_that_run_already(
 
 
 def test_a_missing_trunk_is_one_clear_line(tmp_path: Path) -> None:
-    (tmp_path / "kafka-4.1.1").symlink_to(linked_home_of_kafka())
+    (linked_home(tmp_path) / "trunks").unlink()
     done = run(tmp_path)
     assert done.returncode == 1
     assert done.stderr.strip().splitlines() == [
         f"Error: the trunk's weights are not in {tmp_path / 'trunks'}: run `make setup`"
     ]
-
-
-def linked_home_of_kafka() -> Path:
-    from tests.conftest import home
-
-    return home() / "kafka-4.1.1"
 
 
 def test_ctrl_c_ends_every_process(tmp_path: Path) -> None:
