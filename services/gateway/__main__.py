@@ -36,7 +36,7 @@ def main() -> None:
 async def serve(settings: GatewaySettings) -> None:
     store = open_photo_store(settings.photo_store)
     lookup = RecommendationClient(settings.recommendation, settings.lookup_seconds)
-    producer = Producer(settings.kafka)
+    producer = Producer(settings.kafka, settings.acknowledge_seconds)
     broker = Broker(settings.kafka, settings.probe_seconds)
     with ThreadPoolExecutor(settings.threads or os.cpu_count() or 1, "decode") as decoders:
         intake = Intake(store, producer, settings, decoders)

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.gateway import answers
 from services.gateway.claims import ListingClaims
-from services.gateway.form import Memory, body_too_large, read_form
+from services.gateway.form import Memory, body_too_large, empty_body, read_form
 from services.gateway.intake import Intake
 from services.gateway.lookup import Lookup
 from services.gateway.problems import MEDIA_TYPE, Problem, ProblemDetails, Refusal
@@ -205,6 +205,8 @@ def _check_request(request: Request, key: str | None, settings: GatewaySettings)
             {"header": "Idempotency-Key"},
         )
     length = request.headers.get("content-length", "")
+    if length in ("", "0") and "transfer-encoding" not in request.headers:
+        raise empty_body()
     if length.isdecimal() and int(length) > settings.max_body_bytes:
         raise body_too_large(settings)
 

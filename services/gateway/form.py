@@ -65,9 +65,9 @@ async def read_form(
 ) -> Form:
     """The whole body, taken apart. Raises Problem."""
     parts = _Parts(settings)
+    parser = _parser(content_type, parts)
     read = 0
     try:
-        parser = _parser(content_type, parts)
         async with asyncio.timeout(settings.upload_seconds):
             async for chunk in stream:
                 read += len(chunk)
@@ -77,12 +77,12 @@ async def read_form(
                 parser.write(chunk)
                 memory.take(lease, parts.held - held)
     except FormParserError as why:
-        raise _empty() if not read else _malformed(f"{why}.") from why
+        raise (_malformed(f"{why}.") if read else empty_body()) from why
     except TimeoutError as why:
         detail = f"The body had not arrived after {settings.upload_seconds:g} s ({read:,} bytes had)."
         raise Problem("upload-too-slow", detail, "Send fewer or smaller photos at once.") from why
     if not read:
-        raise _empty()
+        raise empty_body()
     if not parts.ended:
         raise _malformed("It ends before its last boundary.")
     return parts.form()
@@ -97,7 +97,7 @@ def body_too_large(settings: GatewaySettings) -> Problem:
     )
 
 
-def _empty() -> Problem:
+def empty_body() -> Problem:
     return Problem("empty-body", "The body is empty: 0 bytes arrived.", HOW)
 
 
@@ -118,18 +118,21 @@ def _parser(content_type: str, parts: "_Parts") -> MultipartParser:
         raise Problem("not-a-form", f"Content-Type {named}.", HOW, {"header": "Content-Type"})
     if not (boundary := options.get(b"boundary")):
         raise Problem("malformed-form", "Content-Type names no boundary.", HOW, {"header": "Content-Type"})
-    return MultipartParser(
-        boundary,
-        {
-            "on_part_begin": parts.begin,
-            "on_header_field": parts.header_name,
-            "on_header_value": parts.header_value,
-            "on_header_end": parts.header_end,
-            "on_headers_finished": parts.headers_end,
-            "on_part_data": parts.data,
-            "on_end": parts.end,
-        },
-    )
+    try:
+        return MultipartParser(
+            boundary,
+            {
+                "on_part_begin": parts.begin,
+                "on_header_field": parts.header_name,
+                "on_header_value": parts.header_value,
+                "on_header_end": parts.header_end,
+                "on_headers_finished": parts.headers_end,
+                "on_part_data": parts.data,
+                "on_end": parts.end,
+            },
+        )
+    except FormParserError as why:
+        raise _malformed(f"{why}.") from why
 
 
 @dataclass(slots=True)

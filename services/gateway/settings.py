@@ -23,6 +23,7 @@ class GatewaySettings(Settings):
 
     upload_seconds: float = Field(default=120, description="How long a body may take to arrive", gt=0)
     upload_memory_bytes: int = Field(default=1024**3, description="Most bytes of bodies held at once", ge=1)
+    acknowledge_seconds: float = Field(default=15, description="How long the broker may take to acknowledge", gt=0)
     ahead_seconds: float = Field(default=300, description="How far updated_at may lie in the future", ge=0)
     lookup_seconds: float = Field(default=2, description="Deadline of a lookup at the recommendation service", gt=0)
     probe_seconds: float = Field(default=3, description="How long /readyz waits for each thing it asks", gt=0)
