@@ -1,0 +1,179 @@
+"""Fakes for what looks at photos: a reader that is told what it sees, a text reader with given lines, a hash bank."""
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from vitrine.events.v1 import image_pb2
+
+from services.fraud.bank import BankedPhoto, Marked, Match
+from shared.photos import Photo, Pixels
+from shared.vision.decode import decode
+from shared.vision.pdq import MATCH_DISTANCE, Fingerprint, distances
+from shared.vision.text import Line
+
+ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
+    "garments": ("colour", "audience"),
+    "electronics": ("colour", "brand", "memory"),
+    "packages": ("colour", "brand", "volume", "weight"),
+}
+READ = frozenset({"brand", "size", "volume", "weight", "memory"})
+
+
+class FakeReader:
+    """Sees in every photo what it was told."""
+
+    pack_name = "fake@1"
+    generation = 1
+
+    def __init__(
+        self, *path: str, confidence: float = 0.95, audience: tuple[str, float] = ("adult", 0.9), known: bool = True
+    ) -> None:
+        label = path[-1] if path and known else ""
+        self._category = image_pb2.Category(label=label, path=path, confidence=confidence)
+        self._audience = audience
+
+    def warm_up(self) -> None:
+        pass
+
+    def prepare(self, photo: Photo) -> None:
+        photo.pixels(224)
+
+    def see(self, photos: Sequence[Photo]) -> None:
+        pass
+
+    def categories(self, photos: Sequence[Photo]) -> list[image_pb2.Category]:
+        return [self._category for _ in photos]
+
+    def audiences(self, photos: Sequence[Photo]) -> list[tuple[str, float]]:
+        return [self._audience for _ in photos]
+
+    def attributes_of(self, path: Sequence[str]) -> tuple[str, ...]:
+        return ATTRIBUTES.get(path[0], ()) if path else ()
+
+    def carries_text(self, path: Sequence[str]) -> bool:
+        return not READ.isdisjoint(self.attributes_of(path))
+
+
+class FakeText:
+    """Reads the given lines on every photo, and counts how often it was asked."""
+
+    def __init__(self, *lines: Line) -> None:
+        self._lines = lines
+        self.asked = 0
+
+    def read(self, pixels: Pixels) -> Sequence[Line]:
+        self.asked += 1
+        return self._lines
+
+
+@dataclass
+class _Entry:
+    photo: BankedPhoto
+    hash: str
+    scored: bytes
+    matches: dict[tuple[str, str], int] = field(default_factory=dict)
+
+
+class FakeBank:
+    """A hash bank in memory that compares with everything. Its clock ticks one microsecond per look."""
+
+    def __init__(self) -> None:
+        self._entries: dict[tuple[str, str], _Entry] = {}
+        self._current: dict[str, tuple[int, frozenset[str]]] = {}
+        self._removed: set[str] = set()
+        self._clock = 2_000_000_000_000_000
+        self._lock = threading.Lock()
+
+    def meet(self, photo: BankedPhoto, fingerprint: Fingerprint, scored: bytes) -> Sequence[Marked]:
+        with self._lock:
+            if not self._insert(photo, fingerprint, scored):
+                return []
+            me = self._match((photo.listing_id, photo.sha256), 0)
+            others = self._look_alikes(fingerprint, photo.listing_id)
+            earlier = [other for other in others if other.order < me.order]
+            later = [other for other in others if other.order > me.order]
+            marked = [self._mark(me, earlier)] if earlier else []
+            return [*marked, *(self._mark(other, [replace(me, distance=other.distance)]) for other in later)]
+
+    def keep_only(self, listing_id: str, revision: int, photos: Iterable[str]) -> None:
+        with self._lock:
+            if listing_id in self._removed or self._current.get(listing_id, (0, frozenset()))[0] > revision:
+                return
+            current = frozenset(photos)
+            self._current[listing_id] = (revision, current)
+            self._drop(lambda photo: photo.sha256 not in current and photo.revision <= revision, listing_id)
+
+    def forget(self, listing_id: str) -> None:
+        with self._lock:
+            self._removed.add(listing_id)
+            self._drop(lambda _photo: True, listing_id)
+
+    def _drop(self, condemned: Callable[[BankedPhoto], bool], listing_id: str) -> None:
+        for key, entry in list(self._entries.items()):
+            if entry.photo.listing_id == listing_id and condemned(entry.photo):
+                del self._entries[key]
+
+    def _insert(self, photo: BankedPhoto, fingerprint: Fingerprint, scored: bytes) -> bool:
+        revision, current = self._current.get(photo.listing_id, (-1, frozenset()))
+        if photo.listing_id in self._removed or (revision >= photo.revision and photo.sha256 not in current):
+            return False
+        key = (photo.listing_id, photo.sha256)
+        if old := self._entries.get(key):
+            uploaded = min(old.photo.uploaded_us, photo.uploaded_us)
+            if (old.photo.revision, old.photo.generation) > (photo.revision, photo.generation):
+                old.photo = replace(old.photo, uploaded_us=uploaded)
+                return True
+            photo = replace(photo, uploaded_us=uploaded)
+        kept = old.matches if old and old.hash == fingerprint.hex else {}
+        self._entries[key] = _Entry(photo, fingerprint.hex, scored, kept)
+        return True
+
+    def _look_alikes(self, fingerprint: Fingerprint, not_of: str) -> list[Match]:
+        others = [key for key in sorted(self._entries) if key[0] != not_of]
+        bits = distances(fingerprint, [self._entries[key].hash for key in others])
+        return [self._match(key, int(n)) for key, n in zip(others, bits, strict=True) if n <= MATCH_DISTANCE]
+
+    def _mark(self, photo: Match, earlier: Sequence[Match]) -> Marked:
+        entry = self._entries[photo.listing_id, photo.sha256]
+        entry.matches |= {(other.listing_id, other.sha256): other.distance for other in earlier}
+        entry.matches = {key: bits for key, bits in entry.matches.items() if key in self._entries}
+        matches = sorted((self._match(key, bits) for key, bits in entry.matches.items()), key=lambda match: match.order)
+        self._clock += 1
+        return Marked(photo.listing_id, photo.sha256, photo.seller_id, entry.scored, tuple(matches), self._clock)
+
+    def _match(self, key: tuple[str, str], distance: int) -> Match:
+        photo = self._entries[key].photo
+        return Match(photo.listing_id, photo.sha256, photo.seller_id, photo.uploaded_us, distance)
+
+
+def photo_of(body: bytes, listing: str = "L1", seller: str = "S1", at_us: int = 1_000_000, **upload: Any) -> Photo:
+    """A photo as the worker hands it over. Its sha256 is made up from the listing unless `sha256` is given."""
+    uploaded = image_pb2.ImageUploaded(listing_id=listing, seller_id=seller, revision=upload.get("revision", 1))
+    uploaded.photo.sha256 = upload.get("sha256", f"sha-of-{listing}")
+    uploaded.claims.category = upload.get("category", "")
+    uploaded.uploaded_at.FromMicroseconds(at_us)
+    return Photo(body, uploaded, decode)
+
+
+def line(text: str, top: float = 0.1, height: float = 0.1, left: float = 0.1, confidence: float = 1.0) -> Line:
+    """A printed line; its width follows from its letters."""
+    return Line(text, confidence, left, top, min(1.0, left + 0.5 * height * len(text)), top + height)
+
+
+def jpeg(pixels: Pixels, quality: int = 90) -> bytes:
+    coded, body = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    assert coded
+    return body.tobytes()
+
+
+def scenery(seed: int, height: int = 480, width: int = 640) -> Pixels:
+    """A picture of soft blobs, different for each seed, with as much structure as a photo."""
+    random = np.random.default_rng(seed)
+    layers = [cv2.resize(random.uniform(0, 255, (n, n + 2, 3)), (width, height)) for n in (4, 9, 23)]
+    picture: NDArray[np.float64] = 0.5 * layers[0] + 0.35 * layers[1] + 0.15 * layers[2]
+    return np.clip(picture, 0, 255).astype(np.uint8)
