@@ -199,7 +199,7 @@ def hear_out(plan: Plan, findings: Findings) -> None:
         assert process.stdout is not None
         for line in process.stdout:
             findings.hear(line)
-            errors.print(f"  {line.strip()}", markup=False, highlight=False, style="dim")
+            errors.print(f"  {line.strip()}", markup=False, highlight=False, style="dim", soft_wrap=True)
     if process.returncode:
         raise click.ClickException(f"the process that measured {plan.kind} failed; its reason stands above")
 
@@ -230,7 +230,7 @@ def readable(files: Sequence[Path], given: Path) -> list[Path]:
         try:
             decode(file.read_bytes())
         except Poison as why:
-            errors.print(f"left out: {file}: {why}", markup=False, highlight=False)
+            errors.print(f"left out: {file}: {why}", markup=False, highlight=False, soft_wrap=True)
         else:
             sound.append(file)
     if not sound:

@@ -563,7 +563,7 @@ def import_(
     started = time.monotonic()
     errors = Console(stderr=True)
     for bad in source.bad:
-        errors.print(f"not imported: {bad}", style="red", markup=False, highlight=False)
+        complain(errors, str(bad))
     try:
         ended = asyncio.run(_with_progress(source.uploads, gateway, state, concurrency, errors))
     except KeyboardInterrupt:
@@ -605,6 +605,11 @@ async def _with_progress(
         return await import_listings(uploads, gateway, ended, state=state, concurrency=concurrency)
 
 
+def complain(console: Console, what: str) -> None:
+    """One line, however long."""
+    console.print(f"not imported: {what}", style="red", markup=False, highlight=False, soft_wrap=True)
+
+
 @dataclass
 class Failures:
     """Prints each failure, but not a thousand times that the gateway is away."""
@@ -622,4 +627,4 @@ class Failures:
                 return
             self._last_not_tried = one.error
         where = one.origin or one.reference
-        self.console.print(f"not imported: {where}: {one.error}", style="red", markup=False, highlight=False)
+        complain(self.console, f"{where}: {one.error}")
