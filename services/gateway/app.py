@@ -138,7 +138,10 @@ def create_app(intake: Intake, lookup: Lookup, probes: Mapping[str, Probe], sett
 
 
 class Observed:
-    """Continues the caller's trace and times every request. Outermost, so that refusals count too."""
+    """Continues the caller's trace, times every request, and answers for what nobody foresaw.
+
+    Outermost, so that refusals are timed too, and within the span, so that a fault's log line and answer name it.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -147,7 +150,7 @@ class Observed:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        status = 500  # should no answer come: then the server sends this one
+        status = 0  # nothing answered yet
 
         async def noting(message: Message) -> None:
             nonlocal status
@@ -160,6 +163,11 @@ class Observed:
         with tracer.start_as_current_span(scope["method"], context, trace.SpanKind.SERVER):
             try:
                 await self._app(scope, receive, noting)
+            except Exception:
+                log.exception("request failed", method=scope["method"], path=scope["path"])
+                if status:
+                    raise
+                await _fault()(scope, receive, noting)
             finally:
                 route = getattr(scope.get("route"), "path", "unknown")
                 HTTP_SECONDS.labels(_method(scope), route, status).observe(time.perf_counter() - began)
@@ -248,10 +256,10 @@ def _word_refusals(app: FastAPI) -> None:
     async def _gone(_request: Request, _why: ClientDisconnect) -> Response:
         return Response(status_code=499)  # nobody reads it; it tells in the metrics
 
-    @app.exception_handler(Exception)
-    async def _ours(_request: Request, _why: Exception) -> JSONResponse:
-        detail = "The gateway failed at this request. It is in its log."
-        return _refused(Problem("internal-error", detail, "Repeat it later; if it fails again, report its trace_id."))
+
+def _fault() -> JSONResponse:
+    detail = "The gateway failed at this request. It is in its log."
+    return _refused(Problem("internal-error", detail, "Repeat it later; if it fails again, report its trace_id."))
 
 
 def _refused(why: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:

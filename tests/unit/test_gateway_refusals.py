@@ -17,6 +17,7 @@ from services.gateway.app import create_app
 from services.gateway.intake import Intake
 from services.gateway.settings import GatewaySettings
 from shared.photo_store import open_photo_store
+from shared.tracing import start_tracing
 from tests.gateway import CLAIMS, FakeLookup, FakeProducer, Part, form, listing_part, photo, photo_part, problem
 
 LISTINGS = "/v1/listings"
@@ -49,6 +50,7 @@ def settings() -> GatewaySettings:
 
 @pytest.fixture
 async def gateway(tmp_path: Path, settings: GatewaySettings) -> AsyncIterator[Refusing]:
+    start_tracing("gateway")
     producer = FakeProducer()
     with ThreadPoolExecutor(2) as decoders:
         intake = Intake(open_photo_store(str(tmp_path)), producer, settings, decoders)
@@ -271,3 +273,4 @@ async def test_a_fault_of_ours_says_so_and_tells_nothing_else(gateway: Refusing)
     response = await gateway.post(form(CLAIMS, photo()))
     assert (problem(response), response.status_code) == ("internal-error", 500)
     assert "hunter2" not in response.text
+    assert len(response.json()["trace_id"]) == 32, "to be found in the log"
