@@ -196,4 +196,3 @@ def _plan(moves: Sequence[Move]) -> Table:
             one.group, one.topic, str(one.partition), "none" if one.before is None else str(one.before), str(one.after)
         )
     return table
-
