@@ -31,7 +31,7 @@ def placed(sprite: Sprite, pose: Pose, size: Size) -> Sprite:
         corners[:, 0] *= -1
     cos, sin = np.cos(pose.turn), np.sin(pose.turn)
     corners = corners @ np.array([[cos, sin], [-sin, cos]])
-    depth = 1 + (corners * pose.tilt).sum(1) / pose.side
+    depth = 1 + (corners * pose.tilt).sum(1) / (pose.side * max(1.0, aspect))
     target = (corners / depth[:, None] + pose.centre).astype(np.float32)
     source = np.array([[0, 0], [w, 0], [w, h], [0, h]], np.float32)
     matrix = cv2.getPerspectiveTransform(source, target)

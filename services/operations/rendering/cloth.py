@@ -35,9 +35,12 @@ def curve(points: Sequence[Point], closed: bool = True, steps: int = 10) -> Fiel
     round_ = np.array([p[2] if len(p) == 3 else 0.0 for p in points])[:, None]
     count = len(knots)
     following, preceding = np.roll(knots, -1, 0), np.roll(knots, 1, 0)
-    tangent = (following - preceding) / 2
-    leave = round_ * tangent + (1 - round_) * (following - knots)
-    arrive = round_ * tangent + (1 - round_) * (knots - preceding)
+    through = following - preceding
+    through /= np.maximum(np.hypot(*through.T), 1e-9)[:, None]
+    # As long as the segment that they lead along, lest a long neighbour bulges a short one.
+    ahead, behind = (np.hypot(*step.T)[:, None] for step in (following - knots, knots - preceding))
+    leave = round_ * through * ahead + (1 - round_) * (following - knots)
+    arrive = round_ * through * behind + (1 - round_) * (knots - preceding)
     t = np.linspace(0, 1, steps, endpoint=False)[:, None, None]
     segments = count if closed else count - 1
     a, b = knots[:segments], following[:segments]

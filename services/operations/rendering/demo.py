@@ -164,9 +164,8 @@ def _packed(random: Random) -> _Packed:
     box = boxes[int(random.integers(len(boxes)))]
     saturated = [DEMO.colours[name] for name in ("red", "orange", "green", "blue", "purple")]
     base = saturated[int(random.integers(len(saturated)))]
-    accent = {"fruit": (0.95, 0.55, 0.10), "glass": (0.95, 0.82, 0.35), "bowl": (0.93, 0.72, 0.25)}[product.motif]
     quantity = product.quantities[int(random.integers(len(product.quantities)))]
-    goods = Goods(product.brand, product.name, quantity, base, accent, (0.96, 0.955, 0.93), DEMO.typeface)
+    goods = Goods(product.brand, product.name, quantity, base, product.accent, (0.96, 0.955, 0.93), DEMO.typeface)
     return _Packed(box, goods, product)
 
 

@@ -133,7 +133,7 @@ def sewn(cut: Cut, fabric: str, dye: Dye, random: Random, hung: bool, light: flo
         _hanger(cut, cloth)
     builders[type(cut)](cut, cloth, albedo, dye, random)
     stiff = isinstance(cut, Hat | Shoes)
-    cloth.wrinkle(0.14 if stiff else float(random.uniform(0.5, 0.95)), hang=0.8 if hung else 0.0)
+    cloth.wrinkle(0.14 if stiff else float(random.uniform(0.65, 1.2)), hang=0.8 if hung else 0.0)
     return cloth.lit(light, texture, contrast=0.8 if stiff else 1.0)
 
 
@@ -190,7 +190,7 @@ def _sleeve(cut: Upper, random: Random, top: float, side: int) -> tuple[Field, F
     inside = np.array([cut.chest - 0.16, top + 0.25])
     knots = (
         (shoulder + np.array([-0.06, -0.01]), 0),
-        (shoulder, 1),
+        (shoulder, 0),
         (elbow, 1),
         (wrist, 0),
         (wrist + across, 0),
@@ -224,7 +224,7 @@ def _upper(cut: Upper, cloth: Cloth, albedo: Field, dye: Dye, random: Random) ->
             cloth.lay(outline, albedo, puff=0.9)
             cloth.seam(cuff[2:], 2.0, 2)
             if cut.cuffed:
-                edge = curve([tuple(p) for p in _units(np.vstack([cuff[:2], cuff[3], cuff[2]]))])
+                edge = np.vstack([cuff[:2], cuff[3], cuff[2]])
                 cloth.lay(edge, _darker(albedo, 0.93), puff=0.6)
             elif random.random() < 0.7:
                 cloth.stitch(cuff[2:], shifted(dye.base, 0.3))
@@ -294,10 +294,6 @@ def _upper(cut: Upper, cloth: Cloth, albedo: Field, dye: Dye, random: Random) ->
             cloth.crease(curve([(*pit,), (*sag, 1), (*to,)], False), random.uniform(1.5, 4), random.uniform(10, 22))
 
 
-def _units(path: Field) -> list[tuple[float, float]]:
-    return [(float(x), float(y)) for x, y in (path - CANVAS / 2) / (CANVAS / 2.2)]
-
-
 def _darker(albedo: Field, factor: float) -> Field:
     return np.asarray(albedo * np.float32(factor), np.float32)
 
@@ -333,7 +329,7 @@ def _neckband(cut: Upper, cloth: Cloth, albedo: Field, dye: Dye, top: float) -> 
 
 def _hood_behind(cut: Upper, cloth: Cloth, albedo: Field, dye: Dye, top: float) -> None:
     n = cut.neck + 0.13
-    outer: list[Point] = [(0, top - 0.36, 1), (n * 0.75, top - 0.30, 1), (n, top - 0.05, 1), (n * 0.85, top + 0.14, 1)]
+    outer: list[Point] = [(0, top - 0.38, 1), (n * 0.68, top - 0.29, 1), (n, top - 0.05, 1), (n * 0.85, top + 0.14, 1)]
     hood = [*mirrored(outer[1:])]
     cloth.lay(curve([outer[0], *hood]), albedo, puff=1.6)
     inner: list[Point] = [
@@ -519,9 +515,9 @@ def _skirt(cut: Skirt, cloth: Cloth, albedo: Field, dye: Dye, random: Random) ->
     half.append((hem * 0.5, bottom - cut.hem_curve * 0.2, 1))
     back = curve(
         [
-            (-hem * 0.97, bottom - cut.hem_curve, 1),
+            (-hem * 0.97, bottom - cut.hem_curve, 0),
             (0, bottom - cut.hem_curve * 1.3, 1),
-            (hem * 0.97, bottom - cut.hem_curve, 1),
+            (hem * 0.97, bottom - cut.hem_curve, 0),
             (0, bottom, 1),
         ]
     )

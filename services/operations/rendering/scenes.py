@@ -43,14 +43,22 @@ def sheet(random: Random, size: Size, tone: Tone) -> Field:
     """A bed sheet with broad and sharp folds."""
     half = (size[0] // 2, size[1] // 2)
     lean = random.uniform(0, np.pi)
-    relief = 13 * smooth(random, half, (420, 150), lean) + 7 * ridges(smooth(random, half, (300, 120), lean + 0.5))
-    relief += 2 * cloudy(random, half, 90, 2)
+    folds = 13 * smooth(random, half, (300, 150), lean) + 6 * ridges(smooth(random, half, (220, 120), lean + 0.5))
+    relief = _wandering(random, folds + 2 * cloudy(random, half, 90, 2))
     dx = cv2.Sobel(relief, cv2.CV_32F, 1, 0, scale=0.125)
     dy = cv2.Sobel(relief, cv2.CV_32F, 0, 1, scale=0.125)
     slope = dx * float(np.cos(lean + 1.2)) + dy * float(np.sin(lean + 1.2))
     bright = 0.95 + random.uniform(0.25, 0.5) * slope / (1 + np.abs(slope))
     weave = 1 + 0.02 * grain(random, size)
     return _tinted(tone, resized(bright.astype(np.float32), size) * weave)
+
+
+def _wandering(random: Random, field: Field) -> Field:
+    """The field with its straight lines bent."""
+    size = field.shape[0], field.shape[1]
+    y, x = np.mgrid[0 : size[0], 0 : size[1]].astype(np.float32)
+    right, down = (34 * smooth(random, size, 260, random.uniform(0, 3)) for _ in range(2))
+    return cv2.remap(field, x + right, y + down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
 
 
 def carpet(random: Random, size: Size, tone: Tone) -> Field:

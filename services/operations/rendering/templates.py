@@ -19,6 +19,7 @@ class Product:
     name: str
     quantities: tuple[str, ...]
     motif: str
+    accent: Colour
 
 
 @dataclass(frozen=True)
@@ -183,12 +184,12 @@ DEMO = Collection(
         Carton("flake box", 1.55, 2.2, 0.6, False, "banner", "bowl"),
     ),
     products=(
-        Product("Alvoria", "Whole Milk", ("1 L", "500 ml"), "glass"),
-        Product("Brinkmoor", "Orange Juice", ("1 L", "750 ml"), "fruit"),
-        Product("Cestello", "Corn Flakes", ("500 g", "375 g"), "bowl"),
-        Product("Dunmere", "Oat Drink", ("1 L", "250 ml"), "glass"),
-        Product("Ferrano", "Apple Juice", ("1.5 L", "200 ml"), "fruit"),
-        Product("Galdina", "Honey Muesli", ("750 g", "600 g"), "bowl"),
+        Product("Alvoria", "Whole Milk", ("1 L", "500 ml"), "glass", (0.95, 0.82, 0.35)),
+        Product("Brinkmoor", "Orange Juice", ("1 L", "750 ml"), "fruit", (0.95, 0.55, 0.10)),
+        Product("Cestello", "Corn Flakes", ("500 g", "375 g"), "bowl", (0.93, 0.72, 0.25)),
+        Product("Dunmere", "Oat Drink", ("1 L", "250 ml"), "glass", (0.88, 0.74, 0.50)),
+        Product("Ferrano", "Apple Juice", ("1.5 L", "200 ml"), "fruit", (0.78, 0.16, 0.14)),
+        Product("Galdina", "Honey Muesli", ("750 g", "600 g"), "bowl", (0.93, 0.66, 0.20)),
     ),
     handsets=(
         Handset(
@@ -463,12 +464,12 @@ TRAINING = Collection(
         Carton("tea box", 1.4, 1.3, 0.8, False, "framed", "ears"),
     ),
     products=(
-        Product("Hollenbach", "Fresh Milk", ("1 L", "500 ml"), "drops"),
-        Product("Isolde", "Pear Nectar", ("1 L", "330 ml"), "hill"),
-        Product("Juniper Hill", "Rice Drink", ("1 L", "250 ml"), "drops"),
-        Product("Lindrow", "Wheat Flakes", ("400 g", "650 g"), "ears"),
-        Product("Norvane", "Green Tea", ("100 g", "50 g"), "ears"),
-        Product("Prestine", "Buttermilk", ("750 ml", "500 ml"), "drops"),
+        Product("Hollenbach", "Fresh Milk", ("1 L", "500 ml"), "drops", (0.30, 0.55, 0.85)),
+        Product("Isolde", "Pear Nectar", ("1 L", "330 ml"), "hill", (0.70, 0.74, 0.22)),
+        Product("Juniper Hill", "Rice Drink", ("1 L", "250 ml"), "drops", (0.45, 0.66, 0.52)),
+        Product("Lindrow", "Wheat Flakes", ("400 g", "650 g"), "ears", (0.85, 0.66, 0.30)),
+        Product("Norvane", "Green Tea", ("100 g", "50 g"), "ears", (0.40, 0.58, 0.24)),
+        Product("Prestine", "Buttermilk", ("750 ml", "500 ml"), "drops", (0.96, 0.88, 0.60)),
     ),
     handsets=(
         Handset(

@@ -65,9 +65,7 @@ def _carton(random: Random) -> bytes:
     base = _any_colour(random, TRAINING)
     quantity = product.quantities[int(random.integers(len(product.quantities)))]
     paper = (0.95, 0.94, 0.90)
-    goods = Goods(
-        product.brand, product.name, quantity, base, _accent(random, TRAINING, base), paper, TRAINING.typeface
-    )
+    goods = Goods(product.brand, product.name, quantity, base, product.accent, paper, TRAINING.typeface)
     grounds = [surface for surface in TRAINING.surfaces if surface[0] in ("planks", "table", "tiles")]
     wall = TRAINING.walls[int(random.integers(len(TRAINING.walls)))]
     return studio.carton(box, goods, grounds[int(random.integers(len(grounds)))], wall, random)
