@@ -196,7 +196,7 @@ async def _why_not(probe: Probe, seconds: float) -> str | None:
     except TimeoutError:
         return f"no answer within {seconds:g} s"
     except Exception as why:  # noqa: BLE001  whatever it is, it is the answer
-        return str(why) or type(why).__name__
+        return str(why).partition("\n")[0] or type(why).__name__
     return None
 
 

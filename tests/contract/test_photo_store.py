@@ -8,6 +8,7 @@ import uuid
 from pathlib import Path
 
 import pytest
+from obstore.exceptions import BaseError
 
 from shared.errors import Transient
 from shared.photo_store import MissingObject, PhotoStore, open_photo_store, photo_key
@@ -96,8 +97,8 @@ async def test_no_key_leads_out_of_the_store(store: PhotoStore) -> None:
             await store.create(escape, b"")
 
 
-async def test_a_store_that_answers_passes_its_check(store: PhotoStore) -> None:
-    await store.put(b"so that the bucket exists")
+async def test_a_new_store_passes_its_check_again_and_again(store: PhotoStore) -> None:
+    await store.check()
     await store.check()
 
 
@@ -114,6 +115,9 @@ async def test_a_store_that_stays_away_is_transient_after_bounded_retries(
                     await attempt
 
 
-async def test_a_bucket_that_does_not_exist_fails_its_check(s3_address: str) -> None:
-    with pytest.raises(Transient):
-        await open_photo_store(f"s3://vitrine-{uuid.uuid4().hex}").check()
+async def test_refused_credentials_are_no_passing_trouble(s3_address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    stranger = open_photo_store(s3_address)
+    for attempt in (stranger.put(b"x"), stranger.check(), stranger.get(ABSENT)):
+        with pytest.raises(BaseError):
+            await attempt
