@@ -1,0 +1,119 @@
+"""What a lookup must do: the same facts on the fake and on a gRPC channel to a real server."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from typing import Any, Protocol
+
+import grpc
+import pytest
+from vitrine.events.v1 import enriched_pb2
+from vitrine.recommendation.v1 import recommendation_pb2 as api
+from vitrine.recommendation.v1 import recommendation_pb2_grpc as rpc
+
+from services.gateway.lookup import Lookup, RecommendationClient
+from shared.errors import Transient
+from shared.tracing import start_tracing, tracer
+from tests.gateway import FakeLookup
+
+KNOWN = enriched_pb2.EnrichedListing(
+    listing_id="known", revision=7, status=enriched_pb2.EnrichedListing.STATUS_COMPLETE
+)
+
+
+class Scene(Protocol):
+    """A lookup, and a way to take away what it asks."""
+
+    lookup: Lookup
+
+    async def go_away(self) -> None: ...
+
+
+class OnFake:
+    def __init__(self) -> None:
+        self.lookup = FakeLookup()
+        self.lookup.known["known"] = KNOWN
+
+    async def go_away(self) -> None:
+        self.lookup.away = True
+
+
+class Recommendation(rpc.RecommendationServiceServicer):
+    """Knows one listing, and never answers for another."""
+
+    def __init__(self) -> None:
+        self.metadata: dict[str, Any] = {}
+
+    async def GetListing(  # noqa: N802  named by gRPC
+        self, request: api.GetListingRequest, context: grpc.aio.ServicerContext
+    ) -> api.GetListingResponse:
+        self.metadata = dict(context.invocation_metadata() or ())
+        if request.listing_id == "known":
+            return api.GetListingResponse(listing=KNOWN)
+        if request.listing_id == "slow":
+            await asyncio.Event().wait()
+        await context.abort(grpc.StatusCode.NOT_FOUND, "no such listing")
+        raise AssertionError("abort raises")
+
+
+class OnServer:
+    def __init__(self, server: grpc.aio.Server, service: Recommendation, client: RecommendationClient) -> None:
+        self.lookup = client
+        self.service = service
+        self._server = server
+
+    async def go_away(self) -> None:
+        await self._server.stop(None)
+
+
+@pytest.fixture
+async def served() -> AsyncIterator[OnServer]:
+    server, service = grpc.aio.server(), Recommendation()
+    rpc.add_RecommendationServiceServicer_to_server(service, server)  # type: ignore[no-untyped-call]
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    client = RecommendationClient(f"127.0.0.1:{port}", timeout_seconds=1)
+    yield OnServer(server, service, client)
+    await client.close()
+    await server.stop(None)
+
+
+@pytest.fixture(params=["fake", "server"])
+def scene(request: pytest.FixtureRequest) -> Scene:
+    found: Scene = OnFake() if request.param == "fake" else request.getfixturevalue("served")
+    return found
+
+
+async def test_a_known_listing_comes_back_whole(scene: Scene) -> None:
+    assert await scene.lookup.get("known") == KNOWN
+
+
+async def test_an_unknown_one_is_none(scene: Scene) -> None:
+    assert await scene.lookup.get("unknown") is None
+
+
+async def test_a_service_that_is_away_is_transient(scene: Scene) -> None:
+    await scene.go_away()
+    with pytest.raises(Transient):
+        await scene.lookup.get("known")
+
+
+async def test_no_answer_within_the_deadline_is_transient(served: OnServer) -> None:
+    with pytest.raises(Transient, match="DEADLINE_EXCEEDED"):
+        await served.lookup.get("slow")
+
+
+async def test_a_service_that_was_never_there_is_transient() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        client = RecommendationClient(f"127.0.0.1:{unused.getsockname()[1]}", timeout_seconds=1)
+        with pytest.raises(Transient, match="UNAVAILABLE"):
+            await client.get("known")
+        await client.close()
+
+
+async def test_the_trace_goes_along(served: OnServer) -> None:
+    start_tracing("gateway")
+    with tracer.start_as_current_span("request") as span:
+        await served.lookup.get("known")
+    assert f"{span.get_span_context().trace_id:032x}" in served.service.metadata["traceparent"]
