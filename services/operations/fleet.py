@@ -27,7 +27,7 @@ CONSUMERS = ("classification", "attributes", "embedding", "fraud")
 # What cannot be missed; the rest of the requirements come with these.
 PACKAGES = ("confluent_kafka", "faust", "grpc", "redis", "torch", "timm", "rapidocr", "fastapi", "obstore")
 # Loading torch and a pack, four times on few cores.
-READY_SECONDS = 180.0
+READY_SECONDS = 300.0
 
 
 class NotReady(Exception):

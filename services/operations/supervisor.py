@@ -38,12 +38,15 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Restarts:
-    """The wait before a restart doubles with each quick death; a process that ran for a while starts afresh."""
+    """The wait before a restart doubles with each quick death; a process that ran for a while starts afresh.
+
+    A death before the service was ever ready is a quick one, however long its start takes.
+    """
 
     first_wait: float = 0.5
     longest_wait: float = 10.0
     quick_seconds: float = 30.0  # dying sooner than this after its start is a quick death
-    quick_deaths: int = 5  # so many in a row, and we give up
+    quick_deaths: int = 3  # so many in a row, and we give up
 
     def wait(self, quick_deaths: int) -> float:
         """Seconds before the restart after so many quick deaths in a row; 0 counts as the first."""
@@ -76,7 +79,7 @@ class Supervisor:
         self._grace_seconds = grace_seconds
         self._say = say
         self._running: dict[str, subprocess.Popen[bytes]] = {}
-        self._keepers: asyncio.TaskGroup
+        self._been_ready: set[str] = set()
         self._watch: asyncio.Task[None]
         self._gave_up: GaveUp | None = None
 
@@ -109,6 +112,7 @@ class Supervisor:
                     reasons[name] = "" if url is None else await _why_not_ready(client, url)
                     if not reasons[name]:
                         del waiting[name]
+                        self._been_ready.add(name)
                         if on_ready:
                             on_ready(name)
                 if waiting and time.monotonic() > deadline:
@@ -150,8 +154,9 @@ class Supervisor:
         while True:
             started = time.monotonic()
             status = await _ended(self._running[service.name])
-            lived = time.monotonic() - started
-            quick_deaths = quick_deaths + 1 if lived < self._restarts.quick_seconds else 0
+            worked = service.ready_url is None or service.name in self._been_ready
+            lasted = worked and time.monotonic() - started >= self._restarts.quick_seconds
+            quick_deaths = 0 if lasted else quick_deaths + 1
             why = f"{service.name} {_spelled(status)}{_colon(last_words(self.log_of(service.name)))}"
             if quick_deaths >= self._restarts.quick_deaths:
                 raise GaveUp(f"{why}; given up after {quick_deaths} quick deaths, see {self.log_of(service.name)}")
