@@ -134,7 +134,7 @@ def banner(sheet: Field, carton: Carton, goods: Goods, random: Random) -> None:
     _centred(sheet, goods.product, h * 0.33, w * 0.13, shifted(goods.base, -0.3), goods.typeface, bold=True)
     MOTIFS[carton.motif](sheet, w * 0.5, h * 0.64, w * 0.27, goods, random)
     sheet[int(h * 0.95) :] = goods.accent
-    _centred(sheet, goods.quantity, h * 0.945 - w * 0.19, w * 0.13, (0.1, 0.1, 0.1), goods.typeface, bold=True)
+    _centred(sheet, goods.quantity, h * 0.94 - w * 0.21, w * 0.15, (0.1, 0.1, 0.1), goods.typeface)
 
 
 def flooded(sheet: Field, carton: Carton, goods: Goods, random: Random) -> None:
