@@ -23,7 +23,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -84,13 +83,14 @@ class Findings:
             self.memory.append(Memory(**said))
 
     def rate(self, kind: str, *contenders: str) -> float:
-        """The median of the fastest of them in each round; 0 when it was not measured."""
-        return statistics.median([max(one) for one in self._rounds(kind, contenders)] or [0.0])
+        """The median over rounds, of the fastest contender named; 0 when none was measured."""
+        return max(statistics.median(self._rounds(kind, name) or [0.0]) for name in contenders)
 
     def ratio(self, kind: str, *bare: str) -> float:
-        """Worker ÷ the fastest of the bare ones, the median over rounds."""
-        pairs = zip(self._rounds(kind, (WORKER,)), self._rounds(kind, bare), strict=True)
-        return statistics.median([worker[0] / max(others) for worker, others in pairs] or [0.0])
+        """Worker ÷ the bare one that is the fastest on the whole: the median over rounds. 0 when not measured."""
+        fastest = max(bare, key=lambda name: self.rate(kind, name))
+        pairs = zip(self._rounds(kind, WORKER), self._rounds(kind, fastest), strict=True)
+        return statistics.median([worker / other for worker, other in pairs] or [0.0])
 
     def fused_to_split(self) -> float | None:
         """None unless all five were measured."""
@@ -103,12 +103,9 @@ class Findings:
         samples = [one.mib for one in self.memory if one.kind == kind]
         return samples[-1] / samples[1] - 1 if len(samples) > 2 else None
 
-    def _rounds(self, kind: str, contenders: Sequence[str]) -> list[list[float]]:
-        rounds: dict[int, list[float]] = defaultdict(list)
-        for one in self.rates:
-            if one.kind == kind and one.contender in contenders:
-                rounds[one.round].append(one.per_second)
-        return [rounds[at] for at in sorted(rounds)]
+    def _rounds(self, kind: str, contender: str) -> list[float]:
+        found = {one.round: one.per_second for one in self.rates if (one.kind, one.contender) == (kind, contender)}
+        return [found[at] for at in sorted(found)]
 
 
 @click.command()

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from services.operations.broker import REQUEST_SECONDS, admin, cluster, kafka_option, plain_errors
 from services.operations.tables import number, show, text
-from shared.topics import TOPICS, Topic
+from shared.topics import DAY_MS, TOPICS, Topic
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,10 @@ def _list(bootstrap: str) -> None:
 def _kept(topic: Topic) -> str:
     if topic.compacted:
         return "latest of each key"
-    return "for ever" if topic.kept_ms is None else f"{topic.kept_ms / 86_400_000:g} days"
+    if topic.kept_ms is None:
+        return "for ever"
+    days = topic.kept_ms / DAY_MS
+    return "1 day" if days == 1 else f"{days:g} days"
 
 
 def _warn(found: Sequence[Difference]) -> None:

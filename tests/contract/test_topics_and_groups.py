@@ -1,6 +1,10 @@
 """Topics, groups and lag against a real Kafka that holds nothing else: the names are the fleet's own."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -19,6 +23,7 @@ from services.operations.dlq import dlq
 from services.operations.groups import CannotMove, carry_out, groups, plan_move
 from services.operations.lag import LagExporter, Timestamps, export
 from services.operations.offsets import committed_offsets, group_names, standings
+from services.operations.processes import free_port
 from services.operations.servers import KafkaServer, kafka_jars
 from services.operations.topics import Difference, create_topics, differences, topics
 from shared.errors import Transient
@@ -261,6 +266,33 @@ def test_two_groups_at_different_records_of_one_partition_have_their_own_age(
     age = "vitrine_group_oldest_record_age_seconds"
     assert metric(age, group="vitrine-fraud", topic=UPLOADED) == 2000
     assert metric(age, group="vitrine-embedding", topic=UPLOADED) == 1000
+
+
+def test_the_exporter_runs_as_a_process_and_ends_on_sigterm(client: AdminClient, bootstrap: str) -> None:
+    commit(client, "vitrine-embedding", (0, 2))
+    port = free_port()
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    env |= {"VITRINE_KAFKA": bootstrap, "VITRINE_METRICS_PORT": str(port), "VITRINE_EXPECTED_GROUPS": "vitrine-fraud"}
+    with subprocess.Popen([sys.executable, "-m", "services.operations.lag"], env=env) as process:
+        try:
+            ready(f"http://127.0.0.1:{port}/readyz", process)
+            metrics = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read().decode()
+        finally:
+            process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    assert f'vitrine_group_lag_records{{group="vitrine-embedding",partition="0",topic="{UPLOADED}"}} 3.0' in metrics
+    assert f'vitrine_group_lag_records{{group="vitrine-fraud",partition="0",topic="{UPLOADED}"}} 5.0' in metrics
+
+
+def ready(url: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except urllib.error.URLError:  # not listening yet, or 503
+            time.sleep(0.1)
+    pytest.fail(f"{url} never answered")
 
 
 def test_a_broker_that_is_away_makes_the_exporter_unready_and_does_not_end_it() -> None:
