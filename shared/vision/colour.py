@@ -196,8 +196,8 @@ def name_of_lab(lightness: float, a: float, b: float) -> tuple[ColourName, float
 def _rule(lightness: float, a: float, b: float) -> ColourName:
     chroma = float(np.hypot(a, b))
     hue = float(np.degrees(np.arctan2(b, a))) % 360
-    if lightness < 22 and chroma < 12 + 0.2 * lightness:
-        return "black"
+    if lightness < 22 and chroma < (9.0 if 130 <= hue <= 310 else 12.0 + 0.2 * lightness):
+        return "black"  # lamps and reflexes tint it warm more than cold, so dark green and navy are told apart sooner
     if chroma < _least_chroma(lightness, hue):
         return _achromatic(lightness)
     return _chromatic(lightness, chroma, hue)
