@@ -38,7 +38,7 @@ class Gateway:
     folder: Path
     producer: FakeProducer
     lookup: FakeLookup
-    clock: list[int] = field(default_factory=lambda: [NOW])
+    clock: list[int] = field(default_factory=lambda: [NOW, 0])
     probes_failing: list[str] = field(default_factory=list)
 
     async def post(self, *photos: bytes, claims: Any = CLAIMS, key: str | None = None) -> httpx.Response:
@@ -66,13 +66,18 @@ async def gateway(tmp_path: Path, decoders: ThreadPoolExecutor, settings: Gatewa
     start_tracing("gateway")
     store = open_photo_store(str(tmp_path / "photos"))
     producer, lookup = FakeProducer(), FakeLookup()
-    clock, failing = [NOW], list[str]()
+    clock, failing = [NOW, 0], list[str]()
 
     async def probe() -> None:
         if failing:
             raise Transient(failing[0])
 
-    intake = Intake(store, producer, settings, decoders, now_us=lambda: clock[0])
+    # Every request comes a little later than the one before it, once a test sets the second number.
+    def now_us() -> int:
+        clock[0] += clock[1]
+        return clock[0]
+
+    intake = Intake(store, producer, settings, decoders, now_us)
     app = create_app(intake, lookup, {"broker": probe, "photo store": store.check}, settings)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
@@ -248,6 +253,7 @@ async def test_the_same_key_of_another_seller_is_another_key(gateway: Gateway) -
 
 
 async def test_the_same_key_at_once_is_one_listing_with_one_revision(gateway: Gateway) -> None:
+    gateway.clock[1] = 1
     answers = await asyncio.gather(*(gateway.post(key="k1") for _ in range(6)))
     assert {response.status_code for response in answers} == {202}
     assert len({response.text for response in answers}) == 1

@@ -250,6 +250,12 @@ async def test_more_than_fits_into_memory_is_told_to_come_back_and_the_memory_is
         assert (await gateway.post(form(CLAIMS, photo(size=(100, 100))))).status_code == 202
 
 
+@pytest.mark.parametrize("settings", [GatewaySettings(upload_memory_bytes=2 * MIB, max_photo_bytes=MIB)])
+async def test_of_a_photo_that_is_too_large_no_more_is_held_than_it_may_have(gateway: Refusing) -> None:
+    response = await gateway.post(form(CLAIMS, photo() + bytes(8 * MIB)))
+    assert problem(response) == "photo-too-large", "and not busy: it would not have fitted into the memory"
+
+
 @pytest.mark.parametrize("settings", [GatewaySettings(upload_seconds=0.05)])
 async def test_a_body_that_trickles_is_given_up(gateway: Refusing) -> None:
     async def trickling() -> AsyncIterator[bytes]:

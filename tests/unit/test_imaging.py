@@ -189,6 +189,13 @@ def test_fill_bytes_before_a_marker_are_understood() -> None:
     assert clean(plain[:2] + b"\xff\xff" + plain[2:]).body == plain
 
 
+@pytest.mark.parametrize(("orientation", "flags"), [(1, 0x20), (6, 0x28)])
+def test_a_webp_says_of_itself_what_it_still_carries(orientation: int, flags: int) -> None:
+    after = clean(with_everything(picture(), "WEBP", orientation)).body
+    assert after[12:16] == b"VP8X" and after[20] & 0x2C == flags, "profile, EXIF if turned, and no XMP"
+    assert int.from_bytes(after[4:8], "little") == len(after) - 8
+
+
 def test_unreadable_exif_is_no_reason_to_refuse_a_photo() -> None:
     body = after_start(saved(picture(), "JPEG"), jpeg_segment(0xE1, b"Exif\0\0MM\0*\xff\xff\xff\xff junk"))
     assert clean(body).body == saved(picture(), "JPEG")
