@@ -129,7 +129,7 @@ class CountedSink:
 
 
 class WatchedSource:
-    """Tells when what was waited for is committed."""
+    """Tells when what was waited for may be committed, which is once its results are acknowledged."""
 
     def __init__(self, source: KafkaSource, sink: CountedSink) -> None:
         self._source = source
@@ -169,7 +169,7 @@ class RunningWorker:
         self._running = asyncio.create_task(self.worker.run())
 
     async def seconds(self, uploads: Uploads) -> float:
-        """From the moment that all records lie on the broker to the commit of the last one."""
+        """From all records lying on the broker to the last one acknowledged and given to be committed."""
         self._source.target = self._sink.outcomes + len(uploads) * len(self._tasks)
         self._source.reached.clear()
         self._source.hold()
