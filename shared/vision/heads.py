@@ -10,20 +10,22 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.vision.layout import FINAL, STAGES
+
 Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Heads:
-    """F features, L leaves, D dimensions of the embedding, K landmarks in a space of S dimensions."""
+    """F described features, G of the trunk's final ones, L leaves, D dimensions of the embedding, K landmarks of S."""
 
     leaf_weight: Array  # F x L, temperature included
     leaf_bias: Array  # L
     audience_weight: Array  # F
     audience_bias: Array  # 1
-    embedding_mean: Array  # F
-    embedding_projection: Array  # F x D
-    known_projection: Array  # F x S
+    embedding_mean: Array  # G
+    embedding_projection: Array  # G x D
+    known_projection: Array  # G x S
     known_landmarks: Array  # K x S, unit rows
     known_distances: Array  # ascending: how far known photos lie from their landmark, in 100 equal shares
 
@@ -34,9 +36,9 @@ class Heads:
             "leaf_bias": (leaves,),
             "audience_weight": (f,),
             "audience_bias": (1,),
-            "embedding_mean": (f,),
-            "embedding_projection": (f, _shape(self.embedding_projection, 2, "embedding_projection")[1]),
-            "known_projection": (f, _shape(self.known_projection, 2, "known_projection")[1]),
+            "embedding_mean": (FINAL,),
+            "embedding_projection": (FINAL, _shape(self.embedding_projection, 2, "embedding_projection")[1]),
+            "known_projection": (FINAL, _shape(self.known_projection, 2, "known_projection")[1]),
             "known_landmarks": (len(self.known_landmarks), self.known_projection.shape[1]),
             "known_distances": (101,),
         }
@@ -57,19 +59,19 @@ class Heads:
 
     def leaf_probabilities(self, features: Array) -> Array:
         """n x L, rows that sum to 1."""
-        return softmax(features @ self.leaf_weight + self.leaf_bias)
+        return softmax(described(features) @ self.leaf_weight + self.leaf_bias)
 
     def kids_probability(self, features: Array) -> Array:
         """n: that a garment is children's wear."""
-        return sigmoid(features @ self.audience_weight + self.audience_bias)
+        return sigmoid(described(features) @ self.audience_weight + self.audience_bias)
 
     def vectors(self, features: Array) -> Array:
         """n x D, unit rows."""
-        return unit_rows(np.subtract(unit_rows(features), self.embedding_mean) @ self.embedding_projection)
+        return unit_rows(np.subtract(compared(features), self.embedding_mean) @ self.embedding_projection)
 
     def strangeness(self, features: Array) -> Array:
         """n: cosine distance to the nearest landmark; 0 to 2, large for what is like nothing that was trained on."""
-        similarity = unit_rows(features @ self.known_projection) @ self.known_landmarks.T
+        similarity = unit_rows(compared(features) @ self.known_projection) @ self.known_landmarks.T
         nearest: Array = (1 - similarity.max(axis=1)).astype(np.float32)
         return nearest
 
@@ -77,6 +79,28 @@ class Heads:
         """n: the share of known photos that lie nearer to their landmark, 0 to 1."""
         shares = np.interp(strangeness, self.known_distances, np.linspace(0, 1, len(self.known_distances)))
         return shares.astype(np.float32)
+
+
+def described(features: Array) -> Array:
+    """What the classifiers see: each kind of feature at unit length, the final ones also by their square roots.
+
+    The roots keep a few strong activations from drowning the many weak ones.
+    """
+    final = features[:, :FINAL]
+    edges = np.cumsum([FINAL, *(width for width in STAGES for _ in range(2))])
+    kinds = np.split(features, edges[:-1], axis=1)[1:]
+    return np.concatenate([unit_rows(part) for part in (final, _rooted(final), *kinds)], axis=1)
+
+
+def compared(features: Array) -> Array:
+    """What distances are measured in: the final features' square roots at unit length, n x FINAL."""
+    return unit_rows(_rooted(features[:, :FINAL]))
+
+
+def _rooted(final: Array) -> Array:
+    """They are averages of a ReLU's output, so never negative."""
+    rooted: Array = np.sqrt(np.maximum(final, np.float32(0)))
+    return rooted
 
 
 def softmax(logits: Array) -> Array:

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from shared.vision.heads import Heads
-from shared.vision.taxonomy import Taxonomy
+from shared.vision.heads import Array, Heads
+from shared.vision.taxonomy import Judgement, Taxonomy
 from shared.vision.trunk import sha256_of
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
@@ -90,6 +90,19 @@ class Pack:
     manifest: Manifest
     taxonomy: Taxonomy
     heads: Heads
+
+    def judge(self, features: Array) -> list[Judgement]:
+        """One per row of trunk features. What is strange has an empty path, and the confidence that it is strange."""
+        bars = self.manifest.bars
+        strangeness = self.heads.strangeness(features)
+        return [
+            Judgement((), float(share), complete=False)
+            if strange > bars.strange_beyond
+            else self.taxonomy.judge(probabilities, bars.leaf_at_least, bars.node_at_least)
+            for strange, share, probabilities in zip(
+                strangeness, self.heads.share_nearer(strangeness), self.heads.leaf_probabilities(features), strict=True
+            )
+        ]
 
     def attributes_of(self, path: Sequence[str]) -> tuple[str, ...]:
         """The names of the attributes that a category can have, from its own and its ancestors' entries."""

@@ -14,9 +14,9 @@ from shared.photos import Photo, Pixels
 from shared.settings import Settings
 from shared.vision.decode import decode
 from shared.vision.heads import Array
+from shared.vision.layout import INPUT_SIZE
 from shared.vision.pack import Pack, open_pack
-from shared.vision.taxonomy import Judgement
-from shared.vision.trunk import INPUT_SIZE, Trunk, model_input, open_trunk
+from shared.vision.trunk import Trunk, model_input, open_trunk
 
 FEATURES = "trunk/features"
 T = TypeVar("T")
@@ -84,7 +84,7 @@ class Reader:
         """One per photo. An unknown photo has no label; its path goes as far as is known."""
         return [
             image_pb2.Category(label=found.label or "", path=found.path, confidence=found.confidence)
-            for found in self._answers(photos, "category", self._judge)
+            for found in self._answers(photos, "category", self._pack.judge)
         ]
 
     def audiences(self, photos: Sequence[Photo]) -> list[tuple[str, float]]:
@@ -95,18 +95,6 @@ class Reader:
         """n x dimensions, unit rows."""
         rows = self._answers(photos, "vector", lambda features: list(self._pack.heads.vectors(features)))
         return np.stack(rows) if rows else np.zeros((0, self.dimensions), np.float32)
-
-    def _judge(self, features: Array) -> list[Judgement]:
-        heads, bars = self._pack.heads, self._pack.manifest.bars
-        strangeness = heads.strangeness(features)
-        return [
-            Judgement((), float(share), complete=False)
-            if strange > bars.strange_beyond
-            else self._pack.taxonomy.judge(probabilities, bars.leaf_at_least, bars.node_at_least)
-            for strange, share, probabilities in zip(
-                strangeness, heads.share_nearer(strangeness), heads.leaf_probabilities(features), strict=True
-            )
-        ]
 
     def _audience(self, features: Array) -> list[tuple[str, float]]:
         return [
