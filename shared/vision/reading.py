@@ -289,6 +289,7 @@ def _letter_size(value: str) -> str:
 # --- brand ------------------------------------------------------------------------------------------------------------
 SLIPS = str.maketrans({"0": "o", "1": "l", "5": "s", "8": "b", "|": "l", "!": "l", "$": "s"})
 SAID_BRAND = re.compile(r"^\s*(?:brand|marke|marque|marca|品牌)\s*[:：]?\s+(\S.*)$", re.IGNORECASE)
+LEAST_GUESS = 0.4  # of words that merely stand out; below, two of them are as likely
 LEAST_PROMINENT = 0.03  # letters this high, as a fraction of the photo's height
 
 
@@ -377,7 +378,8 @@ def _prominent_brand(lines: Sequence[Line], generic: frozenset[str]) -> ReadAttr
     certainty = 0.7 - 0.3 * min(1.0, max(others, default=0.0) / best.height)
     same = [line for line in named if edits(folded(line.text), folded(best.text)) <= 2]
     best_read = max(same, key=lambda line: line.confidence)
-    return ReadAttribute("brand", best_read.text.strip(" .,:;"), "", best_read.confidence * certainty)
+    confidence = best_read.confidence * certainty
+    return ReadAttribute("brand", best_read.text.strip(" .,:;"), "", confidence) if confidence >= LEAST_GUESS else None
 
 
 def _may_be_a_name(text: str, generic: frozenset[str]) -> bool:
