@@ -7,7 +7,8 @@ It starts a Kafka and a Redis of its own and prints ratios, since rates of one m
 - photos ÷ bare: each split worker and the fused one ÷ a bare decode and forward over the same photos in the same
   process, with the same prepare, batch size, threads and model, and the photos in memory already. The bare loop is run
   in two ways, one after the other and with the next batch decoded meanwhile, and the faster one counts. 1.0 means that
-  fetching, publishing, committing and what a task concludes (OCR, hash bank) are free.
+  fetching, publishing, committing and what a task concludes (OCR, hash bank) are free. On photos with text on them, as
+  half of the rendered ones have, OCR alone takes most of the time of attributes and fused: look at the next column.
 - photos ÷ whole: the same, but the bare loop also does all of the task's own work after the forward. What is missing to
   1.0 is the worker itself: the price of the broker, the store and the order.
 - fused ÷ split: photos/s of the fused worker × the seconds that one photo costs the four split ones together.
@@ -50,6 +51,8 @@ KINDS = (DUMMY, *TASKS, FUSED)
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 SEED = 20_001  # neither the demo's photos nor those that are trained on
 FLAT = 0.05
+# After the forward, where a bare decode and forward has nothing like it.
+READS_TEXT = ("attributes", FUSED)
 errors = Console(stderr=True)
 
 
@@ -117,7 +120,11 @@ class Findings:
 @click.option("--batch-photos", default=16, show_default=True, type=click.IntRange(1))
 @click.option("--threads", default=os.cpu_count() or 1, show_default="all cores", type=click.IntRange(1))
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="Write every measurement as JSON.")
-@click.option("--at-least", type=float, help="Exit with 1 if a photo worker ÷ bare is below, or memory grows.")
+@click.option(
+    "--at-least",
+    type=float,
+    help="Exit with 1 if a worker ÷ bare is below (÷ whole where text is read), or memory grows.",
+)
 def main(
     quick: bool,
     photos: Path | None,
@@ -256,10 +263,16 @@ def print_findings(findings: Findings, kinds: Sequence[str], batch_photos: int, 
 
 def shortfalls(findings: Findings, kinds: Sequence[str], at_least: float) -> list[str]:
     """One line per figure that is not as it should be."""
-    ratios = {kind: findings.ratio(kind, BARE, BARE_AHEAD) for kind in kinds if kind != DUMMY}
-    slow = [f"{kind} ÷ bare is {ratio:.2f}" for kind, ratio in ratios.items() if ratio < at_least]
+    compared = {kind: _expected_of(kind) for kind in kinds if kind != DUMMY}
+    ratios = {kind: findings.ratio(kind, *bare) for kind, (_, *bare) in compared.items()}
+    slow = [f"{kind} ÷ {compared[kind][0]} is {ratio:.2f}" for kind, ratio in ratios.items() if ratio < at_least]
     growths = {kind: findings.growth(kind) or 0.0 for kind in kinds}
     return slow + [f"memory of {kind} grew by {growth:.0%}" for kind, growth in growths.items() if growth > FLAT]
+
+
+def _expected_of(kind: str) -> tuple[str, ...]:
+    """Word and contenders that a kind is held to. Reading text takes longer than everything else together."""
+    return ("whole", BARE_WHOLE) if kind in READS_TEXT else ("bare", BARE, BARE_AHEAD)
 
 
 def _photo_table(findings: Findings, kinds: Sequence[str]) -> Table:

@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from PIL import Image
 from vitrine.events.v1 import image_pb2
 
-from bench.contenders import BARE, BARE_AHEAD, WORKER, BareLoop, Memory, Numbered, Rate
+from bench.contenders import BARE, BARE_AHEAD, BARE_WHOLE, WORKER, BareLoop, Memory, Numbered, Rate
 from bench.worker import Findings, readable, shortfalls, spread
 from shared.photos import Photo
 
@@ -99,6 +99,12 @@ def test_a_slow_or_growing_worker_is_named() -> None:
     findings.memory = [Memory("fraud", at, mib) for at, mib in enumerate((500, 800, 900))]
     assert shortfalls(findings, ["fraud"], 0.8) == ["fraud ÷ bare is 0.70", "memory of fraud grew by 12%"]
     assert shortfalls(found([9], [10], [9]), ["fraud"], 0.8) == []
+
+
+def test_a_worker_that_reads_text_is_held_to_a_loop_that_reads_it_too() -> None:
+    findings = found([2], [30], [30], kind="attributes")
+    findings.rates.append(Rate("attributes", 0, BARE_WHOLE, 2.2))
+    assert shortfalls(findings, ["attributes"], 0.8) == []
 
 
 def test_photos_are_taken_evenly_from_a_sorted_folder() -> None:
