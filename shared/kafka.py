@@ -2,8 +2,9 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from concurrent.futures import CancelledError
+from concurrent.futures import wait
 from contextlib import suppress
 from typing import Any, Literal
 
@@ -132,6 +133,8 @@ class KafkaSource:
         self._current: dict[tuple[str, int], Assignment] = {}
         self._epoch = 0
         self._queue: asyncio.Queue[Record | BaseException | None] = asyncio.Queue()
+        self._to_commit: dict[Assignment, int] = {}
+        self._commit_lock = threading.Lock()
         self._held = False  # by the worker
         self._paused = False  # as last told to librdkafka
         self._stopping = threading.Event()
@@ -151,11 +154,13 @@ class KafkaSource:
                 yield item
 
     async def commit(self, offsets: Mapping[Assignment, int]) -> None:
-        """Commits what is still ours; raises Transient if the broker would not take it."""
-        ours = self._ledger.ours(offsets)
-        if ours:
-            await asyncio.to_thread(self._commit, ours)
-            await self._ledger.committed(ours)
+        """Leaves these for the polling thread, which commits what is still ours within a tenth of a second.
+
+        A synchronous commit from another thread than the polling one does not return before a time-out
+        (confluent-kafka 2.16, classic protocol). If the broker won't take it, the iteration raises Transient.
+        """
+        with self._commit_lock:
+            self._to_commit.update(offsets)
 
     def hold(self) -> None:
         """Fetch nothing more until `release`; polling goes on, so the group keeps us."""
@@ -189,6 +194,7 @@ class KafkaSource:
                 self._apply_pause()
                 for message in self._consumer.consume(num_messages=32, timeout=0.1):
                     self._receive(message)
+                self._commit_pending()
             self._consumer.close()
         except BaseException as why:  # noqa: BLE001  whatever it was, the worker must hear of it and stop
             with suppress(RuntimeError):
@@ -250,21 +256,27 @@ class KafkaSource:
         return [assignment for assignment in found if assignment is not None]
 
     def _wait_for(self, lost: list[Assignment], seconds: float) -> bool:
-        giving_back = self._ledger.give_back(lost, seconds)
         try:
-            return asyncio.run_coroutine_threadsafe(giving_back, self._loop).result(seconds + 5)
-        except (TimeoutError, CancelledError, RuntimeError):
-            giving_back.close()
+            settled = asyncio.run_coroutine_threadsafe(self._ledger.give_back(lost, seconds), self._loop)
+        except RuntimeError:  # the loop is gone, and the worker with it
             return False
+        deadline = time.monotonic() + seconds + 1
+        while not settled.done() and time.monotonic() < deadline:
+            self._commit_pending()
+            wait([settled], timeout=0.02)
+        return settled.done() and settled.result()
 
-    # --- in any thread -----------------------------------------------------------------------------------------------
-
-    def _is_current(self, assignment: Assignment) -> bool:
-        return self._current.get((assignment.topic, assignment.partition)) == assignment
+    def _commit_pending(self) -> None:
+        with self._commit_lock:
+            pending, self._to_commit = self._to_commit, {}
+        if ours := self._ledger.ours(pending):
+            self._commit(ours)
+            with suppress(RuntimeError):
+                asyncio.run_coroutine_threadsafe(self._ledger.committed(ours), self._loop)
 
     def _commit(self, offsets: Mapping[Assignment, int]) -> None:
         wanted = [TopicPartition(a.topic, a.partition, offset) for a, offset in offsets.items()]
-        for wait in (0.1, 0.3, 1.0, 3.0, None):
+        for seconds in (0.1, 0.3, 1.0, 3.0, None):
             try:
                 self._consumer.commit(offsets=wanted, asynchronous=False)
                 return
@@ -273,9 +285,14 @@ class KafkaSource:
                 if error.code() in NO_LONGER_OURS:
                     log.warning("commit dropped: the partitions are no longer ours", error=error.str())
                     return
-                if wait is None or not (error.retriable() or error.code() in RETRIED):
+                if seconds is None or not (error.retriable() or error.code() in RETRIED):
                     raise Transient(f"the broker did not take a commit: {error.str()}") from why
-                self._stopping.wait(wait)
+                time.sleep(seconds)
+
+    # --- in any thread -----------------------------------------------------------------------------------------------
+
+    def _is_current(self, assignment: Assignment) -> bool:
+        return self._current.get((assignment.topic, assignment.partition)) == assignment
 
 
 # KIP-848: the member's epoch moved on between our heartbeat and our commit; the next try carries the new one.
