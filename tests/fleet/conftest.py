@@ -29,7 +29,7 @@ def linked_home(folder: Path) -> Path:
 
 
 @dataclass
-class Tested:
+class RunningFleet:
     """A running fleet and everything that was ever uploaded to it."""
 
     fleet: Fleet
@@ -46,13 +46,13 @@ class Tested:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def tested(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Tested]:
+async def tested(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningFleet]:
     """The fleet, split into its services, on free ports."""
     from shared.vision.pack import open_pack
 
     plan = Plan(linked_home(tmp_path_factory.mktemp("fleet")), ports=Ports.free())
     async with running(plan) as fleet, Lookups(plan.recommendation) as lookups:
-        yield Tested(fleet, lookups, open_pack(plan.pack))
+        yield RunningFleet(fleet, lookups, open_pack(plan.pack))
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ from shared.topics import (
     Topic,
 )
 from tests.fleet.checker import held, problems, produced
-from tests.fleet.conftest import Tested
+from tests.fleet.conftest import RunningFleet
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -66,7 +66,7 @@ class HalfWay:
 
 @pytest.mark.parametrize("victim", RESULTS)
 async def test_a_kill_in_the_middle_of_an_import_loses_and_doubles_nothing(
-    tested: Tested, sixteen: Sequence[Offer], victim: str
+    tested: RunningFleet, sixteen: Sequence[Offer], victim: str
 ) -> None:
     fleet, topic = tested.fleet, RESULTS[victim]
     before = await asyncio.to_thread(produced, fleet.kafka, topic)
@@ -91,7 +91,7 @@ async def test_a_kill_in_the_middle_of_an_import_loses_and_doubles_nothing(
     assert problems(tested.uploads, await held(fleet.kafka, fleet.redis)) == []
 
 
-async def test_the_checker_sees_a_record_deleted_by_hand(tested: Tested, sixteen: Sequence[Offer]) -> None:
+async def test_the_checker_sees_a_record_deleted_by_hand(tested: RunningFleet, sixteen: Sequence[Offer]) -> None:
     fleet = tested.fleet
     offers = (Offer(replace(offer.upload, reference=f"checker-{n}")) for n, offer in enumerate(sixteen[:2]))
     answers = await tested.send("checker", offers, 2, Progress())
