@@ -92,7 +92,7 @@ class AttributesTask:
         ]
 
     def conclude(self, photo: Photo, found: Seen) -> Sequence[Message]:
-        """One ImageAttributed, with no attributes for a photo of nothing that is known. Raises Poison."""
+        """One ImageAttributed; of an unknown photo with what the pack lets everything have. Raises Poison."""
         return [
             image_pb2.ImageAttributed(
                 assessment=assess(photo.upload, self._reader.pack_name, self._reader.generation),

@@ -30,6 +30,7 @@ class Kind(Enum):
 
 GARMENTS = frozenset({Kind.TOP, Kind.OUTERWEAR, Kind.DRESS, Kind.SKIRT, Kind.BOTTOMS, Kind.FOOTWEAR, Kind.HEADWEAR})
 GROCERIES = frozenset({Kind.FRUIT, Kind.VEGETABLE, Kind.PACKAGED_FOOD})
+DOMAINS = (GARMENTS, GROCERIES, frozenset({Kind.PHONE}))
 
 # Honest sellers mix these up, or one photo shows both.
 NEIGHBOURS = frozenset(
@@ -164,6 +165,11 @@ def kinds_of_path(path: Sequence[str]) -> frozenset[Kind]:
 def contradict(claimed: frozenset[Kind], seen: frozenset[Kind]) -> bool:
     """True only if both are known and nothing that is claimed is, or borders on, anything that is seen."""
     return bool(claimed and seen) and not any(_compatible(one, other) for one in claimed for other in seen)
+
+
+def are_worlds_apart(claimed: frozenset[Kind], seen: frozenset[Kind]) -> bool:
+    """Whether they share not even a domain: a phone and a shirt. False when either is not known."""
+    return bool(claimed and seen) and not any(domain & claimed and domain & seen for domain in DOMAINS)
 
 
 def _compatible(one: Kind, other: Kind) -> bool:

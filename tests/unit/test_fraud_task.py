@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from vitrine.events.v1 import image_pb2
 
-from services.fraud.task import BLOCKED_DISTANCE, MISMATCH_AT, FraudTask, copy_strength, judged
+from services.fraud.task import BLOCKED_DISTANCE, MISMATCH_AT, WORLDS_APART_AT, FraudTask, copy_strength, judged
 from shared.errors import Poison
 from shared.photos import Photo
 from tests.fakes_vision import FakeBank, FakeReader, jpeg, photo_of, scenery
@@ -155,12 +155,17 @@ def test_a_false_category_alone_never_blocks() -> None:
         ("gadget", ("garments", "t-shirt"), 0.99),
         ("", ("garments", "t-shirt"), 0.99),
         ("phone", (), 0.99),
-        ("phone", ("garments", "t-shirt"), MISMATCH_AT - 0.01),
+        ("phone", ("garments", "t-shirt"), WORLDS_APART_AT - 0.01),
+        ("shoes", ("garments", "t-shirt"), MISMATCH_AT - 0.01),
         ("milk", ("packages", "carton"), 0.99),
     ],
 )
 def test_no_reason_without_a_certain_contradiction(claim: str, path: tuple[str, ...], confidence: float) -> None:
     assert mismatch(claim, *path, confidence=confidence).fraud.decision == ALLOW
+
+
+def test_between_worlds_apart_a_likely_contradiction_is_enough() -> None:
+    assert mismatch("phone", "garments", "t-shirt", confidence=WORLDS_APART_AT).fraud.decision == REVIEW
 
 
 def test_what_is_known_of_an_unknown_photo_can_contradict_too() -> None:
