@@ -14,7 +14,7 @@ from shared.vision.training import Trained
 from shared.vision.trunk import MEAN, NAME, STD, sha256_of
 
 CARD = "MODEL_CARD.md"
-LEAF_AT_LEAST = 0.2
+LEAF_AT_LEAST = 0.15
 NODE_AT_LEAST = 0.5
 
 # What is asked of a category, from the general to the special.

@@ -1,0 +1,36 @@
+"""What a photo looks like: a unit vector in the pack's space."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from google.protobuf.message import Message
+from numpy.typing import NDArray
+from vitrine.events.v1 import image_pb2
+
+from shared.assessment import assess
+from shared.photos import Photo
+from shared.vision.reader import Reader
+
+
+class EmbeddingTask:
+    """One ImageEmbedded per photo. Photos that look alike have vectors of a high cosine."""
+
+    name = "embedding"
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    def warm_up(self) -> None:
+        self._reader.warm_up()
+
+    def prepare(self, photo: Photo) -> None:
+        """Raises Poison."""
+        self._reader.prepare(photo)
+
+    def infer(self, photos: Sequence[Photo], inputs: Sequence[None]) -> Sequence[NDArray[np.float32]]:
+        """Raises OutOfMemory."""
+        return list(self._reader.vectors(photos))
+
+    def conclude(self, photo: Photo, found: NDArray[np.float32]) -> Sequence[Message]:
+        assessment = assess(photo.upload, self._reader.pack_name, self._reader.generation)
+        return [image_pb2.ImageEmbedded(assessment=assessment, space=self._reader.space, vector=found.tolist())]
