@@ -1,0 +1,95 @@
+"""One trunk forward per batch, whatever is asked of it; and the tasks that ask."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from vitrine.events.v1 import image_pb2
+
+from services.classification.task import ClassificationTask
+from services.embedding.task import EmbeddingTask
+from shared.photos import Photo, Pixels
+from shared.vision.layout import FEATURES
+from shared.vision.pack import open_pack
+from shared.vision.reader import Reader
+
+
+class CountingTrunk:
+    """Features that depend on the photo's brightness alone."""
+
+    def __init__(self) -> None:
+        self.forwards: list[int] = []
+
+    def features(self, inputs: list[Pixels]) -> NDArray[np.float32]:
+        self.forwards.append(len(inputs))
+        return np.stack([np.random.default_rng(int(x.mean())).random(FEATURES, np.float32) for x in inputs])
+
+
+def photo(brightness: int) -> Photo:
+    pixels = np.full((300, 400, 3), brightness, np.uint8)
+    return Photo(b"", image_pb2.ImageUploaded(listing_id="a", revision=7), lambda _body, _size: pixels)
+
+
+@pytest.fixture
+def trunk() -> CountingTrunk:
+    return CountingTrunk()
+
+
+@pytest.fixture
+def reader(trunk: CountingTrunk) -> Reader:
+    return Reader(trunk, open_pack("builtin"))  # type: ignore[arg-type]
+
+
+def test_all_questions_about_a_batch_cost_one_forward(reader: Reader, trunk: CountingTrunk) -> None:
+    photos = [photo(n) for n in (1, 2, 3)]
+    reader.see(photos)
+    reader.categories(photos)
+    reader.audiences(photos)
+    reader.vectors(photos)
+    assert trunk.forwards == [3]
+
+
+def test_only_photos_not_seen_yet_go_through_the_trunk_and_order_is_kept(reader: Reader, trunk: CountingTrunk) -> None:
+    first, second = photo(1), photo(2)
+    alone = reader.vectors([second])[0]
+    together = reader.vectors([first, second, first])
+    assert trunk.forwards == [1, 1]
+    assert np.array_equal(together[1], alone)
+    assert np.array_equal(together[0], together[2])
+
+
+def test_nothing_asked_is_nothing_answered(reader: Reader) -> None:
+    assert reader.categories([]) == []
+    assert reader.vectors([]).shape == (0, 256)
+
+
+def test_answers_outlive_the_pixels(reader: Reader, trunk: CountingTrunk) -> None:
+    seen = photo(1)
+    reader.see([seen])
+    seen.forget_pixels()
+    assert len(reader.categories([seen])) == 1
+    assert trunk.forwards == [1]
+
+
+def test_classification_answers_with_its_pack_and_the_uploads_revision(reader: Reader) -> None:
+    task, shown = ClassificationTask(reader), photo(9)
+    task.prepare(shown)
+    (found,) = task.infer([shown], [None])
+    (message,) = task.conclude(shown, found)
+    assert isinstance(message, image_pb2.ImageClassified)
+    assert (message.assessment.pack, message.assessment.revision) == ("builtin@1", 7)
+    assert 0 <= message.category.confidence <= 1
+
+
+def test_embedding_answers_with_a_unit_vector_in_a_named_space(reader: Reader) -> None:
+    task, shown = EmbeddingTask(reader), photo(9)
+    task.prepare(shown)
+    (found,) = task.infer([shown], [None])
+    (message,) = task.conclude(shown, found)
+    assert isinstance(message, image_pb2.ImageEmbedded)
+    assert message.space == "builtin@1"
+    assert np.linalg.norm(message.vector) == pytest.approx(1, abs=1e-4)
+
+
+def test_warm_up_puts_a_known_good_photo_through_the_trunk(reader: Reader, trunk: CountingTrunk) -> None:
+    reader.warm_up()
+    assert trunk.forwards == [1]
