@@ -20,7 +20,7 @@ MANIFEST = "manifest.json"
 HEADS = "heads.safetensors"
 
 # What only text on the product tells. A category with one of these is worth reading.
-READ_ATTRIBUTES = frozenset({"brand", "size", "volume", "memory"})
+READ_ATTRIBUTES = frozenset({"brand", "size", "volume", "weight", "memory"})
 
 
 class PackUnusable(Exception):

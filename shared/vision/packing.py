@@ -21,8 +21,8 @@ NODE_AT_LEAST = 0.5
 ATTRIBUTES = (
     AttributeSpec(path=(), attributes=("colour",)),
     AttributeSpec(path=("garments",), attributes=("audience",)),
-    AttributeSpec(path=("groceries", "Packages"), attributes=("brand", "volume")),
-    AttributeSpec(path=("packages", "carton"), attributes=("brand", "volume")),
+    AttributeSpec(path=("groceries", "Packages"), attributes=("brand", "volume", "weight")),
+    AttributeSpec(path=("packages", "carton"), attributes=("brand", "volume", "weight")),
     AttributeSpec(path=("electronics", "phone"), attributes=("brand", "memory")),
 )
 
