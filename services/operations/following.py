@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+import grpc
 from confluent_kafka import KafkaException
 from vitrine.events.v1 import enriched_pb2
 
@@ -150,7 +151,7 @@ async def _follow(
     moved = time.monotonic()
     seen = (0, 0)
     while not (importing.done() and not followed.waiting):
-        for listing_id, listing in (await lookups.listings(followed.waiting)).items():
+        for listing_id, listing in (await _asked(lookups, followed.waiting)).items():
             if is_complete(listing, followed.accepted[listing_id]):
                 followed.complete[listing_id] = listing
         progress.completed(len(followed.complete))
@@ -160,3 +161,13 @@ async def _follow(
         elif importing.done() and time.monotonic() - moved > patience_seconds:
             return
         await asyncio.sleep(_LOOK_EVERY_SECONDS)
+
+
+async def _asked(lookups: Lookups, listing_ids: Sequence[str]) -> dict[str, enriched_pb2.EnrichedListing]:
+    """Nothing while the lookups, or their Redis, are being started again."""
+    try:
+        return await lookups.listings(listing_ids)
+    except grpc.aio.AioRpcError as why:
+        if why.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+            return {}
+        raise

@@ -111,7 +111,8 @@ class RedisVectorIndex:
                 wanted = {**placement.attributes, "fingerprint": _fingerprint(vector)}
                 if attributes is None or attributes.get("fingerprint") != wanted["fingerprint"]:
                     command = ("VADD", self._vectors(space), "FP32", vector.astype("<f4").tobytes())
-                    pipe.execute_command(*command, placement.listing_id, "CAS", "SETATTR", json.dumps(wanted))
+                    # Never with CAS: Redis 8.2 writes it to the append-only file and then aborts on loading that file.
+                    pipe.execute_command(*command, placement.listing_id, "SETATTR", json.dumps(wanted))
                 elif attributes != wanted:
                     pipe.execute_command("VSETATTR", self._vectors(space), placement.listing_id, json.dumps(wanted))
             if len(pipe):
