@@ -20,7 +20,7 @@ _TILE = 512
 _CELL = 8.0  # the pixels from one bump of a smooth tile to the next
 _TILE_SEED = 20240611
 _PERIOD = 1024
-LARGEST = 1500  # pixels on either side of a picture that grain can be cut for
+LARGEST = 1600  # pixels on either side of a picture that grain can be cut for
 
 
 @lru_cache(maxsize=1)
