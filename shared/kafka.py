@@ -121,7 +121,7 @@ class KafkaSource:
         topics: Sequence[Topic],
         *,
         protocol: GroupProtocol = "consumer",
-        max_queued: int = 64,
+        max_queued: int = 2000,
         revoke_seconds: float = 20.0,
         session_seconds: float = 10.0,
     ) -> None:
@@ -133,6 +133,9 @@ class KafkaSource:
         self._current: dict[tuple[str, int], Assignment] = {}
         self._epoch = 0
         self._queue: asyncio.Queue[Record | BaseException | None] = asyncio.Queue()
+        # Two counters, each written by one thread: the queue's own size lags behind what was handed to the loop.
+        self._received = 0
+        self._taken = 0
         self._to_commit: dict[Assignment, int] = {}
         self._commit_lock = threading.Lock()
         self._held = False  # by the worker
@@ -149,6 +152,7 @@ class KafkaSource:
         while (item := await self._queue.get()) is not None and not self._stopping.is_set():
             if isinstance(item, BaseException):
                 raise item
+            self._taken += 1
             if self._is_current(item.assignment):
                 self._ledger.hand_out(item)
                 yield item
@@ -195,6 +199,7 @@ class KafkaSource:
                 for message in self._consumer.consume(num_messages=32, timeout=0.1):
                     self._receive(message)
                 self._commit_pending()
+            self._commit_pending()
             self._consumer.close()
         except BaseException as why:  # noqa: BLE001  whatever it was, the worker must hear of it and stop
             with suppress(RuntimeError):
@@ -218,10 +223,11 @@ class KafkaSource:
             value=_bytes(message.value()),
             headers={str(name): _bytes(value) for name, value in dict(message.headers() or []).items()},
         )
+        self._received += 1
         self._loop.call_soon_threadsafe(self._queue.put_nowait, record)
 
     def _apply_pause(self) -> None:
-        queued = self._queue.qsize()
+        queued = self._received - self._taken
         # Resumed only at half, since a pause throws away what librdkafka had fetched ahead.
         full = queued >= (self._max_queued // 2 if self._paused else self._max_queued)
         wanted = self._held or full or self._stopping.is_set()
@@ -242,7 +248,8 @@ class KafkaSource:
         """Wait, bounded, until what we work on is committed: then the next owner redoes nothing."""
         lost = self._forget(partitions)
         with REBALANCE_SECONDS.time():
-            settled = self._wait_for(lost, self._revoke_seconds)
+            # After close() nobody works any more: what is not committed by now never will be.
+            settled = self._wait_for(lost, 0.0 if self._closed.is_set() else self._revoke_seconds)
         log.info("revoked", partitions=[f"{a.topic}/{a.partition}" for a in lost], settled=settled)
 
     def _lost(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:

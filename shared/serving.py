@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import structlog
 from pydantic import Field
-from vitrine.events.v1 import image_pb2
+from vitrine.events.v1 import image_pb2, listing_pb2
 
 from shared import metrics
 from shared.errors import Transient
@@ -96,7 +96,6 @@ async def _serve(name: str, build: Callable[[WorkerSettings], Parts], settings: 
         group_of(name),
         [IMAGE_UPLOADED],
         protocol=settings.group_protocol,
-        max_queued=2 * settings.batch_photos,
     )
     for sign in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(sign, source.stop)
@@ -121,7 +120,7 @@ async def _serve(name: str, build: Callable[[WorkerSettings], Parts], settings: 
 async def canary(store: PhotoStore) -> Record:
     """The self-test's record: a known-good photo, laid into the store under its own hash."""
     body = CANARY_PHOTO.read_bytes()
-    photo = {"sha256": hashlib.sha256(body).hexdigest(), "object_key": await store.put(body)}
+    photo = listing_pb2.Photo(sha256=hashlib.sha256(body).hexdigest(), object_key=await store.put(body))
     upload = image_pb2.ImageUploaded(listing_id="canary", revision=1, seller_id="canary", photo=photo)
     return Record(Assignment(CANARY.name, 0), 0, b"canary", upload.SerializeToString())
 

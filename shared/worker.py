@@ -105,8 +105,8 @@ class Worker:
         # One thread: kernels queue on one stream anyway. Query photos share it, so they wait for at most a batch.
         self.device = ThreadPoolExecutor(1, thread_name_prefix="infer")
         # Two pools, so that decoding the next batch does not stand behind OCR of the last.
-        self._before = ThreadPoolExecutor(self.limits.cpu_threads, thread_name_prefix="prepare")
-        self._after = ThreadPoolExecutor(self.limits.cpu_threads, thread_name_prefix="conclude")
+        self._before = Threads("prepare", self.limits.cpu_threads)
+        self._after = Threads("conclude", self.limits.cpu_threads)
         self._batch_limit = BatchLimit(self.limits.batch_photos, self.limits.batch_seconds)
         # Bounded queues are the only backpressure: a slow stage blocks the one before.
         self._preparing: asyncio.Queue[Any] = asyncio.Queue(2 * self.limits.batch_photos)
@@ -119,7 +119,7 @@ class Worker:
     async def run(self) -> None:
         """Run until the source ends and all it gave is committed. If any stage crashes, all stop, uncommitted."""
         try:
-            await self._on(self.device, self._warm_up)
+            await self._on_device(self._warm_up)
             self.health.ready()
             async with asyncio.TaskGroup() as stages:
                 stages.create_task(self._consume(stages), name="consume")
@@ -127,8 +127,9 @@ class Worker:
                 stages.create_task(self._publish(), name="publish")
         finally:
             self.health.not_ready("stopped")
-            for pool in (self.device, self._before, self._after):
-                pool.shutdown(wait=False, cancel_futures=True)
+            self.device.shutdown(wait=False, cancel_futures=True)
+            self._before.shutdown()
+            self._after.shutdown()
 
     # --- the stages --------------------------------------------------------------------------------------------------
 
@@ -173,15 +174,16 @@ class Worker:
     async def _prepare(self, record: Record) -> Work:
         work = Work(record, self._era)
         try:
-            photo = await self._in_time("fetch", self.limits.fetch_seconds, lambda: self.fetch(record))
+            photo = await in_time("fetch", self.limits.fetch_seconds, lambda: self.fetch(record))
         except Poison as why:
             self._reject(work, "fetch", why, *self.tasks)
             return work
         try:
             # A fresh photo per try: the thread of a timed-out one may still be at work on it.
-            work.photo, work.inputs, refused = await self._in_time(
-                "prepare", self.limits.prepare_seconds, lambda: self._on(self._before, self._inputs, photo.fresh())
-            )
+            async with self._before.free:
+                work.photo, work.inputs, refused = await in_time(
+                    "prepare", self.limits.prepare_seconds, lambda: self._before.run(self._inputs, photo.fresh())
+                )
         except Poison as why:
             self._reject(work, "prepare", why, *self.tasks)
             return work
@@ -218,24 +220,14 @@ class Worker:
         found = work.found.pop(task.name)
         with tracer.start_as_current_span(task.name, context=extracted(work.record.headers)):
             try:
-                messages = await self._in_time(
-                    "conclude", self.limits.conclude_seconds, lambda: self._on(self._after, task.conclude, photo, found)
-                )
+                async with self._after.free:
+                    messages = await in_time(
+                        "conclude", self.limits.conclude_seconds, lambda: self._after.run(task.conclude, photo, found)
+                    )
                 events = tuple(result_event(message, task.name) for message in messages)
                 work.outcomes[task.name] = Result(work.record, task.name, events)
             except Poison as why:
                 self._reject(work, "conclude", why, task)
-
-    async def _in_time(self, stage: str, seconds: float, attempt: Callable[[], Awaitable[T]]) -> T:
-        """One slow photo must not hold its whole partition: two bounded tries, then it is poison."""
-        with metrics.STAGE_SECONDS.labels(stage).time():
-            for _ in range(2):
-                try:
-                    async with asyncio.timeout(seconds):
-                        return await attempt()
-                except TimeoutError:
-                    continue
-        raise Poison("timeout", f"{stage} took longer than {seconds:g} s, twice")
 
     def _reject(self, work: Work, stage: str, why: Poison, *tasks: Task[Any, Any]) -> None:
         for task in tasks:
@@ -253,7 +245,7 @@ class Worker:
             return
         metrics.BATCH_PHOTOS.observe(len(batch))
         metrics.BATCH_LIMIT.set(self._batch_limit.photos)
-        await self._on(self.device, self._run_tasks, batch)
+        await self._on_device(self._run_tasks, batch)
 
     def _run_tasks(self, batch: Sequence[Work]) -> None:
         started = time.perf_counter()
@@ -352,8 +344,34 @@ class Worker:
         await self._conclude_tasks(anew)
         work.photo, work.outcomes, work.era = anew.photo, anew.outcomes, self._era
 
-    async def _on(self, threads: ThreadPoolExecutor, call: Callable[..., T], *args: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(threads, call, *args)
+    async def _on_device(self, call: Callable[..., T], *args: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self.device, call, *args)
+
+
+class Threads:
+    """CPU threads, and a semaphore to wait on for a free one: a clock that starts after it times the work alone."""
+
+    def __init__(self, name: str, count: int) -> None:
+        self._pool = ThreadPoolExecutor(count, thread_name_prefix=name)
+        self.free = asyncio.Semaphore(count)
+
+    async def run(self, call: Callable[..., T], *args: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, call, *args)
+
+    def shutdown(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+async def in_time(stage: str, seconds: float, attempt: Callable[[], Awaitable[T]]) -> T:
+    """One slow photo must not hold its whole partition: two bounded tries, then it is poison."""
+    with metrics.STAGE_SECONDS.labels(stage).time():
+        for _ in range(2):
+            try:
+                async with asyncio.timeout(seconds):
+                    return await attempt()
+            except TimeoutError:
+                continue
+    raise Poison("timeout", f"{stage} took longer than {seconds:g} s, twice")
 
 
 def next_offsets(batch: Sequence[Work]) -> dict[Assignment, int]:
