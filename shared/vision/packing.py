@@ -36,6 +36,8 @@ def write_heads(folder: Path, heads: Heads) -> None:
     }
     folder.mkdir(parents=True, exist_ok=True)
     save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, folder / HEADS)
+    # safetensors makes it for the owner only, and a container serves as someone else.
+    (folder / HEADS).chmod(0o644)
 
 
 def manifest_of(
