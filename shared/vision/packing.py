@@ -103,6 +103,10 @@ audience of garments (kids or adult), an embedding of {dimensions} dimensions, a
 On the val splits of both data sets, with what is unknown or only half known counted as wrong. The heads learned from
 the train splits alone; the temperature and the distances of known photos were fitted by cross-fitting on these.
 
+Not fitted but chosen with a look at these figures: which of the trunk's layers are used and in what form, the weight
+decay, the least probability of a named leaf, and (with a look at the strangers too) the share of known photos that may
+be called unknown. So expect a little less on other photos.
+
 | figure | value |
 | --- | --- |
 {figures}
