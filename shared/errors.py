@@ -23,3 +23,7 @@ class Transient(Exception):
 
 class OutOfMemory(Exception):
     """The device could not hold the batch. Nobody's fault: the batch shrinks."""
+
+
+class Unusable(Exception):
+    """The pack, trunk or device that this process was given can't be used; the message says what to do."""

@@ -17,7 +17,7 @@ from pydantic import Field
 from vitrine.events.v1 import image_pb2, listing_pb2
 
 from shared import metrics
-from shared.errors import Transient
+from shared.errors import Transient, Unusable
 from shared.fetching import fetch_from
 from shared.health import Health, serve_health
 from shared.kafka import GroupProtocol, KafkaSink, KafkaSource, Producer
@@ -43,7 +43,6 @@ class WorkerSettings(Settings):
     batch_photos: int = Field(default=32, description="Most photos in a batch", ge=1)
     batch_seconds: float = Field(default=0.5, description="Batches shrink until one takes no longer than this", gt=0)
     suspicious_rejections: int = Field(default=10, description="So many rejections in a row start a self-test", ge=1)
-    device: str = Field(default="auto", description="cpu, cuda, or auto: cuda where there is one")
 
     @property
     def limits(self) -> Limits:
@@ -76,7 +75,7 @@ def run_worker(name: str, build: Callable[[WorkerSettings], Parts]) -> NoReturn:
         code = 0
     except Exception as why:
         for cause in root_causes(why):
-            expected = isinstance(cause, Transient)
+            expected = isinstance(cause, Transient | Unusable | OSError)
             log.error("worker stopped", error=f"{type(cause).__name__}: {cause}", exc_info=None if expected else cause)
     # A thread stuck in a decoder must not keep a dead worker alive.
     logging.shutdown()

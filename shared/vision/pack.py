@@ -23,7 +23,10 @@ HEADS = "heads.safetensors"
 READ_ATTRIBUTES = frozenset({"brand", "size", "volume", "weight", "memory"})
 
 
-class PackUnusable(Exception):
+from shared.errors import Unusable
+
+
+class PackUnusable(Unusable):
     """A pack is missing or broken. One line that says which file and why."""
 
 

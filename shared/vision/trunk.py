@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from shared.errors import OutOfMemory
+from shared.errors import OutOfMemory, Unusable
 from shared.photos import Photo, Pixels
 from shared.settings import Settings
 from shared.vision.layout import FEATURES, INPUT_SIZE, STAGES
@@ -30,11 +30,11 @@ MEAN = 0.5
 STD = 0.5
 
 
-class TrunkUnusable(Exception):
+class TrunkUnusable(Unusable):
     """The trunk's weights are missing or not those that the pack was trained on. The text says what to do."""
 
 
-class DeviceAbsent(Exception):
+class DeviceAbsent(Unusable):
     """The device that was demanded is not in this machine."""
 
 
