@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from shared.errors import Unusable
 from shared.vision.heads import Array, Heads
 from shared.vision.taxonomy import Judgement, Taxonomy
 from shared.vision.trunk import sha256_of
@@ -21,9 +22,6 @@ HEADS = "heads.safetensors"
 
 # What only text on the product tells. A category with one of these is worth reading.
 READ_ATTRIBUTES = frozenset({"brand", "size", "volume", "weight", "memory"})
-
-
-from shared.errors import Unusable
 
 
 class PackUnusable(Unusable):
