@@ -130,23 +130,24 @@ def _run(name: str, settings: Settings, service: Callable[[asyncio.Event], Await
     """Exits with 0 after SIGTERM or SIGINT, and with 1 when it could not go on: the supervisor starts it again."""
     start_logging(name, settings.log_level)
     start_tracing(name)
-    code = 1
-    try:
-        asyncio.run(_until_signalled(service))
-        code = 0
-    except Exception as why:
-        expected = isinstance(why, Transient | RuntimeError | OSError)
-        log.error("stopped", error=f"{type(why).__name__}: {why}", exc_info=None if expected else why)
-    # Threads of clients that still wait for a broker must not keep a dead service alive.
-    logging.shutdown()
-    os._exit(code)
+    asyncio.run(_until_signalled(service))
 
 
 async def _until_signalled(service: Callable[[asyncio.Event], Awaitable[None]]) -> None:
     stopping = asyncio.Event()
     for sign in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(sign, stopping.set)
-    await service(stopping)
+    code = 1
+    try:
+        await service(stopping)
+        code = 0
+    except Exception as why:
+        expected = isinstance(why, Transient | RuntimeError | OSError)
+        log.error("stopped", error=f"{type(why).__name__}: {why}", exc_info=None if expected else why)
+    # From inside the loop: leaving it waits for all tasks to end, which Faust's never do. Neither must threads
+    # of clients that still wait for a broker keep a dead service alive.
+    logging.shutdown()
+    os._exit(code)
 
 
 if __name__ == "__main__":
