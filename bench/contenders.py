@@ -158,9 +158,7 @@ class RunningWorker:
     def __init__(self, plan: Plan, tasks: Sequence[AnyTask], fetch: Fetch, canary: Record) -> None:
         self._tasks = tasks
         self._producer = Producer(plan.kafka)
-        self._inner = KafkaSource(
-            plan.kafka, f"vitrine-bench-{plan.kind}", [IMAGE_UPLOADED], max_queued=2 * plan.batch_photos
-        )
+        self._inner = KafkaSource(plan.kafka, f"vitrine-bench-{plan.kind}", [IMAGE_UPLOADED])
         self._sink = CountedSink(KafkaSink(self._producer))
         self._source = WatchedSource(self._inner, self._sink)
         # The same batch size as the bare loops: nothing shrinks it.
