@@ -139,7 +139,7 @@ class KafkaSource:
         self._to_commit: dict[Assignment, int] = {}
         self._commit_lock = threading.Lock()
         self._held = False  # by the worker
-        self._paused = False  # as last told to librdkafka
+        self._paused: bool | None = False  # as last told to librdkafka; None: not known for all partitions
         self._stopping = threading.Event()
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
@@ -149,6 +149,8 @@ class KafkaSource:
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._poll, name="consume", daemon=True)
         self._thread.start()
+        if self._stopping.is_set():  # before there was a loop to tell
+            return
         while (item := await self._queue.get()) is not None and not self._stopping.is_set():
             if isinstance(item, BaseException):
                 raise item
@@ -240,8 +242,8 @@ class KafkaSource:
         self._epoch += 1
         for p in partitions:
             self._current[p.topic, p.partition] = Assignment(p.topic, p.partition, self._epoch)
-        # New partitions start unpaused: tell librdkafka anew.
-        self._paused = False
+        # New partitions start unpaused, old ones stay as they are: told anew, whichever way.
+        self._paused = None
         log.info("assigned", partitions=[f"{p.topic}/{p.partition}" for p in partitions])
 
     def _revoked(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
@@ -154,7 +155,8 @@ class Worker:
         while (concluding := await self._publishing.get()) is not END:
             batch = [await work for work in concluding]
             await self._question_rejections(batch)
-            await self.sink.send([outcome for work in batch for outcome in work.outcomes.values()])
+            with metrics.STAGE_SECONDS.labels("publish").time():
+                await self.sink.send([outcome for work in batch for outcome in work.outcomes.values()])
             await self.source.commit(next_offsets(batch))
             self._published(batch)
 
@@ -174,16 +176,19 @@ class Worker:
     async def _prepare(self, record: Record) -> Work:
         work = Work(record, self._era)
         try:
-            photo = await in_time("fetch", self.limits.fetch_seconds, lambda: self.fetch(record))
+            photo = await self._in_time(record, "fetch", self.limits.fetch_seconds, lambda: self.fetch(record))
         except Poison as why:
             self._reject(work, "fetch", why, *self.tasks)
             return work
         try:
             # A fresh photo per try: the thread of a timed-out one may still be at work on it.
-            async with self._before.free:
-                work.photo, work.inputs, refused = await in_time(
-                    "prepare", self.limits.prepare_seconds, lambda: self._before.run(self._inputs, photo.fresh())
-                )
+            work.photo, work.inputs, refused = await self._in_time(
+                record,
+                "prepare",
+                self.limits.prepare_seconds,
+                lambda: self._before.run(self._inputs, photo.fresh()),
+                self._before.free,
+            )
         except Poison as why:
             self._reject(work, "prepare", why, *self.tasks)
             return work
@@ -220,19 +225,47 @@ class Worker:
         found = work.found.pop(task.name)
         with tracer.start_as_current_span(task.name, context=extracted(work.record.headers)):
             try:
-                async with self._after.free:
-                    messages = await in_time(
-                        "conclude", self.limits.conclude_seconds, lambda: self._after.run(task.conclude, photo, found)
-                    )
+                messages = await self._in_time(
+                    work.record,
+                    "conclude",
+                    self.limits.conclude_seconds,
+                    lambda: self._after.run(task.conclude, photo, found),
+                    self._after.free,
+                )
                 events = tuple(result_event(message, task.name) for message in messages)
                 work.outcomes[task.name] = Result(work.record, task.name, events)
             except Poison as why:
                 self._reject(work, "conclude", why, task)
 
+    async def _in_time(
+        self,
+        record: Record,
+        stage: str,
+        seconds: float,
+        attempt: Callable[[], Awaitable[T]],
+        free: AbstractAsyncContextManager[Any] = nullcontext(),  # noqa: B008  has no state
+    ) -> T:
+        """One slow photo must not hold its whole partition: two bounded tries, then it is poison.
+
+        Unless a known-good photo doesn't get through either: then a store or a server hangs, and Transient is raised.
+        """
+        with metrics.STAGE_SECONDS.labels(stage).time():
+            for _ in range(2):
+                async with free:
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(seconds):
+                            return await attempt()
+        slow = f"{stage} took longer than {seconds:g} s, twice"
+        if record is not self.canary and not await self._canary_passes():
+            raise Transient(f"{slow}, and a known-good photo does not get through either")
+        raise Poison("timeout", slow)
+
     def _reject(self, work: Work, stage: str, why: Poison, *tasks: Task[Any, Any]) -> None:
-        for task in tasks:
-            work.inputs.pop(task.name, None)
-            work.outcomes[task.name] = Rejected(work.record, task.name, stage, why.code, why.message)
+        with tracer.start_as_current_span("reject", context=extracted(work.record.headers)):
+            for task in tasks:
+                work.inputs.pop(task.name, None)
+                work.outcomes[task.name] = Rejected(work.record, task.name, stage, why.code, why.message)
+                log.warning("rejected", task=task.name, stage=stage, code=why.code, why=why.message)
 
     # --- on the device -----------------------------------------------------------------------------------------------
 
@@ -314,26 +347,30 @@ class Worker:
         self.source.hold()
         metrics.PAUSED.set(1)
         self.health.not_ready("the self-test fails: a known-good photo does not get through")
-        while True:
-            # Counted before the test: what is rejected while we are unsound is not to be believed.
-            self._era += 1
+        sound = False
+        while not sound:
             await asyncio.sleep(self.limits.retest_seconds)
-            if await self._sound():
-                break
+            sound = await self._sound()
+        # Counted after the test: what was rejected before it passed is not to be believed.
+        self._era += 1
         metrics.PAUSED.set(0)
         self.health.ready()
         self.source.release()
 
     async def _sound(self) -> bool:
         """A known-good photo goes through every stage, from the store to the publish."""
+        sound = await self._canary_passes()
+        metrics.SELF_TESTS.labels("sound" if sound else "unsound").inc()
+        if sound:
+            log.warning("many photos in a row were rejected, and this worker is sound: the data are bad")
+        return sound
+
+    async def _canary_passes(self) -> bool:
         work = Work(self.canary, self._era)
         await self._redo(work)
-        verdict = "unsound" if work.rejected else "sound"
-        metrics.SELF_TESTS.labels(verdict).inc()
         if work.rejected:
-            log.error("self-test failed", outcomes=[o.code for o in work.outcomes.values() if isinstance(o, Rejected)])
+            log.error("self-test failed", codes=[o.code for o in work.outcomes.values() if isinstance(o, Rejected)])
             return False
-        log.warning("many photos in a row were rejected, and this worker is sound: the data are bad")
         await self.sink.send([to_canary_topic(o) for o in work.outcomes.values() if isinstance(o, Result)])
         return True
 
@@ -360,18 +397,6 @@ class Threads:
 
     def shutdown(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
-
-
-async def in_time(stage: str, seconds: float, attempt: Callable[[], Awaitable[T]]) -> T:
-    """One slow photo must not hold its whole partition: two bounded tries, then it is poison."""
-    with metrics.STAGE_SECONDS.labels(stage).time():
-        for _ in range(2):
-            try:
-                async with asyncio.timeout(seconds):
-                    return await attempt()
-            except TimeoutError:
-                continue
-    raise Poison("timeout", f"{stage} took longer than {seconds:g} s, twice")
 
 
 def next_offsets(batch: Sequence[Work]) -> dict[Assignment, int]:

@@ -44,12 +44,17 @@ class MemorySource:
         self.delivered = 0
         self.holds = 0
         self.held = asyncio.Event()
+        self._fetched_ahead = 20
         self._open = asyncio.Event()
         self._open.set()
 
     async def __aiter__(self) -> AsyncIterator[Record]:
         for record in self._records:
-            await self._open.wait()
+            # Like a broker's client it has already fetched some when it is told to hold.
+            if self._fetched_ahead <= 0:
+                await self._open.wait()
+                self._fetched_ahead = 20
+            self._fetched_ahead -= not self._open.is_set()
             self.delivered += 1
             yield record
             await asyncio.sleep(0)

@@ -162,6 +162,30 @@ def test_a_fetch_that_never_ends_becomes_a_dead_letter_after_two_tries() -> None
     assert sorted(said(r) for r in sink.results) == ["A", "B"]
 
 
+@pytest.mark.parametrize("stage", ["fetch", "prepare", "conclude"])
+def test_a_hanging_dependency_stops_the_worker_and_blames_no_photo(stage: str) -> None:
+    class Hangs(Shout):
+        def prepare(self, photo: Photo) -> bytes:
+            time.sleep(0.1 if stage == "prepare" else 0)
+            return photo.body
+
+        def conclude(self, photo: Photo, found: bytes) -> list:  # type: ignore[type-arg]
+            time.sleep(0.1 if stage == "conclude" else 0)
+            return super().conclude(photo, found)
+
+    async def fetch(record: Record) -> Photo:
+        await asyncio.sleep(60 if stage == "fetch" else 0)
+        return await inline(record)
+
+    source, sink = MemorySource([b"a"] * 3), MemorySink()
+    limits = replace(QUICK, cpu_threads=1, fetch_seconds=0.02, prepare_seconds=0.02, conclude_seconds=0.02)
+    with pytest.raises(ExceptionGroup) as crash:
+        run(source, sink, Hangs(), fetch=fetch, limits=limits)
+    assert crash.group_contains(Transient, match="known-good photo")
+    assert sink.rejected == []
+    assert source.committed == {}
+
+
 def test_a_prepare_that_hangs_becomes_a_dead_letter() -> None:
     class Hangs(Shout):
         def prepare(self, photo: Photo) -> bytes:
