@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import io
 import json
+import re
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from vitrine.events.v1 import enriched_pb2, image_pb2
 from services.gateway.app import create_app
 from services.gateway.intake import Intake
 from services.gateway.settings import GatewaySettings
+from services.operations.fleet import Plan
+from services.operations.showing import addresses
 from shared.errors import Transient
 from shared.photo_store import PhotoStore, open_photo_store
 from shared.tracing import start_tracing
@@ -477,6 +480,14 @@ async def test_openapi_describes_the_form_its_claims_and_the_problems(gateway: G
     assert set(told["paths"][LISTINGS + "/{listing_id}"]) == {"get", "put", "delete"}
     unresolved = [name for name in references(told) if name not in schemas]
     assert not unresolved
+
+
+async def test_run_prints_the_address_where_the_api_is_described(gateway: Gateway) -> None:
+    plan = Plan(Path("home"))
+    described = re.search(f"described at {plan.gateway_url}([^)]*)", next(addresses(plan, "", "")))
+    assert described is not None
+    response = await gateway.client.get(described[1])
+    assert response.status_code == 200 and "/v1/listings" in response.json()["paths"]
 
 
 def references(node: Any) -> Iterator[str]:
