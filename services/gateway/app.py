@@ -103,17 +103,17 @@ def create_app(intake: Intake, lookup: Lookup, probes: Mapping[str, Probe], sett
 
     @app.get("/v1/listings/{listing_id}", responses=_refusals(404, 422, 503))
     async def get_listing(listing_id: ListingId) -> answers.Listing:
-        """What was found in a listing's photos so far."""
+        """What was found in a listing's photos so far.
+
+        From the answer to its DELETE on a listing is not found, whether the join has heard of the removal yet or not.
+        """
+        if await intake.is_removed(listing_id):
+            raise _no_such_listing(listing_id)
         if (found := await _looked_up(lookup, listing_id)) is not None:
             return found
         if await intake.has_accepted(listing_id):
             return answers.pending(listing_id)
-        raise Problem(
-            "no-such-listing",
-            f"There is no listing {listing_id}: it was never uploaded, or was taken down.",
-            "Check the id; it is the listing_id that was answered to the upload.",
-            {"parameter": "listing_id"},
-        )
+        raise _no_such_listing(listing_id)
 
     @app.get("/livez", include_in_schema=False)
     async def livez() -> PlainTextResponse:
@@ -187,6 +187,15 @@ async def _looked_up(lookup: Lookup, listing_id: str) -> answers.Listing | None:
         detail = "The recommendation service did not answer. Uploads are not affected."
         raise Problem("lookup-unavailable", detail, "Repeat the request in a few seconds.") from why
     return None if found is None else answers.listing(found)
+
+
+def _no_such_listing(listing_id: str) -> Problem:
+    return Problem(
+        "no-such-listing",
+        f"There is no listing {listing_id}: it was never uploaded, or was taken down.",
+        "Check the id; it is the listing_id that was answered to the upload.",
+        {"parameter": "listing_id"},
+    )
 
 
 async def _why_not(probe: Probe, seconds: float) -> str | None:

@@ -101,11 +101,12 @@ class Intake:
         return change
 
     async def has_accepted(self, listing_id: str) -> bool:
-        """Whether it was acknowledged and not removed: then a lookup that doesn't know it yet will."""
-        accepted, removed = await asyncio.gather(
-            self._store.exists(f"listings/{listing_id}/accepted"), self._is_removed(listing_id)
-        )
-        return accepted and not removed
+        """Whether it was acknowledged: then a lookup that doesn't know it yet will, unless it is removed."""
+        return await self._store.exists(f"listings/{listing_id}/accepted")
+
+    async def is_removed(self, listing_id: str) -> bool:
+        """Whether its removal was acknowledged. A removal is final."""
+        return await self._store.exists(f"listings/{listing_id}/removed")
 
     async def _accept(
         self, action: str, listing_id: str, claims: ListingClaims, form: Form, key: str | None
@@ -147,7 +148,7 @@ class Intake:
     async def _prepare(self, digest: str, listing_id: str, claims: ListingClaims, form: Form) -> Acceptance:
         now_us = self._now_us()
         revision = self._revision(claims, now_us)
-        if await self._is_removed(listing_id):
+        if await self.is_removed(listing_id):
             raise Problem(
                 "listing-removed",
                 f"The listing {listing_id} was taken down, and a removal is final.",
@@ -239,9 +240,6 @@ class Intake:
                 "The event broker did not acknowledge the upload in time; it may have been accepted in part.",
                 "Repeat the request in a few seconds, with the same Idempotency-Key if it had one.",
             ) from why
-
-    async def _is_removed(self, listing_id: str) -> bool:
-        return await self._store.exists(f"listings/{listing_id}/removed")
 
     async def _aside(self, work: Callable[[], T]) -> T:
         """Decoding and hashing megabytes would hold up every other request."""

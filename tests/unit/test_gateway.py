@@ -362,6 +362,17 @@ async def test_a_takedown_is_published_and_final(gateway: Gateway) -> None:
     assert problem(await gateway.client.get(f"{LISTINGS}/{listing_id}")) == "no-such-listing"
 
 
+async def test_a_listing_that_was_taken_down_is_not_found_while_the_lookups_still_know_it(gateway: Gateway) -> None:
+    listing_id = (await gateway.post()).json()["listing_id"]
+    gateway.lookup.known[listing_id] = enriched_pb2.EnrichedListing(listing_id=listing_id, seller_id="seller-42")
+    assert (await gateway.client.get(f"{LISTINGS}/{listing_id}")).status_code == 200
+    assert (await gateway.client.delete(f"{LISTINGS}/{listing_id}")).status_code == 202
+    response = await gateway.client.get(f"{LISTINGS}/{listing_id}")
+    assert problem(response) == "no-such-listing" and response.status_code == 404
+    gateway.lookup.away = True
+    assert (await gateway.client.get(f"{LISTINGS}/{listing_id}")).status_code == 404, "nobody need be asked"
+
+
 async def test_a_takedown_of_what_was_never_heard_of_is_accepted(gateway: Gateway) -> None:
     assert (await gateway.client.delete(f"{LISTINGS}/unheard-of")).status_code == 202
     assert gateway.producer.topics == ["listing.changed"]
