@@ -68,7 +68,7 @@ def classified(about: image_pb2.Assessment, path: Sequence[str] = ("garments", "
     return image_pb2.ImageClassified(assessment=about, category=category)
 
 
-def attributed(about: image_pb2.Assessment, confidence: float = 0.8, **values: str) -> Message:
+def attributed(about: image_pb2.Assessment, confidence: float = 0.8, **values: str) -> image_pb2.ImageAttributed:
     attributes = [
         image_pb2.Attribute(name=n, value=v, confidence=confidence, source=image_pb2.Attribute.SOURCE_SEEN)
         for n, v in (values or {"colour": "blue"}).items()

@@ -16,6 +16,7 @@ from rich.progress import Progress
 from vitrine.events.v1 import image_pb2
 
 from services.attributes.task import AttributesTask, Seen
+from services.operations.answers import surest
 from shared.errors import OutOfMemory, Poison
 from shared.photos import Photo
 from shared.settings import Settings
@@ -134,23 +135,15 @@ class Analyst:
                 "path": list(seen.category.path),
                 "confidence": seen.category.confidence,
             },
-            "attributes": _surest(message.attributes),
+            "attributes": {name: _value(one) for name, one in surest(message.attributes).items()},
             "hash": {"pdq": hashed.hex, "quality": hashed.quality},
             "pack": self._reader.pack_name,
         }
         return found if vector is None else found | {"embedding": vector}
 
 
-def _surest(attributes: Iterable[image_pb2.Attribute]) -> dict[str, Line]:
-    """By name; of several values the surest, and the first of equals."""
-    best: dict[str, image_pb2.Attribute] = {}
-    for attribute in attributes:
-        if attribute.name not in best or attribute.confidence > best[attribute.name].confidence:
-            best[attribute.name] = attribute
-    return {
-        name: {"value": a.value, "unit": a.unit or None, "confidence": a.confidence, "source": SOURCES[a.source]}
-        for name, a in best.items()
-    }
+def _value(one: image_pb2.Attribute) -> Line:
+    return {"value": one.value, "unit": one.unit or None, "confidence": one.confidence, "source": SOURCES[one.source]}
 
 
 def _error(path: Path, why: _Unusable) -> Line:

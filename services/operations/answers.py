@@ -150,7 +150,7 @@ def _attribute_faults(attribute: image_pb2.Attribute, allowed: Sequence[str]) ->
 
 def correct(listing: enriched_pb2.EnrichedListing, expected: Expected) -> dict[str, bool]:
     """Each answer whose truth is known: "category", "fraud" and one for each attribute that the photos show."""
-    found = {one.name: one for one in listing.attributes}
+    found = surest(listing.attributes)
     verdicts = {
         "category": tuple(listing.category.path) == expected.path,
         "fraud": decision(listing.fraud) in expected.decisions and _reason_given(listing.fraud, expected.reason),
@@ -179,6 +179,15 @@ def spelled(attribute: image_pb2.Attribute) -> str:
     return f"{attribute.value} {attribute.unit}".strip()
 
 
+def surest(attributes: Iterable[image_pb2.Attribute]) -> dict[str, image_pb2.Attribute]:
+    """By name; of several values the surest, and the first of equals."""
+    best: dict[str, image_pb2.Attribute] = {}
+    for one in attributes:
+        if one.name not in best or one.confidence > best[one.name].confidence:
+            best[one.name] = one
+    return best
+
+
 def decision(fraud: image_pb2.Fraud) -> str:
     """allow, review or block; "" when there is none."""
     return _DECISIONS.get(fraud.decision, "")
@@ -194,7 +203,7 @@ def as_json(listing: enriched_pb2.EnrichedListing) -> dict[str, Any]:
         "seller_id": listing.seller_id,
         "title": listing.claims.title,
         "category": category,
-        "attributes": {one.name: _attribute_json(one) for one in listing.attributes},
+        "attributes": {name: _attribute_json(one) for name, one in surest(listing.attributes).items()},
         "fraud": {
             "decision": decision(listing.fraud),
             "score": listing.fraud.score,

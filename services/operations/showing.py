@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from rich.console import Console
 from rich.markup import escape
@@ -52,7 +52,7 @@ def listings_table(answers: Sequence[Answer]) -> Table:
                 escape(listing.seller_id),
                 escape(listing.claims.title),
                 category(listing.category),
-                escape(", ".join(f"{one.name} {spelled(one)}" for one in listing.attributes)),
+                escape(attributes(listing.attributes)),
                 coloured(listing.fraud),
                 escape("; ".join(_ID.sub(r"\1…", reason.explanation) for reason in listing.fraud.reasons)),
             )
@@ -75,6 +75,14 @@ def category(found: image_pb2.Category) -> str:
     return (
         escape(path if not found.path or found.label else f"{path} > unknown") + f" [dim]{found.confidence:.0%}[/dim]"
     )
+
+
+def attributes(found: Iterable[image_pb2.Attribute]) -> str:
+    """brand Oatly, colour white and blue"""
+    values: dict[str, list[str]] = {}
+    for one in found:
+        values.setdefault(one.name, []).append(spelled(one))
+    return ", ".join(f"{name} {' and '.join(each)}" for name, each in values.items())
 
 
 def coloured(fraud: image_pb2.Fraud) -> str:

@@ -283,13 +283,27 @@ def _status(photos: list[enriched_pb2.EnrichedPhoto]) -> "Enriched.Status.ValueT
 
 
 def _best(photos: list[enriched_pb2.EnrichedPhoto]) -> list[image_pb2.Attribute]:
-    """Each attribute from the photo that is surest of it, the earlier photo when two are equally sure."""
-    best: dict[str, image_pb2.Attribute] = {}
+    """Each attribute from the photo that is surest of it, the earlier photo when two are equally sure.
+
+    All values of that photo: a white and blue shirt is white, and it is blue.
+    """
+    best: dict[str, list[image_pb2.Attribute]] = {}
     for photo in photos:
-        for attribute in photo.attributes.attributes:
-            if attribute.name not in best or attribute.confidence > best[attribute.name].confidence:
-                best[attribute.name] = attribute
-    return [best[name] for name in sorted(best)]
+        for name, values in _by_name(photo.attributes.attributes).items():
+            if name not in best or _certainty(values) > _certainty(best[name]):
+                best[name] = values
+    return [value for name in sorted(best) for value in best[name]]
+
+
+def _by_name(attributes: Iterable[image_pb2.Attribute]) -> dict[str, list[image_pb2.Attribute]]:
+    named: dict[str, list[image_pb2.Attribute]] = {}
+    for attribute in attributes:
+        named.setdefault(attribute.name, []).append(attribute)
+    return named
+
+
+def _certainty(values: Iterable[image_pb2.Attribute]) -> float:
+    return max(value.confidence for value in values)
 
 
 def _worst(known: list[image_pb2.Fraud | None]) -> image_pb2.Fraud | None:

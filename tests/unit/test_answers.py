@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from vitrine.events.v1 import enriched_pb2, image_pb2, listing_pb2
 
-from services.operations.answers import correct, faults
+from services.operations.answers import as_json, correct, faults
 from services.operations.following import Answer
 from services.operations.importing import Effect, Imported
 from services.operations.rendering import Expected
 from services.operations.report import Outcome
-from services.operations.showing import score, varied
+from services.operations.showing import attributes, score, varied
 
 SHIRT = ("garments", "t-shirt")
 PHONE = ("electronics", "phone")
@@ -39,9 +39,9 @@ def category(path: tuple[str, ...] = SHIRT) -> image_pb2.Category:
     return image_pb2.Category(label=path[-1], path=path, confidence=0.9)
 
 
-def attribute(name: str, value: str, unit: str = "") -> image_pb2.Attribute:
+def attribute(name: str, value: str, unit: str = "", confidence: float = 0.8) -> image_pb2.Attribute:
     seen = image_pb2.Attribute.SOURCE_SEEN
-    return image_pb2.Attribute(name=name, value=value, unit=unit, confidence=0.8, source=seen)
+    return image_pb2.Attribute(name=name, value=value, unit=unit, confidence=confidence, source=seen)
 
 
 def listing(
@@ -124,6 +124,14 @@ def test_answers_are_compared_with_the_truth() -> None:
     assert correct(found, expected) == {"category": True, "fraud": True, "memory": True, "brand": True}
     wrong = listing(SHIRT, [attribute("memory", "64", "MB")])
     assert correct(wrong, expected) == {"category": False, "fraud": True, "memory": False, "brand": False}
+
+
+def test_of_two_colours_the_surer_is_compared_and_reported_and_both_are_shown() -> None:
+    white_and_blue = listing(attributes=[attribute("colour", "white"), attribute("colour", "blue", confidence=0.6)])
+    assert correct(white_and_blue, Expected(SHIRT, "white", {}))["colour"]
+    assert not correct(white_and_blue, Expected(SHIRT, "blue", {}))["colour"]
+    assert as_json(white_and_blue)["attributes"]["colour"]["value"] == "white"
+    assert attributes([attribute("brand", "Acme"), *white_and_blue.attributes]) == "brand Acme, colour white and blue"
 
 
 def test_the_right_decision_for_the_wrong_reason_is_wrong() -> None:

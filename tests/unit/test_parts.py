@@ -5,8 +5,10 @@ from google.protobuf.message import Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from vitrine.events.v1 import enriched_pb2, image_pb2
+from vitrine.recommendation.v1 import recommendation_pb2
 
 from services.recommendation.parts import FACETS, Enriched, enriched, merged, read, shown, uploaded_at, vectors
+from services.recommendation.rank import Filter, matches
 from shared.errors import Poison
 from tests.joining import (
     ALLOW,
@@ -118,6 +120,25 @@ def test_the_first_photo_gives_category_and_vector_and_the_surest_gives_each_att
     assert {x.name: x.value for x in record.attributes} == {"colour": "blue", "brand": "Acme"}
     assert record.fraud.decision == REVIEW and [r.code for r in record.fraud.reasons] == ["copy"]
     assert vectors(parts)[SPACE] @ unit(1) == pytest.approx(1)
+
+
+def test_two_colours_of_one_photo_are_both_the_listings_and_a_filter_finds_it_by_either() -> None:
+    a, b = assessed("x", 1, "a"), assessed("x", 1, "b")
+    shirt = attributed(a, 0.8, colour="white")
+    shirt.attributes.add(name="colour", value="blue", confidence=0.6)
+    parts = joined(changed("x", 1, ["a", "b"]), shirt, attributed(b, 0.7, colour="red", audience="kids"))
+    record = record_of(parts)
+    assert [(x.name, x.value) for x in record.attributes] == [
+        ("audience", "kids"),
+        ("colour", "white"),
+        ("colour", "blue"),
+    ]
+    found = {colour: matches(record, coloured(colour)) for colour in ("white", "blue", "red")}
+    assert found == {"white": True, "blue": True, "red": False}
+
+
+def coloured(value: str) -> Filter:
+    return Filter(attributes=[recommendation_pb2.AttributeFilter(name="colour", value=value)])
 
 
 def test_photos_in_another_order_change_the_listings_vector() -> None:
