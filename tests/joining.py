@@ -103,7 +103,7 @@ def results(
     about = assessed(listing_id, revision, photo, generation)
     return [
         classified(about, path),
-        attributed(about, **attributes),
+        attributed(about, 0.8, **attributes),
         embedded(about, seed),
         scored(about, decision),
     ]
