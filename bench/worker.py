@@ -37,13 +37,13 @@ from rich.table import Table
 
 from bench.contenders import BARE, BARE_AHEAD, BARE_BROKER, BARE_UPLOADED, BARE_WHOLE, WORKER, Memory, Plan, Rate
 from services.operations.broker import admin, patiently
-from services.operations.offsets import TASKS
 from services.operations.rendering import demo_catalogue
 from services.operations.servers import KafkaServer, RedisServer, ServerFailed, kafka_jars
 from services.operations.tables import number, show
 from services.operations.topics import create_topics
 from shared.errors import Poison
 from shared.settings import Settings
+from shared.topics import TASKS
 from shared.vision.decode import decode
 
 DUMMY, FUSED = "dummy", "fused"

@@ -50,6 +50,9 @@ TOPICS = (
 
 RESULTS = {topic.message: topic for topic in (IMAGE_CLASSIFIED, IMAGE_ATTRIBUTED, IMAGE_EMBEDDED, IMAGE_SCORED)}
 
+# What is done with each photo; each task is a consumer of IMAGE_UPLOADED, and a service of that name.
+TASKS = ("classification", "attributes", "embedding", "fraud")
+
 GROUP_PREFIX = "vitrine-"
 
 

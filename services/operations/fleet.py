@@ -21,9 +21,8 @@ from services.operations.servers import (
 )
 from services.operations.supervisor import Restarts, Service, Supervisor, thread_environment, threads_each
 from services.operations.topics import create_topics
-from shared.topics import group_of
+from shared.topics import TASKS, group_of
 
-CONSUMERS = ("classification", "attributes", "embedding", "fraud")
 # What cannot be missed; the rest of the requirements come with these.
 PACKAGES = ("confluent_kafka", "faust", "grpc", "redis", "torch", "timm", "rapidocr", "fastapi", "obstore")
 # Loading torch and a pack, four times on few cores.
@@ -58,7 +57,7 @@ class Ports:
 
     def metrics_of(self, service: str) -> int:
         """Port of a service's /metrics and /readyz. The fused worker takes the first consumer's."""
-        name = CONSUMERS[0] if service == "fused" else service
+        name = TASKS[0] if service == "fused" else service
         return int(getattr(self, f"{name}_metrics"))
 
 
@@ -105,7 +104,7 @@ class Plan:
 
     @property
     def workers(self) -> tuple[str, ...]:
-        return ("fused",) if self.fused else CONSUMERS
+        return ("fused",) if self.fused else TASKS
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -227,7 +226,7 @@ def _workers(plan: Plan, service: Callable[..., Service]) -> list[Service]:
     if plan.fused:
         command = ("-c", "from services.operations.cli import main; main()", "worker", "--tasks", "all")
         return [service("fused", command, plan.ports.metrics_of("fused"), env)]
-    return [service(name, ("-m", f"services.{name}"), plan.ports.metrics_of(name), env) for name in CONSUMERS]
+    return [service(name, ("-m", f"services.{name}"), plan.ports.metrics_of(name), env) for name in TASKS]
 
 
 def _busy_ports(plan: Plan) -> Iterator[str]:

@@ -8,9 +8,8 @@ from confluent_kafka import ConsumerGroupState, ConsumerGroupTopicPartitions, Ka
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from services.operations.broker import REQUEST_SECONDS, cluster, patiently
-from shared.topics import GROUP_PREFIX, IMAGE_UPLOADED, LISTING_CHANGED, RESULTS, Topic, group_of
+from shared.topics import GROUP_PREFIX, IMAGE_UPLOADED, LISTING_CHANGED, RESULTS, TASKS, Topic, group_of
 
-TASKS = ("classification", "attributes", "embedding", "fraud")
 READS: dict[str, tuple[Topic, ...]] = {
     **{group_of(member): (IMAGE_UPLOADED,) for member in (*TASKS, "fused")},
     group_of("join"): (LISTING_CHANGED, *RESULTS.values()),

@@ -3,8 +3,7 @@
 import click
 
 from shared.serving import Parts, WorkerSettings, run_worker
-
-TASKS = ("classification", "attributes", "embedding", "fraud")
+from shared.topics import TASKS
 
 
 @click.command()

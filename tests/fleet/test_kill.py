@@ -11,7 +11,6 @@ import pytest
 from redis.asyncio import Redis
 
 from services.operations.catalogue import Offer
-from services.operations.fleet import CONSUMERS
 from services.operations.following import Progress
 from services.operations.importing import Imported
 from shared.topics import (
@@ -21,6 +20,7 @@ from shared.topics import (
     IMAGE_SCORED,
     LISTING_CHANGED,
     LISTING_ENRICHED,
+    TASKS,
     Topic,
 )
 from tests.fleet.checker import held, problems, produced
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 # What each process makes; lookups and servers make nothing of their own, so they die in the middle of the join's work.
 RESULTS: dict[str, Topic] = {
     "gateway": LISTING_CHANGED,
-    **dict(zip(CONSUMERS, (IMAGE_CLASSIFIED, IMAGE_ATTRIBUTED, IMAGE_EMBEDDED, IMAGE_SCORED), strict=True)),
+    **dict(zip(TASKS, (IMAGE_CLASSIFIED, IMAGE_ATTRIBUTED, IMAGE_EMBEDDED, IMAGE_SCORED), strict=True)),
     "join": LISTING_ENRICHED,
     "serve": LISTING_ENRICHED,
     "redis": LISTING_ENRICHED,
