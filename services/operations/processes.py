@@ -113,15 +113,6 @@ def resident_bytes(pid: int) -> int:
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
-def wait_for_exit(process: subprocess.Popen[bytes], seconds: float) -> bool:
-    """Whether it ended within the time."""
-    try:
-        process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        return False
-    return True
-
-
 def _become(parent: int, when_orphaned: int, argv: list[str]) -> None:
     """In the child: asks to be signalled when the parent ends, then becomes `argv`."""
     if sys.platform == "linux":
