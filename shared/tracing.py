@@ -1,7 +1,7 @@
 """W3C trace context through HTTP, gRPC and Kafka headers, by OpenTelemetry.
 
-Spans are made with the SDK's ids, so every log line and event of one upload carries one trace id. Where they are
-exported to is the deployment's choice (OTEL_EXPORTER_* with the exporter installed); without one they cost little.
+Spans are made with the SDK's ids, so every log line and event of one upload carries one trace id. They are exported
+nowhere, so they cost little: the ids in the logs are what one follows an upload by.
 """
 
 from collections.abc import Mapping
