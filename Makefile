@@ -19,6 +19,10 @@ setup: ## Installs everything: system packages, Python, Kafka, the trunk (quick 
 run: setup ## Starts Kafka, Redis and every service, imports a catalogue, shows the answers (PHOTOS=folder for your own)
 	@exec .venv/bin/vitrine run $(if $(PHOTOS),--photos "$(PHOTOS)")
 
+# Real photos that lie beside the checkout are tested on, unless others are named.
+ifneq ($(wildcard ../shared/data/clothing),)
+test: export VITRINE_TEST_PHOTOS ?= $(abspath ../shared/data)
+endif
 .PHONY: test
 test: setup-tests ## Runs every test: unit, contract, fleet (VITRINE_TEST_PHOTOS=folder adds those on real photos)
 	$(PYTEST) tests
