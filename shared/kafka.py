@@ -278,25 +278,32 @@ class KafkaSource:
     def _commit_pending(self) -> None:
         with self._commit_lock:
             pending, self._to_commit = self._to_commit, {}
-        if ours := self._ledger.ours(pending):
-            self._commit(ours)
-            with suppress(RuntimeError):
-                asyncio.run_coroutine_threadsafe(self._ledger.committed(ours), self._loop)
+        ours = self._ledger.ours(pending)
+        if not ours:
+            return
+        if not self._commit(ours):
+            with self._commit_lock:
+                self._to_commit = {**ours, **self._to_commit}
+            return
+        with suppress(RuntimeError):
+            asyncio.run_coroutine_threadsafe(self._ledger.committed(ours), self._loop)
 
-    def _commit(self, offsets: Mapping[Assignment, int]) -> None:
+    def _commit(self, offsets: Mapping[Assignment, int]) -> bool:
+        """False: the group is being rebalanced. Once it is known what is still ours, that is committed."""
         wanted = [TopicPartition(a.topic, a.partition, offset) for a, offset in offsets.items()]
         for seconds in (0.1, 0.3, 1.0, 3.0, None):
             try:
                 self._consumer.commit(offsets=wanted, asynchronous=False)
-                return
+                return True
             except KafkaException as why:
                 error = why.args[0]
-                if error.code() in NO_LONGER_OURS:
-                    log.warning("commit dropped: the partitions are no longer ours", error=error.str())
-                    return
+                if error.code() in REBALANCING:
+                    log.info("commit put off", error=error.str())
+                    return False
                 if seconds is None or not (error.retriable() or error.code() in RETRIED):
                     raise Transient(f"the broker did not take a commit: {error.str()}") from why
                 time.sleep(seconds)
+        raise AssertionError("the last try returns or raises")
 
     # --- in any thread -----------------------------------------------------------------------------------------------
 
@@ -304,11 +311,8 @@ class KafkaSource:
         return self._current.get((assignment.topic, assignment.partition)) == assignment
 
 
-# KIP-848: the member's epoch moved on between our heartbeat and our commit; the next try carries the new one.
 RETRIED = frozenset(
     {
-        KafkaError.STALE_MEMBER_EPOCH,
-        KafkaError.REBALANCE_IN_PROGRESS,
         KafkaError.REQUEST_TIMED_OUT,
         KafkaError._TIMED_OUT,
         KafkaError._WAIT_COORD,
@@ -316,8 +320,15 @@ RETRIED = frozenset(
         KafkaError.NOT_COORDINATOR,
     }
 )
-NO_LONGER_OURS = frozenset(
-    {KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID, KafkaError.FENCED_MEMBER_EPOCH}
+# Of the generation before: the partitions may be somebody else's by now, or still ours in the next one.
+REBALANCING = frozenset(
+    {
+        KafkaError.ILLEGAL_GENERATION,
+        KafkaError.REBALANCE_IN_PROGRESS,
+        KafkaError.UNKNOWN_MEMBER_ID,
+        KafkaError.STALE_MEMBER_EPOCH,  # KIP-848: the next try carries the new epoch
+        KafkaError.FENCED_MEMBER_EPOCH,
+    }
 )
 
 

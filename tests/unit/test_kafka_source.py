@@ -2,9 +2,10 @@
 
 import asyncio
 
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from shared.kafka import KafkaSource
+from shared.records import Record
 from shared.topics import IMAGE_UPLOADED
 
 
@@ -13,6 +14,14 @@ class RecordingConsumer:
 
     def __init__(self) -> None:
         self.paused: set[int] = set()
+        self.committed: list[int] = []
+        self.rebalances = 0
+
+    def commit(self, offsets: list[TopicPartition], asynchronous: bool) -> None:
+        if self.rebalances:
+            self.rebalances -= 1
+            raise KafkaException(KafkaError(KafkaError.ILLEGAL_GENERATION))
+        self.committed += [p.offset for p in offsets]
 
     def pause(self, partitions: list[TopicPartition]) -> None:
         self.paused |= {p.partition for p in partitions}
@@ -63,5 +72,27 @@ def test_a_source_stopped_before_it_began_ends_at_once() -> None:
         async with asyncio.timeout(5):
             assert [record async for record in source] == []
             await source.close()
+
+    asyncio.run(main())
+
+
+def test_a_commit_refused_amid_a_rebalance_is_made_after_it() -> None:
+    """A cooperative rebalance leaves us partitions, with a new generation: what is still ours must not be dropped."""
+    consumer = RecordingConsumer()
+    source = source_with(consumer)
+    given(source, 0)
+    (assignment,) = source._current.values()
+
+    async def main() -> None:
+        source._loop = asyncio.get_running_loop()
+        source._ledger.hand_out(Record(assignment, 4, b"", b""))
+        await source.commit({assignment: 5})
+        consumer.rebalances = 1
+        source._commit_pending()
+        assert consumer.committed == []
+        source._commit_pending()
+        assert consumer.committed == [5]
+        source._commit_pending()
+        assert consumer.committed == [5], "once is enough"
 
     asyncio.run(main())
