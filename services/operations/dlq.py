@@ -9,17 +9,21 @@ from datetime import UTC, datetime
 from typing import Any
 
 import click
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Message as Delivered
 from google.protobuf.json_format import MessageToDict
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from rich.table import Table
-from vitrine.events.v1 import image_pb2
+from vitrine.events.v1 import image_pb2, listing_pb2
 
 from services.operations.broker import REQUEST_SECONDS, cluster, kafka_option, plain_errors, reader
 from services.operations.tables import number, text
 from services.operations.tables import show as show_table
 from shared.errors import Transient
-from shared.topics import DEAD_LETTERS
+from shared.topics import DEAD_LETTERS, IMAGE_UPLOADED, LISTING_CHANGED, RESULTS, TASKS
+
+# Of the topics that a worker or the join reads.
+_MESSAGES = {topic.name: topic.message for topic in (IMAGE_UPLOADED, LISTING_CHANGED, *RESULTS.values())}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +46,38 @@ class DeadLetter:
         return f"{self.about('topic')}/{self.about('partition')}@{self.about('offset')}"
 
     @property
-    def upload(self) -> image_pb2.ImageUploaded | None:
-        """None when the bytes are no such message. Protobuf reads much as an empty one: a listing id proves it."""
+    def message(self) -> Message | None:
+        """As its topic declares it; None when the bytes are no such message.
+
+        Protobuf reads much as an empty message: a listing id proves that it is none.
+        """
+        if (kind := _MESSAGES.get(self.about("topic"))) is None:
+            return None
         try:
-            upload = image_pb2.ImageUploaded.FromString(self.value)
+            message = kind.FromString(self.value)
         except DecodeError:
             return None
-        return upload if upload.listing_id else None
+        return message if _listing_id(message) else None
+
+    @property
+    def seller(self) -> str:
+        """Whose photo or listing it is; "" where the record doesn't say, as results and removals don't."""
+        match self.message:
+            case image_pb2.ImageUploaded() as upload:
+                return upload.seller_id
+            case listing_pb2.ListingChanged() as change:
+                return change.listing.seller_id
+        return ""
 
     def as_json(self) -> dict[str, Any]:
         said = {name: self.about(name) for name in ("task", "stage", "code", "message", "pack")}
         place = {"partition": self.partition, "offset": self.offset, "time": self.at.isoformat()}
-        return {**place, **said, "listing": self.key, "origin": self.origin}
+        return {**place, **said, "listing": self.key, "seller": self.seller, "origin": self.origin}
+
+
+def _listing_id(message: Any) -> str:
+    """Results name their listing in their assessment."""
+    return str(getattr(message, "assessment", message).listing_id)
 
 
 def dead_letters(bootstrap: str, newest: int | None = None) -> Iterator[DeadLetter]:
@@ -120,7 +144,7 @@ def _read(consumer: Consumer, partition: int, first: int, end: int) -> Iterator[
     raise Transient(f"the broker stopped answering in the middle of {DEAD_LETTERS.name}")
 
 
-def _letter(message: Message, partition: int, offset: int) -> DeadLetter:
+def _letter(message: Delivered, partition: int, offset: int) -> DeadLetter:
     key, value = message.key(), message.value()
     return DeadLetter(
         partition,
@@ -149,7 +173,7 @@ def dlq() -> None:
 @dlq.command("list")
 @kafka_option
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="Show the newest so many.")
-@click.option("--task", help="Only of this task: classification, attributes, embedding or fraud.")
+@click.option("--task", help=f"Only of this task: {', '.join(TASKS)} or join.")
 @click.option("--code", help="Only with this reason code, such as unreadable.")
 @json_option
 def list_(bootstrap: str, limit: int, task: str | None, code: str | None, as_json: bool) -> None:
@@ -176,11 +200,13 @@ def list_(bootstrap: str, limit: int, task: str | None, code: str | None, as_jso
 
 def _table(found: list[DeadLetter]) -> Table:
     spread = any(letter.partition for letter in found)
-    table = Table(number("offset"), "time (UTC)", "task", "stage", "code", text("listing"), text("origin"))
+    table = Table(
+        number("offset"), "time (UTC)", "task", "stage", "code", text("listing"), text("seller"), text("origin")
+    )
     for letter in found:
         offset = f"{letter.offset} (--partition {letter.partition})" if spread else str(letter.offset)
         said = (letter.about(name) for name in ("task", "stage", "code"))
-        table.add_row(offset, f"{letter.at:%Y-%m-%d %H:%M:%S}", *said, letter.key, letter.origin)
+        table.add_row(offset, f"{letter.at:%Y-%m-%d %H:%M:%S}", *said, letter.key, letter.seller, letter.origin)
     return table
 
 
@@ -190,12 +216,14 @@ def _table(found: list[DeadLetter]) -> Table:
 @click.option("--partition", default=0, show_default=True, type=click.IntRange(0))
 @json_option
 def show(bootstrap: str, offset: int, partition: int, as_json: bool) -> None:
-    """One dead letter: all of its headers, and the record as JSON, or in hex when it is no ImageUploaded."""
+    """One dead letter: all of its headers, and the record as JSON, or in hex when it is not what its topic holds."""
     with plain_errors():
         letter = dead_letter_at(bootstrap, partition, offset)
-    decoded = MessageToDict(letter.upload, preserving_proto_field_name=True) if letter.upload else None
+    message = letter.message
+    decoded = MessageToDict(message, preserving_proto_field_name=True) if message else None
     if as_json:
-        content = {"image_uploaded": decoded} if decoded else {"value_hex": letter.value.hex()}
+        name = letter.about("topic").replace(".", "_")
+        content = {name: decoded} if decoded else {"value_hex": letter.value.hex()}
         said = {**letter.as_json(), "headers": dict(letter.headers), **content}
         click.echo(json.dumps(said, ensure_ascii=False, indent=2))
         return
@@ -204,6 +232,8 @@ def show(bootstrap: str, offset: int, partition: int, as_json: bool) -> None:
         click.echo(f"  {name}: {value}")
     click.echo(f"  key: {letter.key}")
     click.echo("")
+    if message:
+        click.echo(message.DESCRIPTOR.name)
     click.echo(json.dumps(decoded, ensure_ascii=False, indent=2) if decoded else hexdump(letter.value))
 
 

@@ -10,13 +10,14 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from prometheus_client import REGISTRY
-from vitrine.events.v1 import image_pb2
+from vitrine.events.v1 import image_pb2, listing_pb2
 
 from services.operations.broker import admin, patiently
 from services.operations.dlq import dlq
@@ -327,19 +328,30 @@ def lay_down(bootstrap: str, event: Event) -> None:
 
 @pytest.fixture(scope="module")
 def letters(bootstrap: str) -> str:
-    """Two dead letters: a photo that could not be read, and bytes that are no message."""
+    """A photo that could not be read, bytes that are no message, and a removal, a listing and a result for the join."""
     upload = image_pb2.ImageUploaded(listing_id="l1", revision=7, seller_id="s1")
     record = Record(Assignment(UPLOADED, 3), 42, b"l1", upload.SerializeToString(), {"ce_id": b"abc"})
     lay_down(bootstrap, dead_letter(Rejected(record, "fraud", "prepare", "unreadable", "truncated JPEG"), "builtin@1"))
     garbage = Record(Assignment(UPLOADED, 4), 43, b"l2", b"\xff\x00not a message")
     lay_down(bootstrap, dead_letter(Rejected(garbage, "embedding", "fetch", "undecodable", "no"), "builtin@1"))
+    removal = changed("l3", 7, removed=listing_pb2.ListingRemoved(reason="takedown"))
+    listing = changed("l4", 7, listing=listing_pb2.Listing(seller_id="s4"))
+    result = image_pb2.ImageEmbedded(assessment=image_pb2.Assessment(listing_id="l5"), space="builtin@1")
+    refused = (("listing.changed", removal), ("listing.changed", listing), ("image.embedded", result))
+    for offset, (topic, message) in enumerate(refused):
+        record = Record(Assignment(topic, 0), offset, b"other", message.SerializeToString())
+        lay_down(bootstrap, dead_letter(Rejected(record, "join", "join", "invalid", "the key is b'other'"), ""))
     return bootstrap
+
+
+def changed(listing_id: str, revision: int, **change: Any) -> listing_pb2.ListingChanged:
+    return listing_pb2.ListingChanged(listing_id=listing_id, revision=revision, **change)
 
 
 def test_dead_letters_are_listed_with_where_they_came_from(letters: str) -> None:
     result = CliRunner().invoke(dlq, ["list", "--kafka", letters, "--json"])
     assert result.exit_code == 0, result.output
-    first, second = [json.loads(line) for line in result.output.splitlines()]
+    first, second, *_ = [json.loads(line) for line in result.output.splitlines()]
     assert (first["offset"], first["task"], first["stage"], first["code"]) == (0, "fraud", "prepare", "unreadable")
     assert (first["listing"], first["origin"]) == ("l1", f"{UPLOADED}/3@42")
     assert second["listing"] == "l2"
@@ -349,7 +361,21 @@ def test_dead_letters_are_filtered_and_the_newest_win(letters: str) -> None:
     by_code = CliRunner().invoke(dlq, ["list", "--kafka", letters, "--json", "--code", "unreadable"])
     assert [json.loads(line)["offset"] for line in by_code.output.splitlines()] == [0]
     newest = CliRunner().invoke(dlq, ["list", "--kafka", letters, "--json", "--limit", "1"])
-    assert [json.loads(line)["offset"] for line in newest.output.splitlines()] == [1]
+    assert [json.loads(line)["offset"] for line in newest.output.splitlines()] == [4]
+    by_task = CliRunner().invoke(dlq, ["list", "--kafka", letters, "--json", "--task", "join"])
+    assert [json.loads(line)["offset"] for line in by_task.output.splitlines()] == [2, 3, 4]
+
+
+def test_the_list_names_the_seller_where_the_record_does(letters: str) -> None:
+    result = CliRunner().invoke(dlq, ["list", "--kafka", letters, "--json"])
+    assert [json.loads(line)["seller"] for line in result.output.splitlines()] == ["s1", "", "", "s4", ""]
+    table = CliRunner().invoke(dlq, ["list", "--kafka", letters]).output
+    assert "seller" in table and "s4" in table
+
+
+def test_the_help_names_every_task_that_writes_dead_letters() -> None:
+    said = " ".join(CliRunner().invoke(dlq, ["list", "--help"]).output.split())
+    assert "classification, attributes, embedding, fraud or join." in said
 
 
 def test_listing_joins_no_group(letters: str, client: AdminClient) -> None:
@@ -366,6 +392,23 @@ def test_a_dead_letter_is_shown_decoded_with_its_headers(letters: str) -> None:
     assert shown["image_uploaded"]["listing_id"] == "l1"
 
 
+@pytest.mark.parametrize(
+    ("offset", "name", "content"),
+    [
+        (2, "listing_changed", {"listing_id": "l3", "revision": "7", "removed": {"reason": "takedown"}}),
+        (3, "listing_changed", {"listing_id": "l4", "revision": "7", "listing": {"seller_id": "s4"}}),
+        (4, "image_embedded", {"assessment": {"listing_id": "l5"}, "space": "builtin@1"}),
+    ],
+)
+def test_what_the_join_refused_is_shown_as_what_its_topic_holds(
+    letters: str, offset: int, name: str, content: dict[str, Any]
+) -> None:
+    as_json = CliRunner().invoke(dlq, ["show", str(offset), "--kafka", letters, "--json"])
+    assert json.loads(as_json.output)[name] == content
+    plain = CliRunner().invoke(dlq, ["show", str(offset), "--kafka", letters])
+    assert f"\n{name.title().replace('_', '')}\n" in plain.output
+
+
 def test_bytes_that_are_no_message_are_shown_in_hex(letters: str) -> None:
     result = CliRunner().invoke(dlq, ["show", "1", "--kafka", letters])
     assert result.exit_code == 0, result.output
@@ -375,4 +418,4 @@ def test_bytes_that_are_no_message_are_shown_in_hex(letters: str) -> None:
 def test_an_offset_that_is_not_there_says_which_are(letters: str) -> None:
     result = CliRunner().invoke(dlq, ["show", "9", "--kafka", letters])
     assert result.exit_code == 1
-    assert "offsets 0 to 1" in result.output
+    assert "offsets 0 to 4" in result.output
