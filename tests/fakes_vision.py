@@ -19,7 +19,7 @@ from shared.vision.text import Line
 ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
     "garments": ("colour", "audience"),
     "electronics": ("colour", "brand", "memory"),
-    "packages": ("colour", "brand", "volume", "weight"),
+    "packages": ("colour", "brand", "size", "volume", "weight"),
 }
 READ = frozenset({"brand", "size", "volume", "weight", "memory"})
 

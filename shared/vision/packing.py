@@ -22,7 +22,7 @@ ATTRIBUTES = (
     AttributeSpec(path=(), attributes=("colour",)),
     AttributeSpec(path=("garments",), attributes=("audience",)),
     AttributeSpec(path=("groceries", "Packages"), attributes=("brand", "volume", "weight")),
-    AttributeSpec(path=("packages", "carton"), attributes=("brand", "volume", "weight")),
+    AttributeSpec(path=("packages", "carton"), attributes=("brand", "size", "volume", "weight")),
     AttributeSpec(path=("electronics", "phone"), attributes=("brand", "memory")),
 )
 
@@ -119,6 +119,8 @@ Reproduce with `{command}`. Published for the grocery data set's test split: 86.
 - It knows the categories of its training photos. Photos farther than {strange} from all of them are answered "unknown";
   that was judged on photographs of neither domain that scikit-image and scikit-learn carry.
 - A confidence is the calibrated probability that the label is right, on photos like those above.
+- What labels say (brand, size, volume, weight, memory) is read, not judged by these heads. A carton's size counts only
+  where a word or a system says that it is one: "Size M", "EU 42".
 - Audience takes kids and adults to be equally likely, whatever their share in a shop. It means something for garments.
 - Garments were photographed by sellers at home, groceries with phones in Swedish shops: elsewhere expect less.
 """

@@ -17,12 +17,13 @@ from pathlib import Path
 from shared.vision.text import Line
 
 BRANDS = Path(__file__).with_name("brands.toml")
+GARMENTS = "garments"
 # The top of a category's path, and the list of brands that may be on it.
 BRANDS_ON = {
     "electronics": "phones",
     "groceries": "groceries",
     "packages": "groceries",
-    "garments": "garments",
+    GARMENTS: "garments",
 }
 # On these the largest words are the brand more often than not. On a garment they are a slogan.
 NAMED_LARGE = frozenset({"electronics", "packages"})
@@ -54,7 +55,7 @@ def attributes_in(lines: Sequence[Line], path: Sequence[str], allowed: Iterable[
     rows = rows_of(lines)
     finders: dict[str, Callable[[], ReadAttribute | None]] = {
         "brand": lambda: brand_in(lines, path[0]),
-        "size": lambda: size_in(rows),
+        "size": lambda: size_in(rows) if path[0] == GARMENTS else stated_size_in(rows),
         "volume": lambda: volume_in(rows),
         "weight": lambda: weight_in(rows),
         "memory": lambda: memory_in(rows),
@@ -256,6 +257,15 @@ REGIONAL = re.compile(r"(?<!\w)(eu|eur|uk|us|usa|fr|it|d|de)\s*[:：.]?\s*(\d{1,
 JEANS = re.compile(r"(?<!\w)w\s*(\d{2})\s*[/x,]?\s*l\s*(\d{2})(?!\w)")
 REGIONS = {"eur": "EU", "usa": "US", "d": "DE"}
 REGIONAL_SIZES = {"EU": (15, 54), "DE": (15, 60), "FR": (30, 60), "IT": (30, 62), "UK": (2, 30), "US": (0, 30)}
+# On packages an L is a litre, a "serving size 30 g" a quantity and "gr. 500" a weight. So nothing else may follow, and
+# a number only counts where its word begins what is said.
+SIZE_WORD = r"(?:size|grösse|größe|groesse|taille|talla|taglia|storlek|размер|尺码)\s*[:：.]?"
+BEGINS = r"(?:^|[/|,;(·]\s*)"
+ENDS = r"(?=\s*(?:$|[/|,;)·]))"
+STATED_LETTER = re.compile(rf"\b{SIZE_WORD}\s*({LETTER_SIZE}){ENDS}", re.IGNORECASE)
+STATED_NUMBER = re.compile(rf"{BEGINS}(?:(?i:{SIZE_WORD})|Gr\b\.?)\s*(\d{{1,3}}(?:[.,]5)?){ENDS}")
+STATED_SHORT = re.compile(rf"{BEGINS}Gr\b\.?\s*((?i:{LETTER_SIZE})){ENDS}")
+STATED_REGIONAL = re.compile(r"(?<!\w)(eu|uk|us)\s*[:：]?\s*(\d{1,2}(?:[.,]5)?)(?=\s*(?:$|[/|,;)·]|(?:eu|uk|us|cm)\b))")
 
 
 def size_in(rows: Sequence[Row]) -> ReadAttribute | None:
@@ -264,15 +274,33 @@ def size_in(rows: Sequence[Row]) -> ReadAttribute | None:
     return max(found, key=lambda attribute: attribute.confidence, default=None)
 
 
+def stated_size_in(rows: Sequence[Row]) -> ReadAttribute | None:
+    """The size of what is in a package, only where a word or a system says that it is one: "Size M", ("42", "EU")."""
+    found = [attribute for row in rows for attribute in _stated_sizes(row)]
+    return max(found, key=lambda attribute: attribute.confidence, default=None)
+
+
+def _stated_sizes(row: Row) -> Iterator[ReadAttribute]:
+    text = row.text.strip()
+    for pattern in (STATED_LETTER, STATED_NUMBER, STATED_SHORT):
+        for value in pattern.findall(text):
+            yield ReadAttribute("size", _letter_size(value), "", 0.9 * row.confidence)
+    yield from _regional(STATED_REGIONAL, text.casefold(), row.confidence)
+
+
+def _regional(pattern: re.Pattern[str], text: str, confidence: float) -> Iterator[ReadAttribute]:
+    for region, number in pattern.findall(text):
+        unit = REGIONS.get(region, region.upper())
+        least, most = REGIONAL_SIZES[unit]
+        if least <= float(number.replace(",", ".")) <= most:
+            yield ReadAttribute("size", number.replace(",", "."), unit, 0.9 * confidence)
+
+
 def _sizes(row: Row) -> Iterator[ReadAttribute]:
     text = row.text.casefold().strip()
     for width, length in JEANS.findall(text):
         yield ReadAttribute("size", f"W{width} L{length}", "", 0.95 * row.confidence)
-    for region, number in REGIONAL.findall(text):
-        unit = REGIONS.get(region, region.upper())
-        least, most = REGIONAL_SIZES[unit]
-        if least <= float(number.replace(",", ".")) <= most:
-            yield ReadAttribute("size", number.replace(",", "."), unit, 0.9 * row.confidence)
+    yield from _regional(REGIONAL, text, row.confidence)
     for value in SIZED.findall(text):
         yield ReadAttribute("size", _letter_size(value), "", 0.9 * row.confidence)
     if alone := LABEL_ALONE.match(text):

@@ -53,6 +53,14 @@ def test_a_carton_has_volume_and_brand() -> None:
     assert names["brand"] == ("Oatly", "", READ)
 
 
+def test_a_carton_has_a_size_where_one_is_stated_and_a_litre_is_none() -> None:
+    stated = found(attributed(FakeReader("packages", "carton"), FakeText(line("Size M", 0.1), line("1 L", 0.5))))
+    assert (stated["size"], stated["volume"]) == (("M", "", READ), ("1", "l", READ))
+    assert "size" not in found(
+        attributed(FakeReader("packages", "carton"), FakeText(line("L", 0.1), line("600 g", 0.5)))
+    )
+
+
 def test_a_photo_of_nothing_known_has_no_attributes() -> None:
     text = FakeText(line("128 GB"))
     assert found(attributed(FakeReader(known=False), text)) == {}

@@ -14,6 +14,7 @@ from services.operations.packs import packs
 from shared.settings import Settings
 from shared.vision import pack as packing
 from shared.vision.pack import HEADS, MANIFEST, MODELS, PackUnusable, open_pack
+from shared.vision.packing import ATTRIBUTES
 from shared.vision.trunk import DeviceAbsent, TrunkUnusable, open_device, open_trunk, sha256_of, trunk_path
 
 REPOSITORY = Path(packing.__file__).parents[2]
@@ -39,9 +40,14 @@ def test_attributes_are_those_of_a_category_and_of_all_above_it() -> None:
     pack = open_pack("builtin")
     assert pack.attributes_of(("garments", "hat")) == ("colour", "audience")
     assert "memory" in pack.attributes_of(("electronics", "phone"))
+    assert pack.attributes_of(("packages", "carton")) == ("colour", "brand", "size", "volume", "weight")
     assert pack.carries_text(("groceries", "Packages", "Milk", "Arla-Standard-Milk"))
     assert not pack.carries_text(("groceries", "Fruit", "Kiwi", "Kiwi"))
     assert not pack.carries_text(())
+
+
+def test_the_built_in_pack_asks_for_what_one_trained_now_would() -> None:
+    assert open_pack("builtin").manifest.attributes == ATTRIBUTES
 
 
 def test_one_flipped_byte_is_told_with_the_file_it_is_in(copy: Path) -> None:

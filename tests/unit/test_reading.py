@@ -159,6 +159,42 @@ def test_sizes_of_garments_are_read_from_their_tags(text: str, size: tuple[str, 
     assert stated(size_in(rows(text))) == size
 
 
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("Size M", ("M", "")),
+        ("SIZE: XL", ("XL", "")),
+        ("T-Shirt, Size L", ("L", "")),
+        ("Size 4 (9-14 kg)", None),
+        ("Size 4", ("4", "")),
+        ("Gr. 42", ("42", "")),
+        ("Größe 110", ("110", "")),
+        ("Taille 38,5", ("38.5", "")),
+        ("EU 42", ("42", "EU")),
+        ("EU 42 / UK 8 / US 9", ("42", "EU")),
+        ("Men's shoes EU 42,5 US 9", ("42.5", "EU")),
+    ],
+)
+def test_a_cartons_size_is_read_where_a_word_or_a_system_says_so(text: str, size: tuple[str, str] | None) -> None:
+    assert [stated_of(a) for a in attributes_in([line(text)], CARTON, ("size",))] == ([size] if size else [])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("1 L", "1L", "L", "M", "XL", "42", "600 g", "600 gr. 42", "gr. 500", "GR. 50", "Gr. 500 g", "W 30 x L 40"),
+        *("Serving size 30 g", "Serving size 2", "Size 1 L", "size 250 ml", "Pack size: 6", "Family size", "6 x L"),
+        *("Sachet de 20", "boîte de 40", "EUR 42", "US 12 fl oz", "UK 8 pack", "EU 2016", "Bahnhofstr. 12", "DE 40"),
+    ],
+)
+def test_quantities_on_a_carton_are_no_sizes(text: str) -> None:
+    assert attributes_in([line(text)], CARTON, ("size",)) == []
+
+
+def stated_of(attribute: ReadAttribute) -> tuple[str, str]:
+    return attribute.value, attribute.unit
+
+
 def test_a_single_letter_is_less_certain_than_a_size_that_says_so() -> None:
     alone, said = size_in(rows("M")), size_in(rows("Size M"))
     assert alone is not None
