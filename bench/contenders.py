@@ -151,6 +151,9 @@ class WatchedSource:
     def release(self) -> None:
         self._source.release()
 
+    def stop(self) -> None:
+        self._source.stop()
+
 
 class RunningWorker:
     """A worker as production runs it, on the real broker, that can be given so many photos and timed."""

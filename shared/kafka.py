@@ -132,7 +132,8 @@ class KafkaSource:
         self._ledger = Ledger()
         self._current: dict[tuple[str, int], Assignment] = {}
         self._epoch = 0
-        self._queue: asyncio.Queue[Record | BaseException | None] = asyncio.Queue()
+        self._queue: asyncio.Queue[Record | None] = asyncio.Queue()
+        self._failure: BaseException | None = None
         # Two counters, each written by one thread: the queue's own size lags behind what was handed to the loop.
         self._received = 0
         self._taken = 0
@@ -149,15 +150,16 @@ class KafkaSource:
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._poll, name="consume", daemon=True)
         self._thread.start()
-        if self._stopping.is_set():  # before there was a loop to tell
-            return
-        while (item := await self._queue.get()) is not None and not self._stopping.is_set():
-            if isinstance(item, BaseException):
-                raise item
+        while not self._stopping.is_set():
+            record = await self._queue.get()
+            if self._failure:
+                raise self._failure
+            if record is None:
+                return
             self._taken += 1
-            if self._is_current(item.assignment):
-                self._ledger.hand_out(item)
-                yield item
+            if self._is_current(record.assignment):
+                self._ledger.hand_out(record)
+                yield record
 
     async def commit(self, offsets: Mapping[Assignment, int]) -> None:
         """Leaves these for the polling thread, which commits what is still ours within a tenth of a second.
@@ -204,8 +206,10 @@ class KafkaSource:
             self._commit_pending()
             self._consumer.close()
         except BaseException as why:  # noqa: BLE001  whatever it was, the worker must hear of it and stop
+            # Seen at the next record, however many are queued before the None that wakes the iteration.
+            self._failure = why
             with suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(self._queue.put_nowait, why)
+                self._loop.call_soon_threadsafe(self._queue.put_nowait, None)
 
     def _receive(self, message: Message) -> None:
         if (error := message.error()) is not None:

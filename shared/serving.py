@@ -96,8 +96,6 @@ async def _serve(name: str, build: Callable[[WorkerSettings], Parts], settings: 
         [IMAGE_UPLOADED],
         protocol=settings.group_protocol,
     )
-    for sign in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(sign, source.stop)
     worker = Worker(
         source,
         fetch_from(store, decode),
@@ -107,7 +105,11 @@ async def _serve(name: str, build: Callable[[WorkerSettings], Parts], settings: 
         settings.limits,
         health,
     )
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(sign, worker.stop)
     async with AsyncExitStack() as beside:
+        # Closed last: queries are answered until their server has ended.
+        beside.callback(worker.close)
         for start in parts.beside:
             await beside.enter_async_context(start(worker.device))
         log.info("serving", tasks=[task.name for task in parts.tasks], pack=parts.pack)

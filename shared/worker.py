@@ -34,6 +34,7 @@ class Source(Protocol):
     async def commit(self, offsets: Mapping[Assignment, int]) -> None: ...
     def hold(self) -> None: ...
     def release(self) -> None: ...
+    def stop(self) -> None: ...
 
 
 class Sink(Protocol):
@@ -112,6 +113,7 @@ class Worker:
         # Bounded queues are the only backpressure: a slow stage blocks the one before.
         self._preparing: asyncio.Queue[Any] = asyncio.Queue(2 * self.limits.batch_photos)
         self._publishing: asyncio.Queue[Any] = asyncio.Queue(2)
+        self._stopping = asyncio.Event()
         self._in_flight = 0
         self._rejected_in_a_row = 0
         # Grows with every failed self-test: what was rejected in an earlier era is looked at anew.
@@ -128,9 +130,17 @@ class Worker:
                 stages.create_task(self._publish(), name="publish")
         finally:
             self.health.not_ready("stopped")
-            self.device.shutdown(wait=False, cancel_futures=True)
-            self._before.shutdown()
-            self._after.shutdown()
+
+    def stop(self) -> None:
+        """Take nothing more; `run` returns once all that was begun is committed."""
+        self._stopping.set()
+        self.source.stop()
+
+    def close(self) -> None:
+        """After `run`, and after whoever else uses the device."""
+        self.device.shutdown(wait=False, cancel_futures=True)
+        self._before.shutdown()
+        self._after.shutdown()
 
     # --- the stages --------------------------------------------------------------------------------------------------
 
@@ -349,7 +359,11 @@ class Worker:
         self.health.not_ready("the self-test fails: a known-good photo does not get through")
         sound = False
         while not sound:
-            await asyncio.sleep(self.limits.retest_seconds)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.limits.retest_seconds):
+                    await self._stopping.wait()
+                    raise Transient("stopped while the self-test fails; what was rejected meanwhile is not committed")
+            self.health.progressed()  # waiting is what we are meant to do: not ready, but alive
             sound = await self._sound()
         # Counted after the test: what was rejected before it passed is not to be believed.
         self._era += 1
@@ -389,14 +403,25 @@ class Threads:
     """CPU threads, and a semaphore to wait on for a free one: a clock that starts after it times the work alone."""
 
     def __init__(self, name: str, count: int) -> None:
-        self._pool = ThreadPoolExecutor(count, thread_name_prefix=name)
+        self._name = name
+        self._count = count
+        self._pool = self._threads()
         self.free = asyncio.Semaphore(count)
 
     async def run(self, call: Callable[..., T], *args: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, call, *args)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, call, *args)
+        except asyncio.CancelledError:
+            # Out of time: its thread may never come back, so nobody must stand behind it.
+            self.shutdown()
+            self._pool = self._threads()
+            raise
+
+    def _threads(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self._count, thread_name_prefix=self._name)
 
     def shutdown(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool.shutdown(wait=False)
 
 
 def next_offsets(batch: Sequence[Work]) -> dict[Assignment, int]:

@@ -43,6 +43,7 @@ class MemorySource:
         self.committed: dict[Assignment, int] = {}
         self.delivered = 0
         self.holds = 0
+        self._stopped = False
         self.held = asyncio.Event()
         self._fetched_ahead = 20
         self._open = asyncio.Event()
@@ -50,6 +51,8 @@ class MemorySource:
 
     async def __aiter__(self) -> AsyncIterator[Record]:
         for record in self._records:
+            if self._stopped:
+                return
             # Like a broker's client it has already fetched some when it is told to hold.
             if self._fetched_ahead <= 0:
                 await self._open.wait()
@@ -71,6 +74,9 @@ class MemorySource:
 
     def release(self) -> None:
         self._open.set()
+
+    def stop(self) -> None:
+        self._stopped = True
 
 
 class MemorySink:

@@ -71,6 +71,9 @@ class Until:
     def release(self) -> None:
         self._source.release()
 
+    def stop(self) -> None:
+        self._source.stop()
+
 
 class KafkaLine:
     def __init__(self, bootstrap: str, protocol: GroupProtocol, name: str) -> None:

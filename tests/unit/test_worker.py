@@ -308,6 +308,48 @@ def test_a_worker_that_fails_its_self_test_is_not_ready_and_rejects_nothing() ->
     assert delivered < 200
 
 
+def test_a_worker_that_fails_its_self_test_is_alive_and_stops_when_told_to() -> None:
+    source, sink = MemorySource([b"a"] * 200, partitions=1), MemorySink()
+    now = 0.0
+    health = Health(stalled_after=10, clock=lambda: now)
+
+    async def main() -> None:
+        nonlocal now
+        limits = replace(QUICK, suspicious_rejections=5)
+        worker = Worker(source, inline, [Breaks(mended_after=10**9)], sink, CANARY, limits, health)
+        running = asyncio.create_task(worker.run())
+        await source.held.wait()
+        now = 60.0
+        await asyncio.sleep(0.1)
+        assert health.why_not_live is None
+        worker.stop()
+        async with asyncio.timeout(5):
+            await running
+
+    with pytest.raises(ExceptionGroup) as stop:
+        asyncio.run(main())
+    assert stop.group_contains(Transient, match="stopped while the self-test fails")
+    assert len(sink.rejected) < 5
+
+
+def test_a_thread_that_never_comes_back_holds_up_nobody() -> None:
+    forever = threading.Event()
+
+    class Hangs(Shout):
+        def prepare(self, photo: Photo) -> bytes:
+            if photo.body == b"bomb":
+                forever.wait(20)
+            return photo.body
+
+    source, sink = MemorySource([b"a", b"bomb", b"b", b"c"]), MemorySink()
+    try:
+        run(source, sink, Hangs(), limits=replace(QUICK, cpu_threads=1, straggler_seconds=0.01, prepare_seconds=0.1))
+    finally:
+        forever.set()
+    assert [(r.stage, r.code) for r in sink.rejected] == [("prepare", "timeout")]
+    assert sorted(said(r) for r in sink.results) == ["A", "B", "C"]
+
+
 def test_batches_shrink_to_the_time_that_a_query_may_wait() -> None:
     source, sink, task = MemorySource([b"a"] * 100), MemorySink(), Shout()
 
