@@ -142,8 +142,9 @@ def merged(parts: Parts, steps: Iterable[Step]) -> dict[str, bytes]:
     """The parts after these steps, without what no longer belongs to the listing.
 
     A result for a photo of the current revision stays, however old: the same bytes look the same. So does one for a
-    revision still to come. Everything else goes, and after a removal all results do. A photo that leaves and comes
-    back is looked at anew, since each revision has all of its photos looked at.
+    revision still to come, and for the current one even if it doesn't name the photo: another change of the same
+    revision may. Everything else goes, and after a removal all results do. A photo that leaves and comes back is looked
+    at anew, since each revision has all of its photos looked at.
     """
     known = dict(parts)
     for step in steps:
@@ -155,7 +156,7 @@ def merged(parts: Parts, steps: Iterable[Step]) -> dict[str, bytes]:
         field: ranked
         for field, ranked in known.items()
         if field == _CHANGE
-        or (change.HasField("listing") and (_sha256(field) in current or _revision(ranked) > change.revision))
+        or (change.HasField("listing") and (_sha256(field) in current or _revision(ranked) >= change.revision))
     }
 
 

@@ -190,6 +190,14 @@ def test_a_score_for_a_revision_to_come_already_holds() -> None:
     assert record.status == Enriched.STATUS_COMPLETE
 
 
+def test_results_that_come_before_their_change_count_even_if_another_change_has_the_same_revision() -> None:
+    first, second = sorted((changed("x", 1, ["a"]), changed("x", 1, ["b"])), key=lambda c: c.SerializeToString())
+    photo = second.listing.photos[0].sha256
+    early = joined(first, *results("x", 1, photo), second)
+    assert record_of(early).status == Enriched.STATUS_COMPLETE
+    assert early == joined(first, second, *results("x", 1, photo))
+
+
 def test_vectors_of_two_spaces_stand_side_by_side() -> None:
     a = assessed("x", 1, "a")
     old, new = embedded(a, 1, "builtin@1"), embedded(assessed("x", 1, "a", generation=2), 2, "large@1", 32)
