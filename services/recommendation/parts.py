@@ -41,6 +41,7 @@ FACETS = (
 )
 
 _RANK = struct.Struct(">?QIQ")  # removed, revision, generation, microseconds since 1970
+_LAST_SECOND = 253_402_300_799  # of the year 9999, where protobuf's timestamps end
 _CHANGE = "change"
 _CATEGORY = "category"
 _ATTRIBUTES = "attributes"
@@ -121,9 +122,14 @@ def _result(facet: str, assessment: image_pb2.Assessment, value: bytes) -> Step:
     _demand(assessment.listing_id != "", "assessment.listing_id is missing")
     _demand(assessment.photo_sha256 != "", "assessment.photo_sha256 is missing")
     _demand(assessment.revision > 0, f"assessment.revision {assessment.revision} is not a time")
-    _demand(assessment.assessed_at.seconds >= 0, "assessment.assessed_at is before 1970")
+    _demand(_is_time(assessment.assessed_at), "assessment.assessed_at is no time from 1970 to 9999")
     rank = _RANK.pack(False, assessment.revision, assessment.generation, _microseconds(assessment.assessed_at))
     return Step(assessment.listing_id, f"{facet}/{assessment.photo_sha256}", rank + value)
+
+
+def _is_time(time: Timestamp) -> bool:
+    """Any number may stand on the wire; as microseconds these fit the rank."""
+    return 0 <= time.seconds <= _LAST_SECOND and 0 <= time.nanos < 1_000_000_000
 
 
 def _microseconds(time: Timestamp) -> int:

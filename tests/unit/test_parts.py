@@ -2,6 +2,7 @@
 
 import pytest
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from vitrine.events.v1 import enriched_pb2, image_pb2
@@ -211,11 +212,22 @@ def test_the_upload_time_is_that_of_the_current_revision() -> None:
     assert uploaded_at(joined(changed("x", 5))) is None
 
 
+def at(seconds: int = 0, nanos: int = 0) -> image_pb2.Assessment:
+    """Assessed at what may be no time at all."""
+    about = assessed("x", 1, "a")
+    about.assessed_at.CopyFrom(Timestamp(seconds=seconds, nanos=nanos))
+    return about
+
+
 BAD: dict[str, Message] = {
     "a listing without photos": changed("x", 1, []),
     "a revision that is no time": changed("x", 0),
     "neither listing nor removal": type(changed("x", 1))(listing_id="x", revision=1),
     "no photo": scored(assessed("x", 1, "")),
+    "a time before 1970": scored(at(seconds=-1)),
+    "a time after the year 9999": scored(at(seconds=10**14)),
+    "nanoseconds below 0": scored(at(nanos=-1000)),
+    "nanoseconds of a whole second": scored(at(nanos=10**9)),
     "no decision": image_pb2.ImageScored(assessment=assessed("x", 1, "a")),
     "no category": image_pb2.ImageClassified(assessment=assessed("x", 1, "a")),
     "no vector": image_pb2.ImageEmbedded(assessment=assessed("x", 1, "a"), space=SPACE),
