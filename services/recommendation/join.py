@@ -2,7 +2,8 @@
 
 A batch is written to Redis, its listings are placed in the index and published as `listing.enriched`, the whole waits
 until Redis has it on disk, and only then Kafka is told that the events are done. A crash anywhere in between has the
-events delivered again: what they wrote is found to be there already, and placed and published all the same.
+events delivered again: what they wrote is found to be there already, or overtaken by something newer, and the listing
+as it stands is placed and published all the same.
 """
 
 import asyncio
@@ -101,7 +102,7 @@ class Join:
     # --- write -------------------------------------------------------------------------------------------------------
 
     async def _write(self, steps: Sequence[tuple[Record, Step]]) -> dict[str, Known]:
-        """Merges the steps into their listings; returns those that have to be spread."""
+        """Merges the steps into their listings; returns them as they stand afterwards."""
         pending: dict[str, list[tuple[Record, Step]]] = {}
         for record, step in steps:
             pending.setdefault(step.listing_id, []).append((record, step))
@@ -120,13 +121,12 @@ class Join:
         raise Transient(f"{len(pending)} listings were changed by others {MAX_CONFLICTS} times in a row")
 
     def _conclude(self, write: Write, steps: Sequence[tuple[Record, Step]], touched: dict[str, Known]) -> None:
-        effects = [_effect(write, step) for _, step in steps]
-        for (record, _), effect in zip(steps, effects, strict=True):
-            JOINED.labels(record.assignment.topic, effect).inc()
-        if any(effect != "stale" for effect in effects):
-            changed = write.parts != write.before.parts
-            touched[write.listing_id] = Known(write.after if changed else write.before, steps[-1][0].headers)
-            self._observe_completion(write)
+        for record, step in steps:
+            JOINED.labels(record.assignment.topic, _effect(write, step)).inc()
+        # Stale steps count too: whoever took them first may have spread an older view over a newer one, and died.
+        changed = write.parts != write.before.parts
+        touched[write.listing_id] = Known(write.after if changed else write.before, steps[-1][0].headers)
+        self._observe_completion(write)
 
     def _observe_completion(self, write: Write) -> None:
         before = parts.enriched(write.before.parts)
