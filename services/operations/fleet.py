@@ -243,7 +243,8 @@ def _busy_ports(plan: Plan) -> Iterator[str]:
 
 
 def _installed(package: str) -> bool:
-    return importlib.util.find_spec(package) is not None
+    # An imported package may have taken its own place in sys.modules without a spec, as faust does.
+    return package in sys.modules or importlib.util.find_spec(package) is not None
 
 
 def _failure(check: Callable[[], object]) -> Iterator[str]:

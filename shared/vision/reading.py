@@ -420,7 +420,8 @@ def _may_be_a_name(text: str, generic: frozenset[str]) -> bool:
 
 def folded(text: str) -> str:
     """Letters and digits only, without case and accents: as it is compared."""
-    plain = unicodedata.normalize("NFKD", text.casefold())
+    # Decomposed first: what a raised capital comes apart into is a capital still.
+    plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
     return "".join(c for c in plain if c.isalnum())
 
 
