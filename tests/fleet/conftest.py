@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -45,14 +46,21 @@ class RunningFleet:
         return answers
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def tested(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningFleet]:
-    """The fleet, split into its services, on free ports."""
+@asynccontextmanager
+async def run(home: Path, *, fused: bool) -> AsyncIterator[RunningFleet]:
+    """A fleet with a home of its own, on free ports."""
     from shared.vision.pack import open_pack
 
-    plan = Plan(linked_home(tmp_path_factory.mktemp("fleet")), ports=Ports.free())
+    plan = Plan(linked_home(home), ports=Ports.free(), fused=fused)
     async with running(plan) as fleet, Lookups(plan.recommendation) as lookups:
         yield RunningFleet(fleet, lookups, open_pack(plan.pack))
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def tested(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningFleet]:
+    """The fleet, split into its services."""
+    async with run(tmp_path_factory.mktemp("fleet"), fused=False) as fleet:
+        yield fleet
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
@@ -24,7 +25,7 @@ from shared.topics import (
     Topic,
 )
 from tests.fleet.checker import held, problems, produced
-from tests.fleet.conftest import RunningFleet
+from tests.fleet.conftest import RunningFleet, run
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -68,11 +69,32 @@ class HalfWay:
 async def test_a_kill_in_the_middle_of_an_import_loses_and_doubles_nothing(
     tested: RunningFleet, sixteen: Sequence[Offer], victim: str
 ) -> None:
-    fleet, topic = tested.fleet, RESULTS[victim]
+    await drill(tested, sixteen, victim, RESULTS[victim])
+
+
+async def test_a_kill_of_the_fused_worker_loses_and_doubles_nothing(tmp_path: Path, sixteen: Sequence[Offer]) -> None:
+    async with run(tmp_path, fused=True) as fused:
+        await drill(fused, sixteen[:8], "fused", IMAGE_SCORED)
+
+
+async def test_the_lag_exporter_comes_back_when_killed(tested: RunningFleet) -> None:
+    supervisor = tested.fleet.supervisor
+    first = supervisor.pid_of("lag")
+    assert first is not None
+    os.kill(first, signal.SIGKILL)
+    async with asyncio.timeout(30):
+        while supervisor.pid_of("lag") in (None, first):  # noqa: ASYNC110 (the kernel sets no asyncio.Event)
+            await asyncio.sleep(0.05)
+    await supervisor.until_ready(60)
+
+
+async def drill(tested: RunningFleet, offers: Sequence[Offer], victim: str, topic: Topic) -> None:
+    """Kills the victim when it has made something of the first half and the second is on its way; checks all data."""
+    fleet = tested.fleet
     before = await asyncio.to_thread(produced, fleet.kafka, topic)
-    half_way = HalfWay(victim, sixteen)
+    half_way = HalfWay(victim, offers)
     progress = Progress(uploaded=half_way.note)
-    sending = asyncio.create_task(tested.send(victim, iter(half_way), len(sixteen), progress))
+    sending = asyncio.create_task(tested.send(victim, iter(half_way), len(offers), progress))
 
     async with asyncio.timeout(120):
         while await asyncio.to_thread(produced, fleet.kafka, topic) == before:  # noqa: ASYNC110 (a broker sets no asyncio.Event)
@@ -82,7 +104,7 @@ async def test_a_kill_in_the_middle_of_an_import_loses_and_doubles_nothing(
         await half_way.late_upload.wait()
     first = fleet.supervisor.pid_of(victim)
     assert first is not None
-    assert half_way.uploaded < len(sixteen)
+    assert half_way.uploaded < len(offers)
     os.kill(first, signal.SIGKILL)
 
     answers = await sending
