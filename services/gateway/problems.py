@@ -44,6 +44,7 @@ KINDS: Mapping[str, Kind] = {
     "animated-photo": Kind(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "A photo is animated"),
     "damaged-photo": Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "A photo is damaged or incomplete"),
     "too-many-pixels": Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "A photo has too many pixels"),
+    "side-too-long": Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "A photo is too long or too wide"),
     "photo-too-small": Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "A photo has too few pixels"),
     # repeats and order
     "bad-idempotency-key": Kind(HTTPStatus.BAD_REQUEST, "The Idempotency-Key can't be used"),

@@ -18,9 +18,10 @@ from shared.imaging import jpeg, png, webp
 from shared.imaging.kinds import describe
 from shared.imaging.parts import BadPhoto, Metadata, Size, damaged, editor_of, generator_of
 
-__all__ = ["BadPhoto", "CleanPhoto", "Header", "Limits", "clean", "read_header", "too_large"]
+__all__ = ["MAX_SIDE", "BadPhoto", "CleanPhoto", "Header", "Limits", "clean", "read_header", "too_large"]
 
 ACCEPTED = "JPEG, PNG and WebP are accepted."
+MAX_SIDE = 30_000  # pixels; what comes in is what the workers can decode: shared/vision/decode.py reads this too
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ def read_header(body: bytes, limits: Limits | None = None) -> Header:
     """Check type, bytes and pixels without decoding anything. The file's name and declared type play no part.
 
     Raises BadPhoto: empty-photo, photo-too-large, not-a-photo, unsupported-type, animated-photo, damaged-photo,
-    too-many-pixels or photo-too-small.
+    too-many-pixels, side-too-long or photo-too-small.
     """
     limits = limits or Limits()
     if not body:
@@ -147,6 +148,12 @@ def _check_pixels(size: Size, limits: Limits) -> None:
             "too-many-pixels",
             f"The photo's header says {measured}; at most {limits.max_pixels:,} pixels are accepted.",
             "Scale it down; 2,000 pixels a side are plenty.",
+        )
+    if max(size.width, size.height) > MAX_SIDE:
+        raise BadPhoto(
+            "side-too-long",
+            f"The photo has {measured}; each side may have {MAX_SIDE:,} at most.",
+            "Cut it into several photos, or scale it down.",
         )
     if min(size.width, size.height) < limits.min_side:
         raise BadPhoto(

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from shared.errors import Poison
+from shared.imaging import MAX_SIDE
 from shared.photos import Pixels
 
 MAX_BYTES = 20 * 1024 * 1024
 MAX_PIXELS = 64_000_000
-MAX_SIDE = 30_000
 
 ORIENTATION = 0x0112  # the EXIF tag
 UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, KeyError, MemoryError)

@@ -90,6 +90,7 @@ PHOTOS: dict[str, tuple[bytes, str, int, str]] = {
     "HEIC": (HEIC, "unsupported-type", 415, "HEIC"),
     "1×1": (photo(size=(1, 1), kind="PNG"), "photo-too-small", 422, "1 × 1"),
     "60,000×60,000": (claiming_60_000_a_side(), "too-many-pixels", 422, "60,000 × 60,000"),
+    "32×200,000": (photo(size=(32, 200_000), kind="PNG"), "side-too-long", 422, "32 × 200,000"),
     "25 MiB": (photo() + bytes(25 * MIB), "photo-too-large", 413, "20 MiB"),
     "animated GIF": (animated_gif(), "animated-photo", 415, "GIF"),
     "empty file": (b"", "empty-photo", 422, "0 bytes"),

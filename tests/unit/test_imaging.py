@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin
 
-from shared.imaging import BadPhoto, Limits, clean, read_header
+from shared.imaging import MAX_SIDE, BadPhoto, Limits, clean, read_header
+from shared.vision.decode import decode
 
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 GPS_SECRET = b"52.520008"
@@ -346,6 +347,17 @@ def webp_claiming(width: int, height: int) -> bytes:
 def test_too_many_pixels_are_refused_from_the_header(claiming: Callable[[int, int], bytes]) -> None:
     why = refusal(claiming(60_000, 60_000) if claiming is not webp_claiming else claiming(16_000, 16_000))
     assert why.code == "too-many-pixels" and "50,000,000" in why.message
+
+
+@pytest.mark.parametrize("size", [(32, MAX_SIDE + 1), (MAX_SIDE + 1, 32)])
+def test_a_side_that_the_workers_would_not_decode_is_refused_from_the_header(size: tuple[int, int]) -> None:
+    why = refusal(png_claiming(*size))
+    assert why.code == "side-too-long" and "30,001" in why.message and "30,000" in why.message
+
+
+def test_the_longest_side_that_comes_in_is_one_that_the_workers_decode() -> None:
+    body = saved(Image.new("L", (MAX_SIDE, 32)), "PNG")
+    assert decode(clean(body).body).shape == (32, MAX_SIDE, 3)
 
 
 def test_tiny_pictures_are_refused() -> None:
