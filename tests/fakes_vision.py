@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from vitrine.events.v1 import image_pb2
 
-from services.fraud.bank import BankedPhoto, Marked, Match
+from services.fraud.bank import MATCHES_KEPT, SCORED_AGAIN, BankedPhoto, Marked, Match
 from shared.photos import Photo, Pixels
 from shared.vision.decode import decode
 from shared.vision.pdq import MATCH_DISTANCE, Fingerprint, distances
@@ -76,6 +76,7 @@ class _Entry:
     photo: BankedPhoto
     hash: str
     scored: bytes
+    at_us: int
     matches: dict[tuple[str, str], int] = field(default_factory=dict)
 
 
@@ -83,6 +84,7 @@ class FakeBank:
     """A hash bank in memory that compares with everything. Its clock ticks one microsecond per look."""
 
     def __init__(self) -> None:
+        self.met: list[BankedPhoto] = []
         self._entries: dict[tuple[str, str], _Entry] = {}
         self._current: dict[str, tuple[int, frozenset[str]]] = {}
         self._removed: set[str] = set()
@@ -90,15 +92,19 @@ class FakeBank:
         self._lock = threading.Lock()
 
     def meet(self, photo: BankedPhoto, fingerprint: Fingerprint, scored: bytes) -> Sequence[Marked]:
+        self.met.append(photo)
         with self._lock:
             if not self._insert(photo, fingerprint, scored):
                 return []
             me = self._match((photo.listing_id, photo.sha256), 0)
             others = self._look_alikes(fingerprint, photo.listing_id)
             earlier = [other for other in others if other.order < me.order]
-            later = [other for other in others if other.order > me.order]
+            later = sorted((other for other in others if other.order > me.order), key=lambda other: other.order)
             marked = [self._mark(me, earlier)] if earlier else []
-            return [*marked, *(self._mark(other, [replace(me, distance=other.distance)]) for other in later)]
+            return [
+                *marked,
+                *(self._mark(other, [replace(me, distance=other.distance)]) for other in later[:SCORED_AGAIN]),
+            ]
 
     def keep_only(self, listing_id: str, revision: int, photos: Iterable[str]) -> None:
         with self._lock:
@@ -130,7 +136,8 @@ class FakeBank:
                 return True
             photo = replace(photo, uploaded_us=uploaded)
         kept = old.matches if old and old.hash == fingerprint.hex else {}
-        self._entries[key] = _Entry(photo, fingerprint.hex, scored, kept)
+        at_us = max(photo.assessed_us, old.at_us if old else 0)
+        self._entries[key] = _Entry(photo, fingerprint.hex, scored, at_us, kept)
         return True
 
     def _look_alikes(self, fingerprint: Fingerprint, not_of: str) -> list[Match]:
@@ -141,10 +148,16 @@ class FakeBank:
     def _mark(self, photo: Match, earlier: Sequence[Match]) -> Marked:
         entry = self._entries[photo.listing_id, photo.sha256]
         entry.matches |= {(other.listing_id, other.sha256): other.distance for other in earlier}
-        entry.matches = {key: bits for key, bits in entry.matches.items() if key in self._entries}
-        matches = sorted((self._match(key, bits) for key, bits in entry.matches.items()), key=lambda match: match.order)
+        known = [self._match(key, bits) for key, bits in entry.matches.items() if key in self._entries]
+        me = self._match((photo.listing_id, photo.sha256), 0)
+        earlier = sorted((match for match in known if match.order < me.order), key=lambda match: match.order)
+        own = [match for match in earlier if match.seller_id == me.seller_id][:1]
+        others = [match for match in earlier if match.seller_id != me.seller_id][:MATCHES_KEPT]
+        matches = sorted((*own, *others), key=lambda match: match.order)
+        entry.matches = {(match.listing_id, match.sha256): match.distance for match in matches}
         self._clock += 1
-        return Marked(photo.listing_id, photo.sha256, photo.seller_id, entry.scored, tuple(matches), self._clock)
+        entry.at_us = max(self._clock, entry.at_us + 1)
+        return Marked(photo.listing_id, photo.sha256, photo.seller_id, entry.scored, tuple(matches), entry.at_us)
 
     def _match(self, key: tuple[str, str], distance: int) -> Match:
         photo = self._entries[key].photo

@@ -4,15 +4,19 @@ Look-up is multi-index hashing (Norouzi, Punjani, Fleet 2012). A hash is cut int
 differ in at most 31 bits have, by pigeonhole, a band in which at most one bit differs. So each band's value and its 16
 neighbours are looked up, and only what lies there is compared in full.
 
+The photos of one hash are sorted by who came first, so a picture that thousands of listings show costs no more than one
+that a hundred show: only its earliest photos, and those next after the one that is asked about, are ever looked at.
+
 Every key carries one hash tag, so that each step is one atomic script, in a cluster too: the bank is on one node. A
-photo costs about 2 KB there.
+photo costs about 2 KB there, and up to 2 KB more for its look-alikes.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import redis
+import structlog
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import BusyLoadingError, RedisError
 from redis.exceptions import ConnectionError as ConnectionLost
@@ -22,10 +26,17 @@ from redis.retry import Retry
 from shared.errors import Transient
 from shared.vision.pdq import MATCH_DISTANCE, Fingerprint, distances
 
+log = structlog.get_logger()
+
 PREFIX = "{fraud-bank}:"
 BANDS = 16
 BAND_DIGITS = 4  # hex: 16 bits
 NEIGHBOURS = (0, *(1 << bit for bit in range(16)))  # a band's value XOR these: itself, and one bit changed
+
+MATCHES_KEPT = 16  # of other sellers, for each photo: the original and a few more as evidence
+SCORED_AGAIN = 64  # later copies, each time a photo is met
+# Of each hash, to either side in time. Above SCORED_AGAIN by more than the photos that one listing may have.
+LOOKED_AT = 128
 
 ATTEMPTS = 5
 FIRST_WAIT_SECONDS = 0.1
@@ -43,6 +54,7 @@ class BankedPhoto:
     revision: int
     generation: int
     uploaded_us: int  # microseconds since 1970-01-01 UTC
+    assessed_us: int  # likewise, by the clock of the worker that scored it
 
     @property
     def name(self) -> str:
@@ -60,21 +72,23 @@ class Match:
     distance: int  # bits of 256
 
     @property
-    def order(self) -> tuple[int, str, str]:
+    def order(self) -> str:
         """The lowest is the original. Equal times are decided by name, the same way for whoever asks."""
-        return self.uploaded_us, self.listing_id, self.sha256
+        return order_of(self.uploaded_us, f"{self.sha256}/{self.listing_id}")
 
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """A photo with all earlier ones that are known to look the same, and what was known of it before."""
+    """A photo with the earliest ones that are known to look the same, and what was known of it before."""
 
     listing_id: str
     sha256: str
     seller_id: str
     scored: bytes  # the ImageScored given to `meet`, which knows nothing of copies
-    matches: tuple[Match, ...]  # the original first; never of the photo's own listing
-    at_us: int  # the bank's clock: of two answers about one photo, the later one knows more
+    # The original first: at most MATCHES_KEPT of other sellers and the earliest of the photo's own, all uploaded before
+    # it; never of its own listing.
+    matches: tuple[Match, ...]
+    at_us: int  # after `assessed_us`. Of two answers about one photo the later one knows more, and no two are equal.
 
 
 class Bank(Protocol):
@@ -85,7 +99,11 @@ class Bank(Protocol):
 
         The photo is inserted before it looks around. So of two copies that arrive at once at least one sees the other,
         and whoever sees a later one gets what is needed to score it again. A photo whose listing was removed, or that a
-        newer revision dropped, neither matches nor is kept. Raises Transient.
+        newer revision dropped, neither matches nor is kept.
+
+        Of later ones only the SCORED_AGAIN earliest are returned, so that one call stays short whatever the number of
+        copies. Those beyond keep what they were told when they arrived: then they saw the earliest of that time.
+        Raises Transient.
         """
         ...
 
@@ -98,14 +116,17 @@ class Bank(Protocol):
         ...
 
 
+# Order is told by bytes: Lua's own < goes by the server's locale.
 DROP = """
 local prefix = ARGV[1]
+local function order_of(uploaded, name) return string.format('%016.0f/', tonumber(uploaded)) .. name end
 local function drop(name)
-    local hash = redis.call('HGET', prefix .. 'photo:' .. name, 'hash')
+    local photo = redis.call('HMGET', prefix .. 'photo:' .. name, 'hash', 'uploaded')
+    local hash = photo[1]
     redis.call('DEL', prefix .. 'photo:' .. name, prefix .. 'matches:' .. name)
     if not hash then return end
-    redis.call('SREM', prefix .. 'hash:' .. hash, name)
-    if redis.call('EXISTS', prefix .. 'hash:' .. hash) == 1 then return end
+    redis.call('ZREM', prefix .. 'in-order:' .. hash, order_of(photo[2], name))
+    if redis.call('EXISTS', prefix .. 'in-order:' .. hash) == 1 then return end
     for band = 0, 15 do
         local value = string.sub(hash, band * 4 + 1, band * 4 + 4)
         redis.call('SREM', prefix .. 'band:' .. band .. ':' .. value, hash)
@@ -113,60 +134,88 @@ local function drop(name)
 end
 """
 
-# Returns 1, or 0 when the photo is no longer one of its listing's. The earliest upload time stays, come what may.
+# Returns the photo's first upload time, which stays, come what may; or nothing when the photo is no longer one of its
+# listing's.
 INSERT = (
     DROP
     + """
 local listing, sha, seller, hash, scored = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local revision, generation, uploaded = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
+local revision, generation, uploaded, at = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9], ARGV[10]
 local known = redis.call('HMGET', prefix .. 'listing:' .. listing, 'removed', 'revision')
-if known[1] then return 0 end
+if known[1] then return false end
 if known[2] and tonumber(known[2]) >= revision
-    and redis.call('SISMEMBER', prefix .. 'current:' .. listing, sha) == 0 then return 0 end
+    and redis.call('SISMEMBER', prefix .. 'current:' .. listing, sha) == 0 then return false end
 local name = sha .. '/' .. listing
 local key = prefix .. 'photo:' .. name
-local old = redis.call('HMGET', key, 'hash', 'revision', 'generation', 'uploaded')
+local old = redis.call('HMGET', key, 'hash', 'revision', 'generation', 'uploaded', 'at')
 if old[1] then
-    if tonumber(old[4]) < uploaded then ARGV[9] = old[4] end
+    if tonumber(old[4]) < tonumber(uploaded) then uploaded = old[4] end
+    if tonumber(old[5]) > tonumber(at) then at = old[5] end
     local older = tonumber(old[2]) > revision
         or (tonumber(old[2]) == revision and tonumber(old[3]) > generation)
     if older then
-        redis.call('HSET', key, 'uploaded', ARGV[9])
-        return 1
+        redis.call('ZREM', prefix .. 'in-order:' .. old[1], order_of(old[4], name))
+        redis.call('ZADD', prefix .. 'in-order:' .. old[1], 0, order_of(uploaded, name))
+        redis.call('HSET', key, 'uploaded', uploaded, 'at', at)
+        return uploaded
     end
     if old[1] ~= hash then drop(name) end
+    redis.call('ZREM', prefix .. 'in-order:' .. hash, order_of(old[4], name))
 end
 redis.call('HSET', key, 'hash', hash, 'seller', seller, 'scored', scored,
-    'revision', ARGV[7], 'generation', ARGV[8], 'uploaded', ARGV[9])
+    'revision', ARGV[7], 'generation', ARGV[8], 'uploaded', uploaded, 'at', at)
 redis.call('SADD', prefix .. 'photos:' .. listing, sha)
-redis.call('SADD', prefix .. 'hash:' .. hash, name)
+redis.call('ZADD', prefix .. 'in-order:' .. hash, 0, order_of(uploaded, name))
 for band = 0, 15 do
     redis.call('SADD', prefix .. 'band:' .. band .. ':' .. string.sub(hash, band * 4 + 1, band * 4 + 4), hash)
 end
-return 1
+return uploaded
 """
 )
 
-# Adds earlier photos to a later one's matches; returns all that still exist. Scripts run one at a time: so the last one
-# to add sees what all before it added, and the clock says who was last.
-MARK = """
-local prefix, name = ARGV[1], ARGV[2]
-local photo = redis.call('HMGET', prefix .. 'photo:' .. name, 'seller', 'scored')
+# Adds look-alikes to a photo's matches, keeps the earliest of those that exist and are earlier, and returns them.
+# Scripts run one at a time: so the last one to add sees what all before it added, and the time says who was last.
+MARK = (
+    DROP
+    + """
+local name, most = ARGV[2], tonumber(ARGV[3])
+local photo = redis.call('HMGET', prefix .. 'photo:' .. name, 'seller', 'scored', 'uploaded', 'at')
 if not photo[1] then return false end
-for i = 3, #ARGV, 2 do redis.call('HSET', prefix .. 'matches:' .. name, ARGV[i], ARGV[i + 1]) end
+local function before(one, other)
+    for i = 1, math.min(#one, #other) do
+        local a, b = string.byte(one, i), string.byte(other, i)
+        if a ~= b then return a < b end
+    end
+    return #one < #other
+end
+local bits = {}
 local found = redis.call('HGETALL', prefix .. 'matches:' .. name)
-local matches = {}
-for i = 1, #found, 2 do
-    local other = redis.call('HMGET', prefix .. 'photo:' .. found[i], 'seller', 'uploaded')
-    if other[1] then
-        matches[#matches + 1] = {found[i], found[i + 1], other[1], other[2]}
-    else
-        redis.call('HDEL', prefix .. 'matches:' .. name, found[i])
+for i = 1, #found, 2 do bits[found[i]] = found[i + 1] end
+for i = 4, #ARGV, 2 do bits[ARGV[i]] = ARGV[i + 1] end
+local mine, earlier, order = order_of(photo[3], name), {}, {}
+for other, distance in pairs(bits) do
+    local its = redis.call('HMGET', prefix .. 'photo:' .. other, 'seller', 'uploaded')
+    if its[1] then
+        order[other] = order_of(its[2], other)
+        if before(order[other], mine) then earlier[#earlier + 1] = {other, distance, its[1], its[2]} end
+    end
+end
+table.sort(earlier, function(one, other) return before(order[one[1]], order[other[1]]) end)
+redis.call('DEL', prefix .. 'matches:' .. name)
+local matches, own, others = {}, 0, 0
+for _, match in ipairs(earlier) do
+    if match[3] == photo[1] then own = own + 1 else others = others + 1 end
+    if (match[3] == photo[1] and own == 1) or (match[3] ~= photo[1] and others <= most) then
+        matches[#matches + 1] = match
+        redis.call('HSET', prefix .. 'matches:' .. name, match[1], match[2])
     end
 end
 local now = redis.call('TIME')
-return {photo[1], photo[2], now[1], now[2], matches}
+local at = string.format('%.0f', math.max(now[1] * 1000000 + now[2], photo[4] + 1))
+redis.call('HSET', prefix .. 'photo:' .. name, 'at', at)
+return {photo[1], photo[2], at, matches}
 """
+)
 
 KEEP_ONLY = (
     DROP
@@ -248,65 +297,56 @@ class RedisBank:
         self._redis.close()
 
     def _meet(self, photo: BankedPhoto, fingerprint: Fingerprint, scored: bytes) -> Sequence[Marked]:
-        if not self._inserted(photo, fingerprint, scored):
+        uploaded_us = self._inserted(photo, fingerprint, scored)
+        if uploaded_us is None:
             return []
-        others = self._look_alikes(fingerprint, not_of=photo.listing_id)
-        me = Match(photo.listing_id, photo.sha256, photo.seller_id, self._uploaded_us(photo), 0)
-        earlier = [other for other in others if other.order < me.order]
-        later = [other for other in others if other.order > me.order]
-        marked = [self._marked(me, earlier)] if earlier else []
-        marked += [self._marked(other, [_at_distance(me, other.distance)]) for other in later]
-        return [photo for photo in marked if photo is not None]
+        earlier, later = self._look_alikes(fingerprint, photo.name, uploaded_us)
+        if len(later) > SCORED_AGAIN:
+            log.info("more later copies than are scored again", photo=photo.name, scored_again=SCORED_AGAIN)
+        asked = [(photo.name, earlier)] if earlier else []
+        asked += [(name, {photo.name: bits}) for name, bits in list(later.items())[:SCORED_AGAIN]]
+        return self._marked(asked)
 
-    def _inserted(self, photo: BankedPhoto, fingerprint: Fingerprint, scored: bytes) -> bool:
+    def _inserted(self, photo: BankedPhoto, fingerprint: Fingerprint, scored: bytes) -> int | None:
+        """When it was uploaded first, if an earlier revision had it already. None when it was removed."""
         words = (photo.listing_id, photo.sha256, photo.seller_id, fingerprint.hex)
-        numbers = (photo.revision, photo.generation, photo.uploaded_us)
-        return bool(self._insert(args=(PREFIX, *words, scored, *numbers)))
+        numbers = (photo.revision, photo.generation, photo.uploaded_us, photo.assessed_us)
+        uploaded = self._insert(args=(PREFIX, *words, scored, *numbers))
+        return None if uploaded is None else int(uploaded)
 
-    def _uploaded_us(self, photo: BankedPhoto) -> int:
-        """Of its first upload, if an earlier revision had it already."""
-        known = cast("bytes | None", self._redis.hget(f"{PREFIX}photo:{photo.name}", "uploaded"))
-        return int(known) if known is not None else photo.uploaded_us
-
-    def _look_alikes(self, fingerprint: Fingerprint, not_of: str) -> list[Match]:
+    def _look_alikes(
+        self, fingerprint: Fingerprint, name: str, uploaded_us: int
+    ) -> tuple[dict[str, int], dict[str, int]]:
+        """The earliest of all, and those next after the photo: names with distances, in order."""
         hashes = self._hashes_nearby(fingerprint)
         near = {
             value: int(bits)
             for value, bits in zip(hashes, distances(fingerprint, hashes), strict=True)
             if bits <= MATCH_DISTANCE
         }
-        names = self._pipelined(("SMEMBERS", f"{PREFIX}hash:{value}") for value in near)
-        distance_of = {
-            name.decode(): bits
-            for members, bits in zip(names, near.values(), strict=True)
-            for name in sorted(members)
-            if _listing_of(name.decode()) != not_of
-        }
-        found = self._pipelined(("HMGET", f"{PREFIX}photo:{name}", "seller", "uploaded") for name in distance_of)
-        return [
-            _match(name, bits, seller, uploaded)
-            for (name, bits), (seller, uploaded) in zip(distance_of.items(), found, strict=True)
-            if seller is not None
-        ]
+        mine = order_of(uploaded_us, name)
+        before, after = ("-", f"({mine}"), (f"({mine}", "+")
+        found = self._pipelined(
+            ("ZRANGE", f"{PREFIX}in-order:{value}", *span, "BYLEX", "LIMIT", "0", str(LOOKED_AT))
+            for span in (before, after)
+            for value in near
+        )
+        own_listing = _listing_of(name)
+        return _in_order(found[: len(near)], near, own_listing), _in_order(found[len(near) :], near, own_listing)
 
     def _hashes_nearby(self, fingerprint: Fingerprint) -> list[str]:
         """All hashes of which one band is that of a variant, or one bit off: a superset of the matches."""
         found = self._pipelined(("SUNION", *keys) for keys in _buckets(fingerprint))
         return sorted({value.decode() for members in found for value in members})
 
-    def _marked(self, photo: Match, earlier: Sequence[Match]) -> Marked | None:
-        """None when the photo was removed in the meantime."""
-        pairs = [part for other in earlier for part in (_name(other), str(other.distance))]
-        answer = self._mark(args=[PREFIX, _name(photo), *pairs])
-        if answer is None:
-            return None
-        seller, scored, seconds, microseconds, found = answer
-        matches = sorted(
-            (_match(name.decode(), int(bits), seller, uploaded) for name, bits, seller, uploaded in found),
-            key=lambda match: match.order,
-        )
-        at_us = int(seconds) * 1_000_000 + int(microseconds)
-        return Marked(photo.listing_id, photo.sha256, seller.decode(), scored, tuple(matches), at_us)
+    def _marked(self, asked: Sequence[tuple[str, Mapping[str, int]]]) -> list[Marked]:
+        """Without those that were removed in the meantime."""
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for name, found in asked:
+                pairs = [part for other, bits in found.items() for part in (other, bits)]
+                self._mark(args=[PREFIX, name, MATCHES_KEPT, *pairs], client=pipeline)
+            answers = pipeline.execute()
+        return [_as_marked(name, *answer) for (name, _), answer in zip(asked, answers, strict=True) if answer]
 
     def _pipelined(self, commands: Iterable[tuple[str, ...]]) -> list[Any]:
         with self._redis.pipeline(transaction=False) as pipeline:
@@ -329,18 +369,30 @@ def _buckets(fingerprint: Fingerprint) -> list[list[str]]:
     ]
 
 
-def _name(photo: Match) -> str:
-    return f"{photo.sha256}/{photo.listing_id}"
+def order_of(uploaded_us: int, name: str) -> str:
+    """Sorts as photos came: by time of upload, then by name."""
+    return f"{uploaded_us:016d}/{name}"
+
+
+def _in_order(found: Sequence[Sequence[bytes]], near: Mapping[str, int], own_listing: str) -> dict[str, int]:
+    """The first LOOKED_AT of all, with their distances."""
+    orders = sorted(
+        (order.decode(), bits) for members, bits in zip(found, near.values(), strict=True) for order in members
+    )
+    named = ((order.partition("/")[2], bits) for order, bits in orders[:LOOKED_AT])
+    return {name: bits for name, bits in named if _listing_of(name) != own_listing}
 
 
 def _listing_of(name: str) -> str:
     return name.partition("/")[2]
 
 
+def _as_marked(name: str, seller: bytes, scored: bytes, at: bytes, found: Sequence[Sequence[bytes]]) -> Marked:
+    sha256, _, listing_id = name.partition("/")
+    matches = (_match(other.decode(), int(bits), its, uploaded) for other, bits, its, uploaded in found)
+    return Marked(listing_id, sha256, seller.decode(), scored, tuple(matches), int(at))
+
+
 def _match(name: str, distance: int, seller: bytes, uploaded: bytes) -> Match:
     sha256, _, listing_id = name.partition("/")
     return Match(listing_id, sha256, seller.decode(), int(uploaded), distance)
-
-
-def _at_distance(photo: Match, distance: int) -> Match:
-    return Match(photo.listing_id, photo.sha256, photo.seller_id, photo.uploaded_us, distance)

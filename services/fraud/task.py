@@ -8,7 +8,7 @@ from typing import Protocol
 from google.protobuf.message import Message
 from vitrine.events.v1 import image_pb2
 
-from services.fraud.bank import Bank, BankedPhoto, Marked, Match
+from services.fraud.bank import MATCHES_KEPT, Bank, BankedPhoto, Marked, Match
 from services.fraud.claims import are_worlds_apart, contradict, kinds_of_claim, kinds_of_path
 from shared.assessment import assess
 from shared.photos import Photo
@@ -148,8 +148,7 @@ def scored_again(photo: Marked) -> image_pb2.ImageScored:
     """What was found in the photo alone, and what the bank knows of it by now; dated so that it replaces both."""
     scored = image_pb2.ImageScored.FromString(photo.scored)
     scored.fraud.CopyFrom(judged([*copies(photo), *scored.fraud.reasons]))
-    at_us = max(photo.at_us, scored.assessment.assessed_at.ToMicroseconds() + 1)
-    scored.assessment.assessed_at.FromMicroseconds(at_us)
+    scored.assessment.assessed_at.FromMicroseconds(photo.at_us)
     return scored
 
 
@@ -161,6 +160,7 @@ def _banked(alone: image_pb2.ImageScored, upload: image_pb2.ImageUploaded) -> Ba
         revision=upload.revision,
         generation=alone.assessment.generation,
         uploaded_us=upload.uploaded_at.ToMicroseconds(),
+        assessed_us=alone.assessment.assessed_at.ToMicroseconds(),
     )
 
 
@@ -174,8 +174,16 @@ def _concerns_another_seller(photo: Marked) -> bool:
 
 
 def _copy_explanation(original: Match, others: int) -> str:
+    # Of more than are kept, nobody knows how many there are.
+    at_least = "at least " if others >= MATCHES_KEPT - 1 else ""
     when = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=original.uploaded_us)
-    more = f"; {others} more earlier photos look the same" if others > 1 else "; so does one more" if others else ""
+    more = (
+        f"; {at_least}{others} more earlier photos look the same"
+        if others > 1
+        else "; so does one more"
+        if others
+        else ""
+    )
     return (
         f"Looks the same as a photo of listing {original.listing_id}, which seller {original.seller_id} "
         f"uploaded first, at {when:%Y-%m-%d %H:%M:%S} UTC ({original.distance} of {BITS} bits differ{more})."

@@ -10,7 +10,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from services.fraud.bank import PREFIX, Bank, BankedPhoto, Marked, RedisBank, open_bank
+from services.fraud.bank import MATCHES_KEPT, PREFIX, SCORED_AGAIN, Bank, BankedPhoto, Marked, RedisBank, open_bank
 from shared.errors import Transient
 from shared.vision.pdq import BITS, MATCH_DISTANCE, Fingerprint, fingerprint
 from tests.fakes_vision import FakeBank, scenery
@@ -37,8 +37,16 @@ def forget_everything(address: str) -> None:
             client.delete(key)
 
 
-def photo(listing: str, seller: str, at_us: int, sha: str = "", revision: int = 1, generation: int = 1) -> BankedPhoto:
-    return BankedPhoto(listing, sha or f"sha-{listing}", seller, revision, generation, at_us)
+def photo(
+    listing: str,
+    seller: str,
+    at_us: int,
+    sha: str = "",
+    revision: int = 1,
+    generation: int = 1,
+    assessed_us: int = 0,
+) -> BankedPhoto:
+    return BankedPhoto(listing, sha or f"sha-{listing}", seller, revision, generation, at_us, assessed_us)
 
 
 def found(marked: Marked) -> tuple[str, list[str]]:
@@ -204,6 +212,67 @@ def test_each_later_answer_about_a_photo_has_a_later_time(bank: Bank) -> None:
     times = [bank.meet(photo(f"o{n}", f"S{n}", n), SCENE, b"")[-1].at_us for n in range(5, 0, -1)]
     assert times == sorted(times)
     assert len(set(times)) == len(times)
+
+
+def test_each_later_answer_has_a_later_time_although_the_workers_clock_is_ahead(bank: Bank) -> None:
+    ahead = 4_000_000_000_000_000
+    met(bank, photo("copy", "S9", 90, assessed_us=ahead))
+    times = [bank.meet(photo(f"o{n}", f"S{n}", n), SCENE, b"")[-1].at_us for n in range(5, 0, -1)]
+    assert times == [ahead + n for n in range(1, 6)]
+    (again,) = bank.meet(photo("copy", "S9", 90, assessed_us=ahead), SCENE, b"")
+    assert again.at_us == ahead + 6
+
+
+def test_of_many_earlier_look_alikes_the_earliest_of_other_sellers_are_kept(bank: Bank) -> None:
+    for n in reversed(range(MATCHES_KEPT + 5)):
+        met(bank, photo(f"L{n:02}", f"S{n}", n))
+    earliest = [f"L{n:02}" for n in range(MATCHES_KEPT)]
+    assert met(bank, photo("copy", "S", 1000)) == [("copy", earliest)]
+    bank.forget("L00")
+    assert met(bank, photo("copy", "S", 1000)) == [("copy", [*earliest[1:], f"L{MATCHES_KEPT:02}"])]
+
+
+def test_of_a_sellers_own_earlier_photos_only_the_first_is_kept(bank: Bank) -> None:
+    for n in range(10):
+        met(bank, photo(f"own-{n}", "owner", n))
+    met(bank, photo("stolen", "thief", 20))
+    assert met(bank, photo("again", "owner", 30)) == [("again", ["own-0", "stolen"])]
+
+
+def test_of_many_later_copies_the_earliest_are_told_of_an_original_that_arrives_last(bank: Bank) -> None:
+    for n in range(SCORED_AGAIN + 6):
+        bank.meet(photo(f"L{n:03}", f"S{n}", 100 + n), SCENE, b"")
+    marked = bank.meet(photo("original", "S", 1), SCENE, b"")
+    assert [one.listing_id for one in marked] == [f"L{n:03}" for n in range(SCORED_AGAIN)]
+    assert {one.matches[0].listing_id for one in marked} == {"original"}
+
+
+def test_a_photo_that_was_dropped_and_added_again_is_no_longer_the_earlier_one(bank: Bank) -> None:
+    met(bank, photo("first", "S1", 10, sha="x"))
+    met(bank, photo("second", "S2", 20))
+    bank.keep_only("first", 2, ["other"])
+    bank.keep_only("first", 3, ["x"])
+    assert met(bank, photo("first", "S1", 30, sha="x", revision=3)) == [("first", ["second"])]
+    assert met(bank, photo("second", "S2", 20)) == [("first", ["second"])]
+
+
+def test_an_earlier_time_of_upload_that_is_heard_of_late_changes_the_order(bank: Bank) -> None:
+    met(bank, photo("one", "S1", 30, revision=2))
+    met(bank, photo("two", "S2", 20))
+    assert met(bank, photo("one", "S1", 10, revision=1)) == [("two", ["one"])]
+    assert met(bank, photo("three", "S3", 15)) == [("three", ["one"]), ("two", ["one", "three"])]
+
+
+def test_one_picture_in_many_listings_costs_each_of_them_the_same(redis_url: str) -> None:
+    forget_everything(redis_url)
+    bank = open_bank(redis_url)
+    for n in range(200):
+        bank.meet(photo(f"L{n}", f"S{n % 50}", n), SCENE, b"")
+    with redis.Redis.from_url(redis_url) as client:
+        kept = [client.hlen(key) for key in client.scan_iter(match=f"{PREFIX}matches:*", count=1000)]
+    bank.close()
+    forget_everything(redis_url)
+    assert max(kept) == MATCHES_KEPT + 1
 
 
 def test_of_copies_that_arrive_at_once_every_later_one_ends_up_with_the_original(bank: Bank) -> None:
