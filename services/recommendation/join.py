@@ -8,8 +8,8 @@ as it stands is placed and published all the same.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast
 
 import faust
@@ -18,7 +18,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from faust.streams import Stream
 from faust.types import EventT, StreamT
-from vitrine.events.v1 import enriched_pb2
+from vitrine.events.v1 import enriched_pb2, listing_pb2
 
 from services.recommendation import parts
 from services.recommendation.index import Placement, VectorIndex
@@ -27,12 +27,12 @@ from services.recommendation.rank import index_attributes
 from services.recommendation.settings import JoinSettings
 from services.recommendation.store import Records, Stored, Write
 from shared.errors import Poison, Transient
-from shared.events import Event, event
+from shared.events import Event, event, parse
 from shared.health import Health
 from shared.kafka import dead_letter
 from shared.metrics import JOINED, SEARCHABLE_SECONDS
 from shared.records import Assignment, Record, Rejected
-from shared.topics import DEAD_LETTERS, LISTING_ENRICHED, group_of
+from shared.topics import DEAD_LETTERS, LISTING_CHANGED, LISTING_ENRICHED, group_of
 from shared.tracing import extracted, tracer
 
 log = structlog.get_logger()
@@ -72,8 +72,11 @@ class Join:
     async def join(self, batch: Sequence[Record]) -> None:
         """Returns when every effect is in Redis and on Kafka, though maybe not yet on disk; raises Transient."""
         steps, rejected = await self._read(batch)
-        await self._spread(await self._write(steps))
-        await self._publisher.send([dead_letter(r, versions="") for r in rejected])
+        joined = await self._write(steps)
+        await self._spread(joined)
+        await self._publisher.send(
+            [*_changes_to_repeat(steps, joined), *(dead_letter(r, versions="") for r in rejected)]
+        )
 
     # --- read --------------------------------------------------------------------------------------------------------
 
@@ -164,6 +167,31 @@ def _effect(write: Write, step: Step) -> str:
     if write.parts.get(step.field) != step.ranked:
         return "stale"
     return "repeated" if write.before.parts.get(step.field) == step.ranked else "joined"
+
+
+def _changes_to_repeat(steps: Sequence[tuple[Record, Step]], joined: Mapping[str, Known]) -> Iterator[Event]:
+    """The changes that hold but lie before a stale one on `listing.changed`, whose compaction keeps what lies last.
+
+    The last change of each listing tells; what follows it on the topic is still to be joined. A repeated change comes
+    back as bytes that are known, and is not repeated for that.
+    """
+    last = {
+        step.listing_id: (record, step) for record, step in steps if record.assignment.topic == LISTING_CHANGED.name
+    }
+    for record, step in last.values():
+        if (value := parts.change_instead(joined[step.listing_id].stored.parts, step)) is not None:
+            log.info("change repeated after a stale one", listing=step.listing_id, offset=record.offset)
+            yield _change_event(record, value)
+
+
+def _change_event(stale: Record, value: bytes) -> Event:
+    """The gateway's event again: the same ce_id, the very same bytes."""
+    change = parse(listing_pb2.ListingChanged, value)
+    id_parts = (change.listing_id, change.revision, change.WhichOneof("change"))
+    with tracer.start_as_current_span("join", context=extracted(stale.headers)):
+        repeated = event(LISTING_CHANGED, change.listing_id, change, id_parts=id_parts, source="recommendation")
+    # Not as this library would spell it: other bytes would be another change, and be repeated for ever.
+    return replace(repeated, value=value)
 
 
 def _placement(known: Known, record: Enriched) -> Placement:

@@ -166,6 +166,12 @@ def merged(parts: Parts, steps: Iterable[Step]) -> dict[str, bytes]:
     }
 
 
+def change_instead(parts: Parts, step: Step) -> bytes | None:
+    """The change that stands where the step's does not, as it came; None when the step's stands, or is no change."""
+    current = parts.get(_CHANGE)
+    return None if step.field != _CHANGE or current in (None, step.ranked) else _message(current)
+
+
 def change_of(parts: Parts) -> listing_pb2.ListingChanged | None:
     """The current revision, or the removal; None while only results have come."""
     return listing_pb2.ListingChanged.FromString(_message(parts[_CHANGE])) if _CHANGE in parts else None

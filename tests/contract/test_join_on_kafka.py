@@ -24,7 +24,7 @@ from services.recommendation.rank import Filter
 from services.recommendation.store import RedisRecords, connect
 from shared.events import Event, parse
 from shared.kafka import Producer
-from shared.topics import DEAD_LETTERS, IMAGE_SCORED, LISTING_ENRICHED, TOPICS, Topic, group_of
+from shared.topics import DEAD_LETTERS, IMAGE_SCORED, LISTING_CHANGED, LISTING_ENRICHED, TOPICS, Topic, group_of
 from tests.joining import BLOCK, SPACE, assessed, changed, delivered, removed, results, scored, unit
 
 PROJECT = Path(__file__).parent.parent.parent
@@ -189,6 +189,22 @@ async def test_events_become_records_vectors_and_enriched_events(
     assert current == dict(zip((fine, gone, blocked), await records.records([fine, gone, blocked]), strict=True))
     [letter] = [m for m in everything_on(kafka, DEAD_LETTERS) if m.key() == fine.encode()]
     assert dict(letter.headers())["dlq_code"] == b"undecodable" and letter.value() == b"\xff\xff"
+    assert process.stop() == 0
+
+
+async def test_a_takedown_outlives_the_compaction_of_a_change_that_came_after_it(
+    process: Process, producer: Producer, kafka: str, unique: Callable[[str], str]
+) -> None:
+    raced, edited = unique("raced"), unique("edited")
+    process.start()
+    await producer.send(events([changed(raced, 1), removed(raced, 2), changed(raced, 3)]))
+    await producer.send(events([changed(edited, 2), changed(edited, 1)]))
+    await until(lambda: asyncio.to_thread(lambda: uncommitted(kafka) == 0), process)
+    await until(lambda: asyncio.to_thread(process.ready), process)
+    changes = everything_on(kafka, LISTING_CHANGED)
+    values = {name: [m.value() for m in changes if m.key() == name.encode()] for name in (raced, edited)}
+    assert values[raced][3:] == [removed(raced, 2).SerializeToString()]
+    assert values[edited][2:] == [changed(edited, 2).SerializeToString()]
     assert process.stop() == 0
 
 

@@ -2,8 +2,10 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
+from google.protobuf.message import Message
 
 from services.recommendation.index import ExactVectorIndex, Placement
 from services.recommendation.join import Join, Settlement
@@ -14,7 +16,7 @@ from shared.errors import Transient
 from shared.events import Event
 from shared.health import Health
 from shared.records import Assignment, Record
-from shared.topics import DEAD_LETTERS, LISTING_ENRICHED
+from shared.topics import DEAD_LETTERS, LISTING_CHANGED, LISTING_ENRICHED
 from tests.joining import (
     ALLOW,
     BLOCK,
@@ -108,6 +110,81 @@ async def test_a_stale_event_publishes_the_record_as_it_stands_again() -> None:
     assert (first.value, first.headers["ce_id"]) == (second.value, second.headers["ce_id"])
 
 
+REMOVAL, OLD, NEW = removed("x", 2), changed("x", 3), changed("x", 4, title="shirt, blue")
+# In one batch or in two, what compaction would keep is not what holds.
+STALE_LAST = [
+    pytest.param([[REMOVAL, OLD]], REMOVAL, id="a change beside a removal"),
+    pytest.param([[REMOVAL], [OLD]], REMOVAL, id="a change after a removal"),
+    pytest.param([[NEW, OLD]], NEW, id="an older change beside a newer one"),
+    pytest.param([[NEW], [OLD], [OLD]], NEW, id="an older change, twice"),
+]
+
+
+def on_changed(shop: Shop) -> list[Record]:
+    """What the join published to listing.changed, as Kafka would hand it over."""
+    return [
+        Record(Assignment(e.topic.name, 0), 100 + n, e.key.encode(), e.value, e.headers)
+        for n, e in enumerate(shop.published.on(LISTING_CHANGED))
+    ]
+
+
+@pytest.mark.parametrize("batches, holds", STALE_LAST)
+async def test_after_a_stale_change_the_one_that_holds_lies_last_on_its_topic(
+    batches: list[list[Message]], holds: Message
+) -> None:
+    shop = Shop()
+    for batch in batches:
+        await shop.join(delivered(*batch))
+    last = on_changed(shop)[-1]
+    assert (last.key, last.value) == (b"x", holds.SerializeToString())
+
+
+@pytest.mark.parametrize("batches, _holds", STALE_LAST)
+async def test_a_repeated_change_is_not_repeated_in_turn(batches: list[list[Message]], _holds: Message) -> None:
+    shop = Shop()
+    for batch in batches:
+        await shop.join(delivered(*batch))
+    repeated = on_changed(shop)
+    for record in repeated:
+        await shop.join([record])
+    await shop.join(repeated)
+    assert on_changed(shop) == repeated
+
+
+async def test_a_repeated_change_has_the_bytes_it_came_in_however_they_are_spelled() -> None:
+    shop = Shop()
+    [newer] = delivered(NEW)
+    revision_again = b"\x10\x04"  # the last field of a name counts; no library would write it twice
+    newer = replace(newer, value=newer.value + revision_again)
+    await shop.join([newer, *delivered(OLD)])
+    [repeated] = on_changed(shop)
+    assert repeated.value == newer.value
+    await shop.join([repeated])
+    assert on_changed(shop) == [repeated]
+
+
+async def test_changes_in_their_order_are_not_repeated() -> None:
+    shop = Shop()
+    await shop.join(delivered(OLD, NEW))
+    await shop.join(delivered(NEW, REMOVAL, *results("x", 3)))
+    assert on_changed(shop) == []
+
+
+async def test_a_stale_change_is_not_done_before_the_one_that_holds_is_published_again() -> None:
+    shop = Shop()
+    await shop.join(delivered(REMOVAL))
+
+    class Away(Published):
+        async def send(self, events: Sequence[Event]) -> None:
+            if any(event.topic is LISTING_CHANGED for event in events):
+                raise Transient("no broker")
+
+    with pytest.raises(Transient):
+        await Join(shop.records, shop.index, Away()).join(delivered(OLD))
+    await shop.join(delivered(OLD))
+    assert [record.value for record in on_changed(shop)] == [REMOVAL.SerializeToString()]
+
+
 async def test_removed_and_blocked_listings_leave_the_index() -> None:
     shop = Shop()
     for listing in ("x", "y", "z"):
@@ -125,7 +202,7 @@ async def test_a_redelivered_removal_empties_the_index_that_a_crash_left_full() 
     async def crash(_placements: object) -> None:
         raise Transient("Redis is away")
 
-    shop.index.place = crash  # type: ignore[method-assign]
+    shop.index.place = crash  # type: ignore[assignment, method-assign]
     with pytest.raises(Transient):
         await shop.join(batch)
     shop.index.place = place  # type: ignore[method-assign]
