@@ -23,7 +23,10 @@ _LOOK_EVERY_SECONDS = 0.1
 
 
 class GaveUp(Exception):
-    """A process would not stay up. The message is one line for people: which, how often, its last words, its log."""
+    """A process would not stay up, or can't be kept up. The message is one line for people.
+
+    Which process, how often, its last words, its log; or what went wrong with keeping it.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +89,22 @@ class Supervisor:
     async def __aenter__(self) -> "Supervisor":
         body = asyncio.current_task()
         assert body is not None
-        for service in self._services:
-            self._start(service)
+        try:
+            for service in self._services:
+                self._start(service)
+        except BaseException:
+            self._end_all()
+            raise
         self._watch = asyncio.create_task(self._keep_all(body))
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._watch.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._watch
-        self._end_all()
+        try:
+            with suppress(asyncio.CancelledError):
+                await self._watch
+        finally:
+            self._end_all()
         if self._gave_up is not None:
             if kind is asyncio.CancelledError and (body := asyncio.current_task()) is not None:
                 body.uncancel()
@@ -145,8 +154,8 @@ class Supervisor:
                     keepers.create_task(self._keep(service))
                 for server in self._servers:
                     keepers.create_task(self._keep_server(server))
-        except* GaveUp as group:
-            self._gave_up = next(why for why in group.exceptions if isinstance(why, GaveUp))
+        except* Exception as group:  # noqa: BLE001  whatever it was, the other keepers have ended with it
+            self._gave_up = _gave_up(group.exceptions)
             body.cancel()
 
     async def _keep(self, service: Service) -> NoReturn:
@@ -183,7 +192,10 @@ class Supervisor:
 
     def _start(self, service: Service) -> None:
         env = os.environ | dict(service.env)
-        self._running[service.name] = spawn(service.argv, self.log_of(service.name), env)
+        try:
+            self._running[service.name] = spawn(service.argv, self.log_of(service.name), env)
+        except OSError as why:
+            raise GaveUp(f"{service.name} cannot be started: {why}") from why
 
     def _end_all(self) -> None:
         for process in self._running.values():
@@ -196,6 +208,15 @@ class Supervisor:
             kill(process)
         for server in self._servers:
             server.stop()
+
+
+def _gave_up(failures: Sequence[Exception]) -> GaveUp:
+    for why in failures:
+        if isinstance(why, GaveUp):
+            return why
+    gave_up = GaveUp(f"processes can no longer be kept up: {type(failures[0]).__name__}: {failures[0]}")
+    gave_up.__cause__ = failures[0]
+    return gave_up
 
 
 def threads_each(cores: int, sharers: int) -> int:

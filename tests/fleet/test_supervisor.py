@@ -1,6 +1,7 @@
 """The supervisor keeps tiny processes up, gives up on hopeless ones, and leaves none behind."""
 
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -8,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -80,6 +82,48 @@ async def test_a_process_that_keeps_dying_is_given_up_in_one_line_with_its_last_
     assert str(why.value) == expected
     assert [line.rsplit(" ", 2)[1] for line in said] == ["0.01", "0.02", "0.04"]
     assert neighbour is not None and not alive(neighbour)
+
+
+async def test_a_process_that_cannot_be_started_again_is_given_up_and_all_others_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_more(*_: object) -> NoReturn:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    services = [python("sleeper", SLEEPS), python("neighbour", SLEEPS)]
+    with pytest.raises(GaveUp, match=r"^sleeper cannot be started: \[Errno 24\] Too many open files$"):
+        async with asyncio.timeout(20), Supervisor(services, tmp_path, restarts=AT_ONCE) as supervisor:
+            sleeper, neighbour = (supervisor.pid_of(service.name) for service in services)
+            assert sleeper is not None and neighbour is not None
+            monkeypatch.setattr("services.operations.supervisor.spawn", no_more)
+            os.kill(sleeper, signal.SIGKILL)
+            await asyncio.sleep(600)
+    assert not alive(neighbour)
+
+
+async def test_whatever_ends_the_supervision_ends_the_body_and_all_processes_and_is_one_line(tmp_path: Path) -> None:
+    def closed(_line: str) -> NoReturn:
+        raise ValueError("I/O operation on closed file")
+
+    services = [python("sleeper", SLEEPS), python("neighbour", SLEEPS)]
+    with pytest.raises(GaveUp) as why:
+        async with asyncio.timeout(20), Supervisor(services, tmp_path, restarts=AT_ONCE, say=closed) as supervisor:
+            sleeper, neighbour = (supervisor.pid_of(service.name) for service in services)
+            assert sleeper is not None and neighbour is not None
+            os.kill(sleeper, signal.SIGKILL)
+            await asyncio.sleep(600)
+    assert str(why.value) == "processes can no longer be kept up: ValueError: I/O operation on closed file"
+    assert isinstance(why.value.__cause__, ValueError)
+    assert not alive(neighbour)
+
+
+async def test_when_one_process_cannot_be_started_at_all_none_is_left(tmp_path: Path) -> None:
+    started = python("started", SLEEPS)
+    too_long = python("too-long", "x" * 10_000_000)
+    supervisor = Supervisor([started, too_long], tmp_path)
+    with pytest.raises(GaveUp, match="too-long cannot be started: .*Argument list too long"):
+        await supervisor.__aenter__()
+    assert supervisor.pid_of("started") is None
 
 
 async def test_a_process_deaf_to_sigterm_and_its_children_are_killed(tmp_path: Path) -> None:
