@@ -6,6 +6,9 @@ from typing import NamedTuple
 
 from shared.events import Event
 
+# Of the self-test's photo. No listing of a seller is called so: the gateway makes up their ids.
+CANARY_LISTING = "canary"
+
 
 class Assignment(NamedTuple):
     """A partition as it was given to us once. Given again, it is another assignment."""

@@ -23,7 +23,7 @@ from shared.health import Health, serve_health
 from shared.kafka import GroupProtocol, KafkaSink, KafkaSource, Producer
 from shared.logs import start_logging
 from shared.photo_store import PhotoStore, open_photo_store
-from shared.records import Assignment, Record
+from shared.records import CANARY_LISTING, Assignment, Record
 from shared.settings import Settings
 from shared.task import Task
 from shared.topics import CANARY, IMAGE_UPLOADED, group_of
@@ -122,8 +122,8 @@ async def canary(store: PhotoStore) -> Record:
     """The self-test's record: a known-good photo, laid into the store under its own hash."""
     body = CANARY_PHOTO.read_bytes()
     photo = listing_pb2.Photo(sha256=hashlib.sha256(body).hexdigest(), object_key=await store.put(body))
-    upload = image_pb2.ImageUploaded(listing_id="canary", revision=1, seller_id="canary", photo=photo)
-    return Record(Assignment(CANARY.name, 0), 0, b"canary", upload.SerializeToString())
+    upload = image_pb2.ImageUploaded(listing_id=CANARY_LISTING, revision=1, seller_id=CANARY_LISTING, photo=photo)
+    return Record(Assignment(CANARY.name, 0), 0, CANARY_LISTING.encode(), upload.SerializeToString())
 
 
 def root_causes(why: BaseException) -> list[BaseException]:

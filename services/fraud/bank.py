@@ -115,6 +115,10 @@ class Bank(Protocol):
         """The listing was removed, for ever: its photos match nothing any more, those that arrive late included."""
         ...
 
+    def ping(self) -> None:
+        """Raises Transient when the bank is away."""
+        ...
+
 
 # Order is told by bytes: Lua's own < goes by the server's locale.
 DROP = """
@@ -290,6 +294,12 @@ class RedisBank:
     def forget(self, listing_id: str) -> None:
         try:
             self._forget(args=[PREFIX, listing_id])
+        except RedisError as why:
+            raise Transient(f"the hash bank did not answer: {why}") from why
+
+    def ping(self) -> None:
+        try:
+            self._redis.ping()
         except RedisError as why:
             raise Transient(f"the hash bank did not answer: {why}") from why
 

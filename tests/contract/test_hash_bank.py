@@ -309,6 +309,7 @@ def test_a_bank_that_is_away_is_transient() -> None:
         lambda: away.meet(photo("L", "S", 1), SCENE, b""),
         lambda: away.keep_only("L", 1, []),
         lambda: away.forget("L"),
+        away.ping,
     ):
         with pytest.raises(Transient, match="hash bank"):
             call()

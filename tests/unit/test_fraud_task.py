@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,8 +8,11 @@ import pytest
 from vitrine.events.v1 import image_pb2
 
 from services.fraud.task import BLOCKED_DISTANCE, MISMATCH_AT, WORLDS_APART_AT, FraudTask, copy_strength, judged
-from shared.errors import Poison
+from shared.errors import Poison, Transient
+from shared.photo_store import open_photo_store
 from shared.photos import Photo
+from shared.serving import CANARY_PHOTO, canary
+from shared.vision.decode import decode
 from tests.fakes_vision import FakeBank, FakeReader, jpeg, photo_of, scenery
 
 ALLOW, REVIEW, BLOCK = (
@@ -104,6 +108,21 @@ def test_a_redelivered_copy_is_scored_the_same(task: FraudTask) -> None:
     score(task, photo_of(PICTURE, "original", "S1", at_us=10))
     first, second = (score(task, photo_of(MIRRORED, "copy", "S2", at_us=20)) for _ in range(2))
     assert [one.fraud for one in first] == [one.fraud for one in second]
+
+
+class AwayBank(FakeBank):
+    def ping(self) -> None:
+        raise Transient("the hash bank did not answer")
+
+
+async def test_the_self_tests_photo_is_scored_but_neither_kept_nor_compared(tmp_path: Path) -> None:
+    record = await canary(open_photo_store(str(tmp_path)))
+    photo = Photo(CANARY_PHOTO.read_bytes(), image_pb2.ImageUploaded.FromString(record.value), decode)
+    bank = FakeBank()
+    (scored,) = score(FraudTask(FakeReader("garments", "t-shirt"), bank), photo)
+    assert (scored.fraud.decision, bank.met) == (ALLOW, [])
+    with pytest.raises(Transient):
+        score(FraudTask(FakeReader("garments", "t-shirt"), AwayBank()), photo.fresh())
 
 
 def test_flat_photos_match_nobody(task: FraudTask) -> None:
