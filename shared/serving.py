@@ -24,7 +24,7 @@ from shared.kafka import GroupProtocol, KafkaSink, KafkaSource, Producer
 from shared.logs import start_logging
 from shared.photo_store import PhotoStore, open_photo_store
 from shared.records import CANARY_LISTING, Assignment, Record
-from shared.settings import Settings
+from shared.settings import DurableSettings
 from shared.task import Task
 from shared.topics import CANARY, IMAGE_UPLOADED, group_of
 from shared.tracing import start_tracing
@@ -36,7 +36,7 @@ log = structlog.get_logger()
 CANARY_PHOTO = Path(__file__).with_name("canary.jpg")
 
 
-class WorkerSettings(Settings):
+class WorkerSettings(DurableSettings):
     """Of any process that runs tasks."""
 
     group_protocol: GroupProtocol = Field(default="consumer", description="consumer (KIP-848) or classic")

@@ -27,3 +27,13 @@ class Settings(BaseSettings):
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR")
     device: str = Field(default="auto", description="auto, cpu or cuda; a device that is absent fails at start")
     threads: int = Field(default=0, description="CPU threads for this process; 0 takes all cores", ge=0)
+
+
+class DurableSettings(Settings):
+    """Of processes that keep in Redis what Kafka then believes done."""
+
+    wait_for_disk: bool = Field(
+        default=True,
+        description="Before Kafka is told that events are done, wait until Redis has their effect on disk. Needs "
+        "`appendonly yes` in Redis; without it, set this to false and accept that a crash of Redis loses records",
+    )

@@ -119,6 +119,9 @@ class FakeBank:
             self._removed.add(listing_id)
             self._drop(lambda _photo: True, listing_id)
 
+    def flushed(self) -> None:
+        pass
+
     def ping(self) -> None:
         pass
 

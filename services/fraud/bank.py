@@ -23,6 +23,7 @@ from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import TimeoutError as TimedOut
 from redis.retry import Retry
 
+from shared.disk import confirm_on_disk, wait_for_disk
 from shared.errors import Transient
 from shared.vision.pdq import MATCH_DISTANCE, Fingerprint, distances
 
@@ -42,6 +43,7 @@ ATTEMPTS = 5
 FIRST_WAIT_SECONDS = 0.1
 LONGEST_WAIT_SECONDS = 2.0
 TIMEOUT_SECONDS = 5.0
+DISK_SECONDS = 4.0  # below TIMEOUT_SECONDS, or the connection would not live to hear it
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,13 @@ class Bank(Protocol):
 
     def forget(self, listing_id: str) -> None:
         """The listing was removed, for ever: its photos match nothing any more, those that arrive late included."""
+        ...
+
+    def flushed(self) -> None:
+        """Returns once everything said before is on disk. Slow, up to a second: for many photos at once.
+
+        Raises Transient.
+        """
         ...
 
     def ping(self) -> None:
@@ -255,7 +264,7 @@ return 1
 )
 
 
-def open_bank(address: str) -> "RedisBank":
+def open_bank(address: str, *, wait_for_disk: bool = True) -> "RedisBank":
     """`address` is redis:// or rediss://. Connects with the first call, not here."""
     waits = ExponentialWithJitterBackoff(base=FIRST_WAIT_SECONDS, cap=LONGEST_WAIT_SECONDS)
     return RedisBank(
@@ -265,15 +274,17 @@ def open_bank(address: str) -> "RedisBank":
             retry_on_error=[ConnectionLost, TimedOut, BusyLoadingError],
             socket_timeout=TIMEOUT_SECONDS,
             socket_connect_timeout=TIMEOUT_SECONDS,
-        )
+        ),
+        wait_for_disk=wait_for_disk,
     )
 
 
 class RedisBank:
     """A `Bank` in Redis 7 or later. Every step may be repeated, so a retry after a lost answer is harmless."""
 
-    def __init__(self, client: "redis.Redis") -> None:
+    def __init__(self, client: "redis.Redis", *, wait_for_disk: bool = True) -> None:
         self._redis = client
+        self._wait_for_disk = wait_for_disk
         self._insert = client.register_script(INSERT)
         self._mark = client.register_script(MARK)
         self._keep_only = client.register_script(KEEP_ONLY)
@@ -294,6 +305,16 @@ class RedisBank:
     def forget(self, listing_id: str) -> None:
         try:
             self._forget(args=[PREFIX, listing_id])
+        except RedisError as why:
+            raise Transient(f"the hash bank did not answer: {why}") from why
+
+    def flushed(self) -> None:
+        if not self._wait_for_disk:
+            return
+        try:
+            with self._redis.pipeline(transaction=False) as pipeline:
+                wait_for_disk(pipeline, f"{PREFIX}flushes", DISK_SECONDS)
+                confirm_on_disk(pipeline.execute(raise_on_error=False), DISK_SECONDS)
         except RedisError as why:
             raise Transient(f"the hash bank did not answer: {why}") from why
 

@@ -18,7 +18,7 @@ from shared.topics import LISTING_CHANGED, group_of
 log = structlog.get_logger()
 
 GROUP = group_of("fraud-removals")
-CHANGES_AT_ONCE = 500
+CHANGES_AT_ONCE = 2000  # one wait for the disk serves them all
 POLL_SECONDS = 0.5
 
 
@@ -27,7 +27,7 @@ async def follow_removals(bank: Bank, settings: Settings) -> AsyncIterator[None]
     """Follows `listing.changed` while the body runs.
 
     When the bank or the broker stays away the body is cancelled, and the context raises an ExceptionGroup of Transient.
-    Nothing is committed before the bank knows it; hearing of a change twice is harmless.
+    Nothing is committed before the bank has it on disk; hearing of a change twice is harmless.
     """
     stopping = threading.Event()
     async with asyncio.TaskGroup() as tasks:
@@ -68,6 +68,7 @@ def _follow(bank: Bank, bootstrap: str, stopping: threading.Event) -> None:
             if changes := _sound(consumer.consume(CHANGES_AT_ONCE, POLL_SECONDS)):
                 for change in changes:
                     apply(bank, change.value() or b"")
+                bank.flushed()
                 consumer.commit(asynchronous=False)
     finally:
         consumer.close()

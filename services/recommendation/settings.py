@@ -2,20 +2,15 @@
 
 from pydantic import Field
 
-from shared.settings import Settings
+from shared.settings import DurableSettings, Settings
 
 
-class JoinSettings(Settings):
+class JoinSettings(DurableSettings):
     """Of `python -m services.recommendation join`."""
 
     metrics_port: int = Field(default=9105, description="Port of /metrics, /livez and /readyz; 0 serves none")
     join_batch: int = Field(default=500, description="Most events joined in one go", ge=1)
     join_wait_seconds: float = Field(default=0.05, description="How long a batch that isn't full waits for more", gt=0)
-    wait_for_disk: bool = Field(
-        default=True,
-        description="Before Kafka is told that events are done, wait until Redis has their effect on disk. Needs "
-        "`appendonly yes` in Redis; without it, set this to false and accept that a crash of Redis loses records",
-    )
 
 
 class ServeSettings(Settings):

@@ -15,9 +15,9 @@ from redis import exceptions
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
-from redis.exceptions import ResponseError
 
 from services.recommendation.parts import Enriched, Vector, embedding_field, vector_in
+from shared.disk import confirm_on_disk, wait_for_disk
 from shared.errors import Transient
 
 # Results whose listing never came: kept as long as the topics keep theirs.
@@ -124,20 +124,10 @@ class RedisRecords:
     async def flushed(self) -> None:
         if not self._wait_for_disk:
             return
-        # WAITAOF speaks of its own connection's writes. One more write on that connection comes after all earlier
-        # ones, whichever connection they took.
         pipe = self._redis.pipeline(transaction=False)
-        pipe.incr("vitrine:join:flushes")
-        pipe.execute_command("WAITAOF", 1, 0, int(self._disk_timeout_seconds * 1000))
+        wait_for_disk(pipe, "vitrine:join:flushes", self._disk_timeout_seconds)
         async with reaching_redis():
-            try:
-                _, (local, _replicas) = await pipe.execute()
-            except ResponseError as why:
-                if "appendonly" in str(why):
-                    raise Transient(NO_APPEND_ONLY_FILE) from why
-                raise
-        if local < 1:
-            raise Transient(f"Redis did not write to disk within {self._disk_timeout_seconds:.0f} s")
+            confirm_on_disk(await pipe.execute(raise_on_error=False), self._disk_timeout_seconds)
 
     async def records(self, listing_ids: Sequence[str]) -> list[Enriched | None]:
         async with reaching_redis():
@@ -155,12 +145,6 @@ class RedisRecords:
     async def ping(self) -> None:
         async with reaching_redis():
             await self._redis.ping()
-
-
-NO_APPEND_ONLY_FILE = (
-    "Redis keeps no append-only file, so a crash of it would lose records that Kafka believes done: "
-    "set `appendonly yes` there, or VITRINE_WAIT_FOR_DISK=false to accept that"
-)
 
 
 def connect(url: str, *, timeout_seconds: float = 5.0, attempts: int = 5) -> Redis:

@@ -303,6 +303,23 @@ def test_forgetting_everything_leaves_no_hash_behind(redis_url: str) -> None:
     bank.close()
 
 
+def test_flushed_returns_and_so_does_ping(bank: Bank) -> None:
+    met(bank, photo("one", "S1", 10))
+    bank.flushed()
+    bank.ping()
+
+
+def test_a_redis_without_an_append_only_file_is_refused_unless_that_is_accepted(redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        client.config_set("appendonly", "no")
+        try:
+            with pytest.raises(Transient, match="VITRINE_WAIT_FOR_DISK"):
+                open_bank(redis_url).flushed()
+            open_bank(redis_url, wait_for_disk=False).flushed()
+        finally:
+            client.config_set("appendonly", "yes")
+
+
 def test_a_bank_that_is_away_is_transient() -> None:
     away = RedisBank(redis.Redis(host="127.0.0.1", port=1, retry=Retry(NoBackoff(), 1)))
     for call in (
@@ -310,6 +327,7 @@ def test_a_bank_that_is_away_is_transient() -> None:
         lambda: away.keep_only("L", 1, []),
         lambda: away.forget("L"),
         away.ping,
+        away.flushed,
     ):
         with pytest.raises(Transient, match="hash bank"):
             call()

@@ -64,6 +64,22 @@ async def announce(kafka: str, *changes: listing_pb2.ListingChanged) -> None:
     producer.close()
 
 
+class NeverOnDisk(FakeBank):
+    def flushed(self) -> None:
+        raise Transient("Redis did not write to disk")
+
+
+async def test_what_is_not_on_disk_yet_is_heard_again(kafka: str) -> None:
+    await announce(kafka, removed("not on disk"))
+    with pytest.raises(ExceptionGroup) as stopped:
+        async with follow_removals(NeverOnDisk(), Settings(kafka=kafka)):
+            await asyncio.sleep(60)
+    assert stopped.group_contains(Transient)
+    bank = HeardBank(last="not on disk")
+    async with follow_removals(bank, Settings(kafka=kafka)):
+        assert await asyncio.to_thread(bank.heard_all.wait, 30)
+
+
 async def test_changes_and_removals_reach_the_bank(kafka: str) -> None:
     await announce(kafka, listed("kept", 3, "a", "b"), removed("gone"))
     bank = HeardBank(last="gone")
