@@ -62,6 +62,12 @@ class Parts:
     pack: str
     # Run as long as the worker does. Each is handed the device's thread, so that queries take turns with batches.
     beside: Sequence[Callable[[Executor], AbstractAsyncContextManager[Any]]] = ()
+    # Each returns once what its task keeps elsewhere is on disk. They block, and raise Transient.
+    flushes: Sequence[Callable[[], None]] = ()
+
+    async def flushed(self) -> None:
+        for flush in self.flushes:
+            await asyncio.to_thread(flush)
 
 
 def run_worker(name: str, build: Callable[[WorkerSettings], Parts]) -> NoReturn:
@@ -104,6 +110,7 @@ async def _serve(name: str, build: Callable[[WorkerSettings], Parts], settings: 
         await canary(store),
         settings.limits,
         health,
+        parts.flushed,
     )
     for sign in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(sign, worker.stop)

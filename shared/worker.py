@@ -1,4 +1,4 @@
-"""Consume -> fetch and prepare -> infer -> conclude -> publish -> commit, with the stages overlapped."""
+"""Consume -> fetch and prepare -> infer -> conclude -> publish -> flush and commit, with the stages overlapped."""
 
 import asyncio
 import time
@@ -80,6 +80,10 @@ class Work:
         return any(isinstance(outcome, Rejected) for outcome in self.outcomes.values())
 
 
+async def keeps_nothing() -> None:
+    """For tasks whose results are all there is to keep."""
+
+
 class Worker:
     """Runs one or many tasks over a stream of photos.
 
@@ -96,7 +100,9 @@ class Worker:
         canary: Record,
         limits: Limits | None = None,
         health: Health | None = None,
+        flushed: Callable[[], Awaitable[None]] = keeps_nothing,
     ) -> None:
+        """`flushed` returns once all that the tasks keep elsewhere is on disk: it is awaited before each commit."""
         self.source = source
         self.fetch = fetch
         self.tasks = tasks
@@ -104,6 +110,7 @@ class Worker:
         self.canary = canary
         self.limits = limits or Limits()
         self.health = health or Health()
+        self._flushed = flushed
         # One thread: kernels queue on one stream anyway. Query photos share it, so they wait for at most a batch.
         self.device = ThreadPoolExecutor(1, thread_name_prefix="infer")
         # Two pools, so that decoding the next batch does not stand behind OCR of the last.
@@ -114,6 +121,8 @@ class Worker:
         self._preparing: asyncio.Queue[Any] = asyncio.Queue(2 * self.limits.batch_photos)
         self._publishing: asyncio.Queue[Any] = asyncio.Queue(2)
         self._stopping = asyncio.Event()
+        # A flush takes up to a second, however much it is for: it must neither hold up publishing nor run per batch.
+        self._committing: asyncio.Queue[Any] = asyncio.Queue(1000)
         self._in_flight = 0
         self._rejected_in_a_row = 0
         # Grows with every failed self-test: what was rejected in an earlier era is looked at anew.
@@ -128,6 +137,7 @@ class Worker:
                 stages.create_task(self._consume(stages), name="consume")
                 stages.create_task(self._infer(stages), name="infer")
                 stages.create_task(self._publish(), name="publish")
+                stages.create_task(self._commit(), name="commit")
         finally:
             self.health.not_ready("stopped")
 
@@ -167,19 +177,27 @@ class Worker:
             await self._question_rejections(batch)
             with metrics.STAGE_SECONDS.labels("publish").time():
                 await self.sink.send([outcome for work in batch for outcome in work.outcomes.values()])
-            await self.source.commit(next_offsets(batch))
-            self._published(batch)
+            measure(batch, self.tasks)
+            await self._committing.put([work.record for work in batch])
+        await self._committing.put(END)
 
-    def _published(self, batch: Sequence[Work]) -> None:
-        self._in_flight -= len(batch)
+    async def _commit(self) -> None:
+        """One flush for all that was published during the last one."""
+        last: Any = None
+        while last is not END:
+            waiting = [await self._committing.get()]
+            while not self._committing.empty():
+                waiting.append(self._committing.get_nowait())
+            last = waiting[-1]
+            if records := [record for batch in waiting if batch is not END for record in batch]:
+                await self._flushed()
+                await self.source.commit(next_offsets(records))
+                self._committed(len(records))
+
+    def _committed(self, photos: int) -> None:
+        self._in_flight -= photos
         self.health.progressed()
         self.health.busy(self._in_flight > 0)
-        for outcome in (outcome for work in batch for outcome in work.outcomes.values()):
-            count(outcome)
-        for uploaded in (work.photo.upload.uploaded_at for work in batch if work.photo):
-            age = time.time() - uploaded.ToNanoseconds() / 1e9
-            for task in self.tasks:
-                metrics.RESULT_AGE_SECONDS.labels(task.name).observe(max(0.0, age))
 
     # --- one record --------------------------------------------------------------------------------------------------
 
@@ -424,10 +442,10 @@ class Threads:
         self._pool.shutdown(wait=False)
 
 
-def next_offsets(batch: Sequence[Work]) -> dict[Assignment, int]:
-    """Where each assignment should resume once this batch is safely published."""
+def next_offsets(records: Sequence[Record]) -> dict[Assignment, int]:
+    """Where each assignment should resume once these are safely published."""
     resume: dict[Assignment, int] = {}
-    for record in (work.record for work in batch):
+    for record in records:
         resume[record.assignment] = max(resume.get(record.assignment, 0), record.offset + 1)
     return resume
 
@@ -450,3 +468,13 @@ def count(outcome: Outcome) -> None:
     metrics.OUTCOMES.labels(outcome.task, "rejected" if rejected else "done").inc()
     if isinstance(outcome, Rejected):
         metrics.DEAD_LETTERS.labels(outcome.task, outcome.stage, outcome.code).inc()
+
+
+def measure(batch: Sequence[Work], tasks: Sequence[Task[Any, Any]]) -> None:
+    """What was published, and how old its uploads are by now."""
+    for outcome in (outcome for work in batch for outcome in work.outcomes.values()):
+        count(outcome)
+    for uploaded in (work.photo.upload.uploaded_at for work in batch if work.photo):
+        age = time.time() - uploaded.ToNanoseconds() / 1e9
+        for task in tasks:
+            metrics.RESULT_AGE_SECONDS.labels(task.name).observe(max(0.0, age))

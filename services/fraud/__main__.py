@@ -9,7 +9,12 @@ from shared.vision.reader import Reader, open_reader
 
 def parts(settings: WorkerSettings, reader: Reader) -> Parts:
     bank = open_bank(settings.redis, wait_for_disk=settings.wait_for_disk)
-    return Parts([FraudTask(reader, bank)], reader.pack_name, [lambda _device: follow_removals(bank, settings)])
+    return Parts(
+        [FraudTask(reader, bank)],
+        reader.pack_name,
+        beside=[lambda _device: follow_removals(bank, settings)],
+        flushes=[bank.flushed],
+    )
 
 
 if __name__ == "__main__":

@@ -33,4 +33,5 @@ def fused(settings: WorkerSettings, names: list[str]) -> Parts:
         [task for parts in each for task in parts.tasks],
         reader.pack_name,
         [start for parts in each for start in parts.beside],
+        [flush for parts in each for flush in parts.flushes],
     )

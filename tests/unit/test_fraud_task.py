@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -7,11 +8,12 @@ import numpy as np
 import pytest
 from vitrine.events.v1 import image_pb2
 
+from services.fraud.__main__ import parts
 from services.fraud.task import BLOCKED_DISTANCE, MISMATCH_AT, WORLDS_APART_AT, FraudTask, copy_strength, judged
 from shared.errors import Poison, Transient
 from shared.photo_store import open_photo_store
 from shared.photos import Photo
-from shared.serving import CANARY_PHOTO, canary
+from shared.serving import CANARY_PHOTO, WorkerSettings, canary
 from shared.vision.decode import decode
 from tests.fakes_vision import FakeBank, FakeReader, jpeg, photo_of, scenery
 
@@ -213,3 +215,10 @@ def test_more_reasons_raise_the_score_but_never_above_one() -> None:
 def test_a_photo_that_cannot_be_decoded_is_poison(task: FraudTask) -> None:
     with pytest.raises(Poison):
         task.prepare(photo_of(b"no photo"))
+
+
+def test_the_workers_commits_wait_for_the_banks_disk() -> None:
+    settings = WorkerSettings(redis="redis://127.0.0.1:1/0", wait_for_disk=False)
+    alone = parts(settings, FakeReader("garments"))  # type: ignore[arg-type]
+    assert [flush.__qualname__ for flush in alone.flushes] == ["RedisBank.flushed"]
+    asyncio.run(alone.flushed())  # whoever does not wait for the disk asks nobody

@@ -198,6 +198,42 @@ def test_a_prepare_that_hangs_becomes_a_dead_letter() -> None:
     assert [(r.stage, r.code) for r in sink.rejected] == [("prepare", "timeout")]
 
 
+def test_nothing_is_committed_before_the_flush_which_holds_up_no_publishing_and_serves_all_that_came() -> None:
+    source, sink = MemorySource([b"a"] * 64), MemorySink()
+
+    async def main() -> int:
+        on_disk, flushes = asyncio.Event(), 0
+
+        async def flushed() -> None:
+            nonlocal flushes
+            flushes += 1
+            await on_disk.wait()
+
+        worker = Worker(source, inline, [Shout()], sink, CANARY, QUICK, flushed=flushed)
+        running = asyncio.create_task(worker.run())
+        async with asyncio.timeout(10):
+            while len(sink.results) < 64:  # noqa: ASYNC110  the sink tells nobody
+                await asyncio.sleep(0.001)
+        assert source.committed == {}
+        on_disk.set()
+        await running
+        return flushes
+
+    assert asyncio.run(main()) == 2
+    assert source.committed == source.end
+
+
+def test_a_flush_that_fails_crashes_uncommitted() -> None:
+    async def flushed() -> None:
+        raise Transient("Redis did not write to disk")
+
+    source, sink = MemorySource([b"a"] * 4), MemorySink()
+    with pytest.raises(ExceptionGroup) as crash:
+        asyncio.run(Worker(source, inline, [Shout()], sink, CANARY, QUICK, flushed=flushed).run())
+    assert crash.group_contains(Transient)
+    assert source.committed == {}
+
+
 def test_a_bug_in_prepare_crashes_instead_of_losing_the_record() -> None:
     class Buggy(Shout):
         def prepare(self, photo: Photo) -> bytes:
