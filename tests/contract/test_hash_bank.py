@@ -254,6 +254,8 @@ def test_a_photo_that_was_dropped_and_added_again_is_no_longer_the_earlier_one(b
     bank.keep_only("first", 3, ["x"])
     assert met(bank, photo("first", "S1", 30, sha="x", revision=3)) == [("first", ["second"])]
     assert met(bank, photo("second", "S2", 20)) == [("first", ["second"])]
+    told = dict(met(bank, photo("between", "S3", 15)))
+    assert told == {"second": ["between"], "first": ["between", "second"]}
 
 
 def test_an_earlier_time_of_upload_that_is_heard_of_late_changes_the_order(bank: Bank) -> None:
