@@ -6,6 +6,7 @@ Features and answers stay on the photo, so tasks that share a photo share the wo
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from vitrine.events.v1 import image_pb2
@@ -116,6 +117,8 @@ class Reader:
 
 def open_reader(settings: Settings) -> Reader:
     """Raises PackUnusable, TrunkUnusable and DeviceAbsent: one line each, at start."""
+    # Photos are looked at in threads of our own: OpenCV's would only fight with them over small pictures.
+    cv2.setNumThreads(1)
     pack = open_pack(settings.pack)
     return Reader(open_trunk(settings, pack.manifest.trunk.sha256), pack)
 
