@@ -133,8 +133,9 @@ class KafkaLine:
         consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "reader", "enable.auto.commit": False})
         try:
             partitions = list(consumer.list_topics(topic).topics[topic].partitions)
-            consumer.assign([TopicPartition(topic, p, 0) for p in partitions])
+            # Asked before fetching begins: each answer would stand behind a fetch that waits half a second.
             ends = [consumer.get_watermark_offsets(TopicPartition(topic, p)) for p in partitions]
+            consumer.assign([TopicPartition(topic, p, 0) for p in partitions])
             left, found = sum(high - low for low, high in ends), []
             while left > 0:
                 messages = consumer.consume(min(500, left), timeout=5)
