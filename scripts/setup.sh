@@ -69,7 +69,7 @@ install_packages() {
     as_root=(sudo)
   fi
   say "installing with apt: $missing"
-  quietly "apt-get update failed: is there a network, and are /etc/apt/sources.list's mirrors in reach?" \
+  quietly "apt-get update failed: is there a network, and are apt's mirrors in reach?" \
     "${as_root[@]}" apt-get update -q
   packages=$(package_names $missing | xargs)
   quietly "apt-get could not install: $packages (the reason stands above)" \

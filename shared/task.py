@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
 from google.protobuf.message import Message
+from vitrine.events.v1 import image_pb2
 
 from shared.photos import Photo
 
@@ -38,3 +39,21 @@ class Task(Protocol[Prepared, Found]):
         Raises Poison, and Transient when what it asks stayed away.
         """
         ...
+
+
+class SeesCategories(Protocol):
+    """What a task that needs categories asks of a Reader (shared/vision/reader.py)."""
+
+    @property
+    def pack_name(self) -> str: ...
+
+    @property
+    def generation(self) -> int: ...
+
+    def warm_up(self) -> None: ...
+
+    def prepare(self, photo: Photo) -> None: ...
+
+    def see(self, photos: Sequence[Photo]) -> None: ...
+
+    def categories(self, photos: Sequence[Photo]) -> list[image_pb2.Category]: ...

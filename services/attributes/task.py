@@ -9,6 +9,7 @@ from vitrine.events.v1 import image_pb2
 
 from shared.assessment import assess
 from shared.photos import Photo, Pixels
+from shared.task import SeesCategories
 from shared.vision.colour import colours_of
 from shared.vision.reading import attributes_in
 from shared.vision.text import LONGEST_SIDE, Line, TextReader
@@ -22,22 +23,8 @@ COLOUR_SIDE = 224
 TEXT_SIDE = LONGEST_SIDE * 3 // 4
 
 
-class SeesProducts(Protocol):
+class SeesProducts(SeesCategories, Protocol):
     """What the attributes task needs of a Reader."""
-
-    @property
-    def pack_name(self) -> str: ...
-
-    @property
-    def generation(self) -> int: ...
-
-    def warm_up(self) -> None: ...
-
-    def prepare(self, photo: Photo) -> None: ...
-
-    def see(self, photos: Sequence[Photo]) -> None: ...
-
-    def categories(self, photos: Sequence[Photo]) -> list[image_pb2.Category]: ...
 
     def audiences(self, photos: Sequence[Photo]) -> list[tuple[str, float]]: ...
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from math import prod
-from typing import Protocol
 
 from google.protobuf.message import Message
 from vitrine.events.v1 import image_pb2
@@ -13,6 +12,7 @@ from services.fraud.claims import are_worlds_apart, contradict, kinds_of_claim, 
 from shared.assessment import assess
 from shared.photos import Photo
 from shared.records import CANARY_LISTING
+from shared.task import SeesCategories
 from shared.vision.pdq import BITS, MATCH_DISTANCE, fingerprint_of
 
 COPY = "copy"
@@ -32,24 +32,6 @@ MISMATCH_AT = 0.8
 # real garments and groceries the built-in pack put none into the other's world.
 WORLDS_APART_AT = 0.5
 REVIEW_AT = 0.5
-
-
-class SeesCategories(Protocol):
-    """What fraud scoring needs of a Reader."""
-
-    @property
-    def pack_name(self) -> str: ...
-
-    @property
-    def generation(self) -> int: ...
-
-    def warm_up(self) -> None: ...
-
-    def prepare(self, photo: Photo) -> None: ...
-
-    def see(self, photos: Sequence[Photo]) -> None: ...
-
-    def categories(self, photos: Sequence[Photo]) -> list[image_pb2.Category]: ...
 
 
 class FraudTask:
