@@ -125,7 +125,7 @@ class Worker:
         self._committing: asyncio.Queue[Any] = asyncio.Queue(1000)
         self._in_flight = 0
         self._rejected_in_a_row = 0
-        # Grows with every failed self-test: what was rejected in an earlier era is looked at anew.
+        # Grows with every recovery from a failed self-test: what was rejected before it is looked at anew.
         self._era = 0
 
     async def run(self) -> None:
