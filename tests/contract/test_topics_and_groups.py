@@ -71,12 +71,16 @@ def produce(bootstrap: str, topic: str, records: Sequence[tuple[int, bytes, int]
     assert producer.flush(20) == 0
 
 
-def commit(client: AdminClient, group: str, *offsets: tuple[int, int]) -> None:
+def commit(client: AdminClient, bootstrap: str, group: str, *offsets: tuple[int, int]) -> None:
     """As a worker that has gone home: partition and offset pairs of image.uploaded."""
     wanted = [TopicPartition(UPLOADED, partition, offset) for partition, offset in offsets]
     patiently(
         lambda: client.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(group, wanted)])[group].result()
     )
+    # A group that was removed and comes back is listed a little later than it is written.
+    deadline = time.monotonic() + 20
+    while group not in group_names(client, bootstrap) and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 # --- topics -----------------------------------------------------------------------------------------------------------
@@ -132,7 +136,7 @@ def test_no_broker_is_one_line_that_says_what_to_do(monkeypatch: pytest.MonkeyPa
 
 
 def test_partitions_without_a_commit_count_from_their_start(client: AdminClient, bootstrap: str) -> None:
-    commit(client, "vitrine-fraud", (0, 3))
+    commit(client, bootstrap, "vitrine-fraud", (0, 3))
     found = {(one.topic, one.partition): one for one in standings(client, bootstrap)}
     assert len(found) == IMAGE_UPLOADED.partitions
     assert found[UPLOADED, 0].lag == 2
@@ -147,7 +151,7 @@ def test_a_group_that_never_came_up_counts_if_expected(client: AdminClient, boot
 
 
 def test_groups_list_shows_state_and_lag(client: AdminClient, bootstrap: str) -> None:
-    commit(client, "vitrine-fraud", (0, 5), (1, 1))
+    commit(client, bootstrap, "vitrine-fraud", (0, 5), (1, 1))
     result = CliRunner().invoke(groups, ["list", "--kafka", bootstrap])
     assert result.exit_code == 0, result.output
     assert "vitrine-fraud" in result.output
@@ -159,7 +163,7 @@ def test_groups_list_shows_state_and_lag(client: AdminClient, bootstrap: str) ->
 
 def test_the_fused_group_goes_on_at_the_lowest_of_the_split_ones(client: AdminClient, bootstrap: str) -> None:
     for group, first, second in zip(SPLIT, (5, 4, 3, 5), (2, 5, 5, 5), strict=True):
-        commit(client, group, (0, first), (1, second))
+        commit(client, bootstrap, group, (0, first), (1, second))
     called = ["move", "--kafka", bootstrap, "--from", ",".join(SPLIT), "--to", "vitrine-fused"]
     result = CliRunner().invoke(groups, called)
     assert result.exit_code == 0, result.output
@@ -169,7 +173,7 @@ def test_the_fused_group_goes_on_at_the_lowest_of_the_split_ones(client: AdminCl
 
 
 def test_and_back_to_the_split_ones(client: AdminClient, bootstrap: str) -> None:
-    commit(client, "vitrine-fused", (0, 4), (1, 1))
+    commit(client, bootstrap, "vitrine-fused", (0, 4), (1, 1))
     called = ["move", "--kafka", bootstrap, "--from", "vitrine-fused", "--to", ",".join(SPLIT)]
     assert CliRunner().invoke(groups, called).exit_code == 0
     for group in SPLIT:
@@ -178,15 +182,15 @@ def test_and_back_to_the_split_ones(client: AdminClient, bootstrap: str) -> None
 
 
 def test_a_source_without_a_commit_holds_the_partition_at_its_start(client: AdminClient, bootstrap: str) -> None:
-    commit(client, "vitrine-fraud", (0, 5), (1, 5))
-    commit(client, "vitrine-embedding", (0, 5))
+    commit(client, bootstrap, "vitrine-fraud", (0, 5), (1, 5))
+    commit(client, bootstrap, "vitrine-embedding", (0, 5))
     carry_out(client, plan_move(client, bootstrap, ["vitrine-fraud", "vitrine-embedding"], ["vitrine-fused"]))
     committed = committed_offsets(client, "vitrine-fused")
     assert (committed[UPLOADED, 0], committed[UPLOADED, 1]) == (5, 0)
 
 
 def test_a_dry_run_sets_nothing(client: AdminClient, bootstrap: str) -> None:
-    commit(client, "vitrine-fraud", (0, 5))
+    commit(client, bootstrap, "vitrine-fraud", (0, 5))
     called = ["move", "--kafka", bootstrap, "--from", "vitrine-fraud", "--to", "vitrine-fused", "--dry-run"]
     assert CliRunner().invoke(groups, called).exit_code == 0
     assert group_names(client, bootstrap) == ["vitrine-fraud"]
@@ -195,7 +199,7 @@ def test_a_dry_run_sets_nothing(client: AdminClient, bootstrap: str) -> None:
 @pytest.mark.parametrize("protocol", ["classic", "consumer"])
 @pytest.mark.parametrize("busy", ["vitrine-fraud", "vitrine-fused"])
 def test_a_group_with_members_is_refused(client: AdminClient, bootstrap: str, protocol: str, busy: str) -> None:
-    commit(client, "vitrine-fraud", (0, 5))
+    commit(client, bootstrap, "vitrine-fraud", (0, 5))
     settings = {"bootstrap.servers": bootstrap, "group.id": busy, "group.protocol": protocol}
     consumer = Consumer({**settings, "enable.auto.commit": False})
     consumer.subscribe([UPLOADED])
@@ -236,7 +240,7 @@ def test_lag_and_age_are_exported_without_any_worker_and_vanish_with_the_group(
 ) -> None:
     old = int(time.time() - 3600) * 1000
     produce(bootstrap, UPLOADED, [(5, b"z", 0)], timestamp=old)
-    commit(client, "vitrine-fraud", (0, 5), (1, 4))
+    commit(client, bootstrap, "vitrine-fraud", (0, 5), (1, 4))
     timestamps = Timestamps(bootstrap)
     exporter = LagExporter(client, bootstrap, timestamps, clock=lambda: old / 1000 + 4000)
     exporter.read()
@@ -259,8 +263,8 @@ def test_two_groups_at_different_records_of_one_partition_have_their_own_age(
     produce(bootstrap, UPLOADED, [(7, b"z", 0)], timestamp=1_000_000)
     produce(bootstrap, UPLOADED, [(7, b"z", 1)], timestamp=2_000_000)
     everything = [(n, 100) for n in range(IMAGE_UPLOADED.partitions) if n != 7]
-    commit(client, "vitrine-fraud", (7, 0), *everything)
-    commit(client, "vitrine-embedding", (7, 1), *everything)
+    commit(client, bootstrap, "vitrine-fraud", (7, 0), *everything)
+    commit(client, bootstrap, "vitrine-embedding", (7, 1), *everything)
     timestamps = Timestamps(bootstrap)
     LagExporter(client, bootstrap, timestamps, clock=lambda: 3000.0).read()
     timestamps.close()
@@ -270,7 +274,7 @@ def test_two_groups_at_different_records_of_one_partition_have_their_own_age(
 
 
 def test_the_exporter_runs_as_a_process_and_ends_on_sigterm(client: AdminClient, bootstrap: str) -> None:
-    commit(client, "vitrine-embedding", (0, 2))
+    commit(client, bootstrap, "vitrine-embedding", (0, 2))
     port = free_port()
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     env |= {"VITRINE_KAFKA": bootstrap, "VITRINE_METRICS_PORT": str(port), "VITRINE_EXPECTED_GROUPS": "vitrine-fraud"}
