@@ -373,8 +373,8 @@ async def measure_records(plan: Plan) -> None:
 async def take_turns(plan: Plan, contenders: Mapping[str, Callable[[Uploads], Any]], uploads: "Numbered") -> None:
     """Each round starts with another contender, so that none has the cooler machine."""
     names = list(contenders)
-    for name in names:  # groups join, pools start, caches fill
-        await contenders[name](uploads.some(2 * plan.batch_photos))
+    for name in names:  # groups join, pools start, caches fill, the broker's JVM compiles what is hot
+        await contenders[name](uploads.some(plan.per_round))
     for number in range(plan.rounds):
         for name in names[number % len(names) :] + names[: number % len(names)]:
             uploads.rewind()
