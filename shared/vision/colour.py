@@ -1,12 +1,14 @@
 """The colours of the product on a photo, not of what it lies on.
 
-The product is found without a model: the photo's rim tells the background, its middle the product, and GrabCut (Rother,
-Kolmogorov, Blake 2004) draws the line between. Names are given in CIE LCh: by hue where there is colour, by lightness
-where there is none. Folds and shade change lightness most and hue least, so lightness is taken from the lit parts.
+The product is found without a model: the photo's rim tells the background, its middle the product, and what colours
+each of the two is made of draws the line between. Names are given in CIE LCh: by hue where there is colour, by
+lightness where there is none. Folds and shade change lightness most and hue least, so lightness is taken from the lit
+parts.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal, get_args
 
 import cv2
@@ -23,8 +25,11 @@ NAMES: tuple[ColourName, ...] = get_args(ColourName)
 Lab = NDArray[np.float32]  # n x 3 or height x width x 3: L 0 to 100, a and b about -100 to 100
 Mask = NDArray[np.bool_]
 
-WORKING_SIDE = 64  # pixels of the longer side: texture and print are averaged away, folds are not; GrabCut takes 4 ms
+WORKING_SIDE = 64  # pixels of the longer side: texture and print are averaged away, folds are not
 RIM = 0.07  # of the photo's sides: where the background is looked for
+BIN = 10  # of a Lab histogram, in units of a and b, two of L: a dye's shades share a few bins
+BINS_OF_CHROMA = 256 // BIN + 1
+BINS = (50 // BIN + 1) * BINS_OF_CHROMA**2
 CLUSTERS = 5
 LEAST_PRODUCT, MOST_PRODUCT = 0.05, 0.95  # of the photo's pixels: beyond, the cut went wrong
 SECOND_SHARE = 0.25  # of the product's pixels: from here on it has two colours
@@ -66,7 +71,9 @@ def _small(pixels: Pixels) -> Pixels:
 
 
 def _lab(pixels: Pixels) -> Lab:
-    return np.asarray(cv2.cvtColor(pixels.astype(np.float32) / 255, cv2.COLOR_RGB2LAB), dtype=np.float32)
+    # In 8 bits: half a unit off, which no name hangs on, and twenty times as fast as in floats.
+    scaled = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2LAB), dtype=np.float32)
+    return scaled * np.array([100 / 255, 1, 1], np.float32) - np.array([0, 128, 128], np.float32)
 
 
 # --- product and background -------------------------------------------------------------------------------------------
@@ -89,15 +96,17 @@ def _background_colours(lab: Lab) -> Lab:
     return np.asarray(centres[weights >= 0.12 * weights.sum()], dtype=np.float32)
 
 
-def _rim(shape: Sequence[int]) -> Mask:
-    height, width = shape[:2]
+@cache
+def _rim(shape: tuple[int, int]) -> Mask:
+    height, width = shape
     rows, columns = max(1, round(height * RIM)), max(1, round(width * RIM))
     rim = np.ones((height, width), dtype=np.bool_)
     rim[rows:-rows, columns:-columns] = False
     return rim
 
 
-def _middle(shape: Sequence[int]) -> NDArray[np.float32]:
+@cache
+def _middle(shape: tuple[int, int]) -> NDArray[np.float32]:
     """Elliptical distance from the centre: 0 there, 1 at the middle of each side."""
     rows = np.linspace(-1, 1, shape[0], dtype=np.float32)[:, None]
     columns = np.linspace(-1, 1, shape[1], dtype=np.float32)[None, :]
@@ -105,7 +114,7 @@ def _middle(shape: Sequence[int]) -> NDArray[np.float32]:
 
 
 def _seeds(distance: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """GrabCut's first guess: likely product where it is unlike the background or in the very middle."""
+    """The first guess: likely product where it is unlike the background or in the very middle."""
     middle = _middle(distance.shape)
     seeds = np.full(distance.shape, cv2.GC_PR_BGD, dtype=np.uint8)
     seeds[(distance > 10 + 12 * middle) & (middle < 1.25)] = cv2.GC_PR_FGD
@@ -125,18 +134,34 @@ def _generous_seeds(distance: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def _cut(lab: Lab, seeds: NDArray[np.uint8]) -> Mask:
-    """GrabCut in Lab, with lightness at half its weight: a shadow on the wall is no edge."""
-    mask = seeds.copy()
-    picture = np.clip(lab * (1.275, 1.0, 1.0) + (0, 128, 128), 0, 255).astype(np.uint8)
-    # Its k-means draws from OpenCV's generator, which is a thread's own: the same photo, the same answer.
-    cv2.setRNGSeed(1)
-    try:
-        cv2.grabCut(picture, mask, (0, 0, 0, 0), np.zeros((1, 65)), np.zeros((1, 65)), 2, cv2.GC_INIT_WITH_MASK)
-    except cv2.error:
-        # A photo of one colour leaves nothing to model on one of the sides.
-        return np.zeros(mask.shape, dtype=np.bool_)
-    found = (mask == cv2.GC_FGD) | (mask == cv2.GC_PR_FGD)
-    return np.asarray(found & (_middle(mask.shape) < 1.3), dtype=np.bool_)
+    """Pixels whose colours, and whose neighbours', are more often the product's than the background's.
+
+    It does in two passes over a histogram what GrabCut (Rother, Kolmogorov, Blake 2004) does with mixtures of Gaussians
+    and a graph cut, in a tenth of its time. Which colours are whose is learned from the first guess, then once more
+    from what came of that.
+    """
+    bins = _bins(lab)
+    middle = _middle(seeds.shape)
+    product = (seeds == cv2.GC_FGD) | (seeds == cv2.GC_PR_FGD)
+    for _ in range(2):
+        if product.all() or not product.any():
+            return np.zeros(seeds.shape, dtype=np.bool_)  # nothing to tell apart: a photo of one colour
+        inside = np.bincount(bins[product], minlength=BINS) / product.sum()
+        outside = np.bincount(bins[~product], minlength=BINS) / (~product).sum()
+        evidence = np.clip(np.log((inside + 1e-3) / (outside + 1e-3)), -3, 3).astype(np.float32)[bins]
+        product = cv2.blur(evidence, (5, 5)) + 0.5 * (0.9 - middle) > 0
+        product &= seeds != cv2.GC_BGD
+    return np.asarray(product & (middle < 1.3), dtype=np.bool_)
+
+
+def _bins(lab: Lab) -> NDArray[np.int32]:
+    """Each pixel's bin of the histogram, lightness at half its weight: a shadow on the wall is no edge."""
+    steps = ((lab + np.array([0, 128, 128], np.float32)) * np.array([0.5 / BIN, 1 / BIN, 1 / BIN], np.float32)).astype(
+        np.int32
+    )
+    return np.asarray(
+        (steps[:, :, 0] * BINS_OF_CHROMA + steps[:, :, 1]) * BINS_OF_CHROMA + steps[:, :, 2], dtype=np.int32
+    )
 
 
 # --- naming -----------------------------------------------------------------------------------------------------------
@@ -279,5 +304,5 @@ def _clusters(pixels: Lab, number: int) -> tuple[Lab, NDArray[np.int64]]:
     number = min(number, len(scaled))
     cv2.setRNGSeed(1)
     criteria = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 15, 0.5)
-    _compactness, labels, centres = cv2.kmeans(scaled, number, np.empty(0), criteria, 2, cv2.KMEANS_PP_CENTERS)
+    _compactness, labels, centres = cv2.kmeans(scaled, number, np.empty(0), criteria, 1, cv2.KMEANS_PP_CENTERS)
     return np.asarray(centres / scale, dtype=np.float32), np.asarray(labels.ravel(), dtype=np.int64)
