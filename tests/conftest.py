@@ -16,7 +16,7 @@ S = TypeVar("S", bound=Server)
 
 
 def home() -> Path:
-    """Where `make setup` put the jars and the trunks: VITRINE_HOME, else .vitrine of this checkout."""
+    """Where `make setup` put the jars and the converted network: VITRINE_HOME, else .vitrine of this checkout."""
     return Path(os.environ.get("VITRINE_HOME", PROJECT / ".vitrine")).resolve()
 
 

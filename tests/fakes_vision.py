@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 import cv2
@@ -13,6 +14,7 @@ from vitrine.events.v1 import image_pb2
 from services.fraud.bank import MATCHES_KEPT, SCORED_AGAIN, BankedPhoto, Marked, Match
 from shared.photos import Photo, Pixels
 from shared.vision.decode import decode
+from shared.vision.pack import find_pack, read_manifest
 from shared.vision.pdq import MATCH_DISTANCE, Fingerprint, distances
 from shared.vision.text import Line
 
@@ -22,6 +24,12 @@ ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
     "packages": ("colour", "brand", "size", "volume", "weight"),
 }
 READ = frozenset({"brand", "size", "volume", "weight", "memory"})
+
+
+@cache
+def features_of_builtin() -> int:
+    """How many features the built-in pack's heads take."""
+    return sum(read_manifest(find_pack("builtin")).trunk.widths)
 
 
 class FakeReader:

@@ -23,7 +23,7 @@ from shared.settings import Settings
 from shared.vision.pack import PackUnusable
 from shared.vision.pdq import fingerprint_of
 from shared.vision.reader import Reader, open_reader, photo_of
-from shared.vision.trunk import DeviceAbsent, TrunkUnusable
+from shared.vision.runtime import DeviceAbsent
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 SOURCES = {image_pb2.Attribute.SOURCE_SEEN: "seen", image_pb2.Attribute.SOURCE_READ: "read"}
@@ -44,7 +44,7 @@ def analyze(paths: tuple[Path, ...], embedding: bool, batch: int) -> None:
     settings = Settings()
     try:
         reader = open_reader(settings)
-    except (PackUnusable, TrunkUnusable, DeviceAbsent) as why:
+    except (PackUnusable, DeviceAbsent) as why:
         raise click.ClickException(str(why)) from why
     with _progress(len(photos)) as advance, ThreadPoolExecutor(settings.threads or os.cpu_count() or 1) as pool:
         for line in Analyst(reader, pool, embedding).lines(photos, batch):

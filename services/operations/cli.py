@@ -14,6 +14,7 @@ COMMANDS = {
     "topics": "services.operations.topics:topics",
     "groups": "services.operations.groups:groups",
     "train": "services.operations.train:train",
+    "evaluate": "services.operations.evaluate:evaluate",
     "packs": "services.operations.packs:packs",
 }
 

@@ -125,8 +125,6 @@ class Fleet:
 def lacks(plan: Plan) -> Iterator[str]:
     """What stands in the plan's way, a line each; none when it can be tried."""
     yield from (f"the package {name} is missing: run `make setup`" for name in PACKAGES if not _installed(name))
-    if not any((plan.home / "trunks").glob("*.safetensors")):
-        yield f"the trunk's weights are not in {plan.home / 'trunks'}: run `make setup`"
     if plan.kafka is None:
         yield from _failure(find_java)
         if not any(kafka_jars(plan.home).glob("*.jar")):

@@ -4,6 +4,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from services.operations import tables
+from shared.settings import Settings
 from shared.vision.pack import Manifest, PackUnusable, find_pack, installed_packs, open_pack, read_manifest
 
 
@@ -24,7 +26,7 @@ def list_() -> None:
             broken.append(str(why))
             continue
         leaves, dimensions = len(m.taxonomy), m.embedding.dimensions
-        table.add_row(m.pack_name, str(m.generation), m.trunk.name, str(leaves), str(dimensions))
+        table.add_row(m.pack_name, str(m.generation), m.trunk.architecture, str(leaves), str(dimensions))
     Console().print(table)
     if broken:
         raise click.ClickException("\n".join(broken))
@@ -59,10 +61,32 @@ def verify(names: tuple[str, ...]) -> None:
         raise click.ClickException("\n".join(problems))
 
 
+@packs.command()
+@click.argument("name", default="builtin")
+@click.option("--threads", default=1, show_default=True, type=click.IntRange(0), help="0 takes all cores.")
+def bench(name: str, threads: int) -> None:
+    """The pack NAME's network on every engine of this machine, side by side, and which one serves."""
+    from shared.vision.reader import runtime_of  # torch takes seconds to load
+    from shared.vision.runtime import BATCH, DeviceAbsent
+
+    try:
+        pack = open_pack(name)
+        runtime = runtime_of(pack, Settings(threads=threads))
+    except (PackUnusable, DeviceAbsent) as why:
+        raise click.ClickException(str(why)) from why
+    side = pack.manifest.trunk.input_size
+    title = f"{pack.manifest.pack_name}: {pack.manifest.trunk.architecture}, {side} pixels, batches of {BATCH}"
+    table = Table("engine", tables.number("ms/photo"), tables.number("cosine to torch"), "", title=title)
+    for one in runtime.tried:
+        said = one.why_not or ("serves" if one.name == runtime.engine.name else "")
+        table.add_row(one.name, f"{one.milliseconds:.1f}", f"{one.agreement:.5f}", said)
+    tables.show(table)
+
+
 def _described(manifest: Manifest) -> list[str]:
     lines = [
         f"{manifest.pack_name}, generation {manifest.generation}",
-        f"trunk       {manifest.trunk.name}, {manifest.trunk.input_size} pixels, sha256 {manifest.trunk.sha256}",
+        f"trunk       {manifest.trunk.architecture}, {manifest.trunk.input_size} pixels",
         f"embedding   {manifest.embedding.dimensions} dimensions in space {manifest.embedding.space}",
     ]
     lines += [f"attributes  {'/'.join(a.path) or 'all'}: {', '.join(a.attributes)}" for a in manifest.attributes]

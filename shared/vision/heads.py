@@ -1,106 +1,139 @@
 """What is read off the trunk's features: category, audience, vector, and whether the photo is like any we know.
 
-Plain arrays and matrix products: the heads cost microseconds beside the trunk, and need no framework.
+Plain arrays and matrix products: the heads cost little beside the trunk, and need no framework.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.vision.layout import FINAL, STAGES
-
 Array = NDArray[np.float32]
+
+# Cosine distance that being quite sure of a leaf is worth: a known thing in an unusual picture stays known.
+SURE_IS_NEARER = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Votes:
+    """How the nearest known photos share in a category."""
+
+    neighbours: int  # that vote
+    softness: float  # cosine by which a vote's weight falls to 1/e
+    share: float  # of their votes, beside the classifier's probability; 0 to 1
+    temperature: float  # of both together, so that the outcome is calibrated
 
 
 @dataclass(frozen=True)
 class Heads:
-    """F described features, G of the trunk's final ones, L leaves, D dimensions of the embedding, K landmarks of S."""
+    """F features of which G are final, L leaves, D dimensions of the embedding, K known photos, S of their space.
 
-    leaf_weight: Array  # F x L, temperature included
+    `widths` says which features belong together: the final ones, then each kind of the stages before.
+    """
+
+    leaf_weight: Array  # G x L
     leaf_bias: Array  # L
-    audience_weight: Array  # F
+    audience_weight: Array  # G
     audience_bias: Array  # 1
-    embedding_mean: Array  # G
-    embedding_projection: Array  # G x D
-    known_projection: Array  # G x S
-    known_landmarks: Array  # K x S, unit rows
-    known_distances: Array  # ascending: how far known photos lie from their landmark, in 100 equal shares
+    embedding_mean: Array  # F
+    embedding_projection: Array  # F x D
+    voters: Array  # K x D, unit rows: the vectors of the known photos
+    voter_leaves: Array  # K: whole numbers below L
+    known_projection: Array  # F x S
+    known_landmarks: Array  # K x S
+    known_distances: Array  # ascending: how far photos not trained on lie from their landmark, in 100 equal shares
+    widths: tuple[int, ...]
 
     def __post_init__(self) -> None:
         """Raises ValueError when the shapes don't belong together."""
-        f, leaves = _shape(self.leaf_weight, 2, "leaf_weight")
+        final, features = self.widths[0], sum(self.widths)
+        _, leaves = _shape(self.leaf_weight, 2, "leaf_weight")
+        _, dimensions = _shape(self.embedding_projection, 2, "embedding_projection")
+        known, _ = _shape(self.voters, 2, "voters")
+        _, space = _shape(self.known_projection, 2, "known_projection")
         expected = {
+            "leaf_weight": (final, leaves),
             "leaf_bias": (leaves,),
-            "audience_weight": (f,),
+            "audience_weight": (final,),
             "audience_bias": (1,),
-            "embedding_mean": (FINAL,),
-            "embedding_projection": (FINAL, _shape(self.embedding_projection, 2, "embedding_projection")[1]),
-            "known_projection": (FINAL, _shape(self.known_projection, 2, "known_projection")[1]),
-            "known_landmarks": (len(self.known_landmarks), self.known_projection.shape[1]),
+            "embedding_mean": (features,),
+            "embedding_projection": (features, dimensions),
+            "voters": (known, dimensions),
+            "voter_leaves": (known,),
+            "known_projection": (features, space),
+            "known_landmarks": (len(self.known_landmarks), space),
             "known_distances": (101,),
         }
         for name, shape in expected.items():
             if (found := getattr(self, name).shape) != shape:
                 raise ValueError(f"{name} has shape {found}, not {shape}")
+        if not ((self.voter_leaves >= 0) & (self.voter_leaves < leaves)).all():
+            raise ValueError("voter_leaves names leaves that there are not")
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> Self:
+    def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]], widths: Sequence[int]) -> Self:
         """Raises ValueError when one is missing, too many, not finite or of a wrong shape."""
-        names = {field.name for field in fields(cls)}
+        names = {field.name for field in fields(cls)} - {"widths"}
         if wrong := names ^ arrays.keys():
             raise ValueError(f"missing or unknown: {', '.join(sorted(wrong))}")
-        heads = cls(**{name: array.astype(np.float32) for name, array in arrays.items()})
+        heads = cls(**{name: array.astype(np.float32) for name, array in arrays.items()}, widths=tuple(widths))
         if bad := [name for name in sorted(names) if not np.isfinite(getattr(heads, name)).all()]:
             raise ValueError(f"not finite: {', '.join(bad)}")
         return heads
 
-    def leaf_probabilities(self, features: Array) -> Array:
-        """n x L, rows that sum to 1."""
-        return softmax(described(features) @ self.leaf_weight + self.leaf_bias)
+    def leaf_probabilities(self, features: Array, votes: Votes) -> Array:
+        """n x L, rows that sum to 1: the classifier's word and that of the nearest known photos."""
+        classified = softmax(features[:, : self.widths[0]] @ self.leaf_weight + self.leaf_bias)
+        mixed = (1 - votes.share) * classified + votes.share * self._voted(self.vectors(features), votes)
+        return softmax((np.log(mixed + np.float32(1e-6)) / np.float32(votes.temperature)).astype(np.float32))
 
     def kids_probability(self, features: Array) -> Array:
         """n: that a garment is children's wear."""
-        return sigmoid(described(features) @ self.audience_weight + self.audience_bias)
+        return sigmoid(features[:, : self.widths[0]] @ self.audience_weight + self.audience_bias)
 
     def vectors(self, features: Array) -> Array:
         """n x D, unit rows."""
-        return unit_rows(np.subtract(compared(features), self.embedding_mean) @ self.embedding_projection)
+        return unit_rows(np.subtract(described(features, self.widths), self.embedding_mean) @ self.embedding_projection)
 
-    def strangeness(self, features: Array) -> Array:
-        """n: cosine distance to the nearest landmark; 0 to 2, large for what is like nothing that was trained on."""
-        similarity = unit_rows(compared(features) @ self.known_projection) @ self.known_landmarks.T
-        nearest: Array = (1 - similarity.max(axis=1)).astype(np.float32)
-        return nearest
+    def strangeness(self, features: Array, probabilities: Array) -> Array:
+        """n: distance to the nearest landmark, less where a leaf is likely; large for what is unlike all known.
+
+        `probabilities`: n x L, of the leaves.
+        """
+        # Not at unit length once projected: what is lost of a stranger, and not of known photos, tells it.
+        similarity = (described(features, self.widths) @ self.known_projection) @ self.known_landmarks.T
+        strangeness: Array = (1 - similarity.max(axis=1) - SURE_IS_NEARER * probabilities.max(axis=1)).astype(
+            np.float32
+        )
+        return strangeness
 
     def share_nearer(self, strangeness: Array) -> Array:
         """n: the share of known photos that lie nearer to their landmark, 0 to 1."""
         shares = np.interp(strangeness, self.known_distances, np.linspace(0, 1, len(self.known_distances)))
         return shares.astype(np.float32)
 
+    def _voted(self, vectors: Array, votes: Votes) -> Array:
+        similarity = vectors @ self.voters.T
+        count = min(votes.neighbours, similarity.shape[1])
+        nearest = np.argpartition(-similarity, count - 1, axis=1)[:, :count]
+        weights = softmax(np.take_along_axis(similarity, nearest, axis=1) / np.float32(votes.softness))
+        voted = np.zeros((len(vectors), len(self.leaf_bias)), np.float32)
+        leaves = self.voter_leaves.astype(np.intp)[nearest]
+        np.add.at(voted, (np.arange(len(vectors))[:, None], leaves), weights)
+        return voted
 
-def described(features: Array) -> Array:
-    """What the classifiers see: each kind of feature at unit length, the final ones also by their square roots.
+
+def described(features: Array, widths: Sequence[int]) -> Array:
+    """What distances are measured in: each kind of feature at unit length, the final ones' square roots at twice it.
 
     The roots keep a few strong activations from drowning the many weak ones.
     """
-    final = features[:, :FINAL]
-    edges = np.cumsum([FINAL, *(width for width in STAGES for _ in range(2))])
-    kinds = np.split(features, edges[:-1], axis=1)[1:]
-    return np.concatenate([unit_rows(part) for part in (final, _rooted(final), *kinds)], axis=1)
-
-
-def compared(features: Array) -> Array:
-    """What distances are measured in: the final features' square roots at unit length, n x FINAL."""
-    return unit_rows(_rooted(features[:, :FINAL]))
-
-
-def _rooted(final: Array) -> Array:
-    """They are averages of a ReLU's output, so never negative."""
-    rooted: Array = np.sqrt(np.maximum(final, np.float32(0)))
-    return rooted
+    final, *kinds = np.split(features, np.cumsum(widths)[:-1], axis=1)
+    # They are averages of a ReLU's output, so never negative but by rounding.
+    rooted = np.sqrt(np.maximum(final, np.float32(0)))
+    return unit_rows(np.concatenate([2 * unit_rows(rooted), *map(unit_rows, kinds)], axis=1))
 
 
 def softmax(logits: Array) -> Array:

@@ -1,8 +1,9 @@
-"""A model pack: a folder with a manifest, the heads as safetensors, and a model card.
+"""A model pack: a folder with a manifest, the trunk and the heads as safetensors, and a model card.
 
 Nothing is used before its sha256 has been compared with the manifest's, and nothing is unpickled.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +13,13 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from shared.errors import Unusable
-from shared.vision.heads import Array, Heads
+from shared.vision.heads import Array, Heads, Votes
 from shared.vision.taxonomy import Judgement, Taxonomy
-from shared.vision.trunk import sha256_of
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 MANIFEST = "manifest.json"
 HEADS = "heads.safetensors"
+TRUNK = "trunk.safetensors"
 
 # What only text on the product tells. A category with one of these is worth reading.
 READ_ATTRIBUTES = frozenset({"brand", "size", "volume", "weight", "memory"})
@@ -35,11 +36,28 @@ class _Strict(BaseModel):
 class TrunkSpec(_Strict):
     """The network that the heads were trained on."""
 
-    name: str
-    sha256: str = Field(pattern="^[0-9a-f]{64}$")
-    input_size: int
-    mean: float
-    std: float
+    architecture: str = Field(description="timm's name of it")
+    input_size: int = Field(ge=32, le=1024, description="Pixels, both sides")
+    final: int = Field(ge=1, description="Features of the last layer")
+    stages: tuple[int, ...] = Field(description="Channels of the stages whose means and spreads follow")
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """How many features belong together, in their order."""
+        return (self.final, *(width for width in self.stages for _ in range(2)))
+
+
+class VotesSpec(_Strict):
+    """See shared.vision.heads.Votes."""
+
+    neighbours: int = Field(ge=1)
+    softness: float = Field(gt=0)
+    share: float = Field(ge=0, le=1)
+    temperature: float = Field(gt=0)
+
+    @property
+    def votes(self) -> Votes:
+        return Votes(self.neighbours, self.softness, self.share, self.temperature)
 
 
 class AttributeSpec(_Strict):
@@ -74,6 +92,7 @@ class Manifest(_Strict):
     taxonomy: tuple[tuple[str, ...], ...] = Field(min_length=2, description="Leaves in the order of the outputs")
     attributes: tuple[AttributeSpec, ...]
     embedding: EmbeddingSpec
+    votes: VotesSpec
     bars: Bars
     files: dict[str, str] = Field(description="sha256 of every other file of the pack")
     measured: dict[str, float] = Field(description="On photos that took no part in training")
@@ -95,13 +114,14 @@ class Pack:
     def judge(self, features: Array) -> list[Judgement]:
         """One per row of trunk features. What is strange has an empty path, and the confidence that it is strange."""
         bars = self.manifest.bars
-        strangeness = self.heads.strangeness(features)
+        leaves = self.heads.leaf_probabilities(features, self.manifest.votes.votes)
+        strangeness = self.heads.strangeness(features, leaves)
         return [
             Judgement((), float(share), complete=False)
             if strange > bars.strange_beyond
             else self.taxonomy.judge(probabilities, bars.leaf_at_least, bars.node_at_least)
             for strange, share, probabilities in zip(
-                strangeness, self.heads.share_nearer(strangeness), self.heads.leaf_probabilities(features), strict=True
+                strangeness, self.heads.share_nearer(strangeness), leaves, strict=True
             )
         ]
 
@@ -143,8 +163,9 @@ def read_manifest(folder: Path) -> Manifest:
 
 def verify_files(folder: Path, manifest: Manifest) -> None:
     """Raises PackUnusable when a file is missing or not the one that the manifest names."""
-    if HEADS not in manifest.files:
-        raise PackUnusable(f"{folder / MANIFEST}: files: does not name {HEADS}")
+    for name in (TRUNK, HEADS):
+        if name not in manifest.files:
+            raise PackUnusable(f"{folder / MANIFEST}: files: does not name {name}")
     for name, sha256 in manifest.files.items():
         path = folder / name
         try:
@@ -155,14 +176,20 @@ def verify_files(folder: Path, manifest: Manifest) -> None:
             raise PackUnusable(f"{path}: sha256 is {found}, the manifest says {sha256}")
 
 
+def sha256_of(path: Path) -> str:
+    """In hex. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def open_pack(name: str) -> Pack:
-    """By name or folder; every checksum and shape is verified. Raises PackUnusable."""
+    """By name or folder; every checksum and the heads' shapes are verified. Raises PackUnusable."""
     folder = find_pack(name)
     manifest = read_manifest(folder)
     verify_files(folder, manifest)
     path = folder / HEADS
     try:
-        heads = Heads.from_arrays(load_file(path))
+        heads = Heads.from_arrays(load_file(path), manifest.trunk.widths)
     except (SafetensorError, ValueError) as why:
         raise PackUnusable(f"{path}: {why}") from why
     if heads.leaf_bias.shape != (len(manifest.taxonomy),):

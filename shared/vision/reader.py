@@ -4,7 +4,7 @@ Features and answers stay on the photo, so tasks that share a photo share the wo
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -15,12 +15,18 @@ from shared.photos import Photo, Pixels
 from shared.settings import Settings
 from shared.vision.decode import decode
 from shared.vision.heads import Array
-from shared.vision.layout import INPUT_SIZE
-from shared.vision.pack import Pack, open_pack
-from shared.vision.trunk import Trunk, model_input, open_trunk
+from shared.vision.pack import TRUNK, Pack, PackUnusable, open_pack
+from shared.vision.runtime import Runtime, known_good, open_device, open_runtime
+from shared.vision.trunk import load_network, model_input
 
 FEATURES = "trunk/features"
 T = TypeVar("T")
+
+
+class Trunk(Protocol):
+    """What the reader needs of a Runtime."""
+
+    def features(self, pictures: Sequence[Pixels]) -> Array: ...
 
 
 class Reader:
@@ -29,6 +35,7 @@ class Reader:
     def __init__(self, trunk: Trunk, pack: Pack) -> None:
         self._trunk = trunk
         self._pack = pack
+        self._side = pack.manifest.trunk.input_size
 
     @property
     def pack_name(self) -> str:
@@ -63,7 +70,7 @@ class Reader:
 
     def warm_up(self) -> None:
         """A known-good photo through all heads. Raises RuntimeError when the answer is not finite."""
-        photo = Photo(b"", image_pb2.ImageUploaded(), lambda _body, _size: _KNOWN_GOOD)
+        photo = Photo(b"", image_pb2.ImageUploaded(), lambda _body, _size: known_good(self._side)[0])
         self.prepare(photo)
         self.categories([photo])
         if not np.isfinite(self.vectors([photo])).all():
@@ -71,14 +78,16 @@ class Reader:
 
     def prepare(self, photo: Photo) -> None:
         """Decode and resize. Raises Poison."""
-        model_input(photo)
+        model_input(photo, self._side)
 
     def see(self, photos: Sequence[Photo]) -> None:
         """One trunk forward for those not seen yet. Raises OutOfMemory, and Poison for one that was not prepared."""
         new = [photo for photo in dict.fromkeys(photos) if not photo.knows(FEATURES)]
         if not new:
             return
-        for photo, row in zip(new, self._trunk.features([model_input(photo) for photo in new]), strict=True):
+        for photo, row in zip(
+            new, self._trunk.features([model_input(photo, self._side) for photo in new]), strict=True
+        ):
             _remember(photo, FEATURES, row)
 
     def categories(self, photos: Sequence[Photo]) -> list[image_pb2.Category]:
@@ -116,11 +125,25 @@ class Reader:
 
 
 def open_reader(settings: Settings) -> Reader:
-    """Raises PackUnusable, TrunkUnusable and DeviceAbsent: one line each, at start."""
+    """Raises PackUnusable and DeviceAbsent: one line each, at start."""
     # Photos are looked at in threads of our own: OpenCV's would only fight with them over small pictures.
     cv2.setNumThreads(1)
     pack = open_pack(settings.pack)
-    return Reader(open_trunk(settings, pack.manifest.trunk.sha256), pack)
+    return Reader(runtime_of(pack, settings), pack)
+
+
+def runtime_of(pack: Pack, settings: Settings) -> Runtime:
+    """The pack's network on the fastest engine of this machine. Raises PackUnusable and DeviceAbsent."""
+    spec, path = pack.manifest.trunk, pack.folder / TRUNK
+    device = open_device(settings.device)
+    try:
+        network = load_network(spec.architecture, path)
+        if (network.final, network.stages) != (spec.final, spec.stages):
+            raise ValueError(f"gives {network.final} and {network.stages} features, the manifest says otherwise")
+        sha256 = pack.manifest.files[TRUNK]
+        return open_runtime(network, spec.input_size, sha256, device, settings.threads, settings.home / "cache")
+    except ValueError as why:
+        raise PackUnusable(f"{path}: {why}") from why
 
 
 def photo_of(body: bytes) -> Photo:
@@ -138,12 +161,3 @@ def _recall(photo: Photo, name: str) -> Any:
 
 def _never() -> Any:
     raise LookupError("asked before it was answered")
-
-
-def _ramp() -> Pixels:
-    """A smooth picture that is the same everywhere."""
-    across = np.linspace(0, 255, INPUT_SIZE, dtype=np.uint8)
-    return np.stack(np.broadcast_arrays(across[:, None], across[None, :], across[::-1, None]), axis=2)
-
-
-_KNOWN_GOOD = _ramp()

@@ -1,37 +1,38 @@
-"""Trains a pack's heads on the trunk's frozen features: minutes on a CPU, and every figure it reports is honest.
+"""Labelled photos, and the heads that are fitted to a fine-tuned trunk's features.
 
-The heads learn from the train split alone. What has to be fitted on answers to photos not seen before (the temperature
-and the distances of known photos) is fitted by cross-fitting on that split, and the val split is only measured.
+Everything is learned from the train split. What has to be fitted on answers to photos not seen before (temperatures,
+share of votes, distances of known photos) is fitted on photos of that split which the trunk's training was not shown,
+and the val split is only measured.
 """
 
 import csv
 import hashlib
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from shared.errors import Poison
 from shared.photos import Pixels
 from shared.vision.decode import decode
-from shared.vision.heads import Array, Heads, compared, described, softmax, unit_rows
-from shared.vision.layout import INPUT_SIZE
+from shared.vision.heads import Array, Heads, Votes, described, sigmoid, unit_rows
+from shared.vision.runtime import Runtime
 from shared.vision.taxonomy import Path as CategoryPath
 from shared.vision.taxonomy import Taxonomy
-from shared.vision.trunk import Trunk, squeezed
+from shared.vision.trunk import squeezed
 
-FOLDS = 4
-DECAY = 3e-3
-AUDIENCE_DECAY = 1e-2
-FALSE_UNKNOWN = 0.04
+FOLDS = 8
+FALSE_UNKNOWN = 0.03
 EMBEDDING_DIMENSIONS = 256
 EMBEDDING_SHRINKAGE = 0.3
 KNOWN_DIMENSIONS = 128
+NEIGHBOURS = 10
+SOFTNESS = 0.05
+SHARES = (0.0, 0.25, 0.5, 0.75, 0.9)
 BATCH = 32
 
 Advance = Callable[[int], None]
@@ -51,7 +52,8 @@ class Sample:
     # Photos of one group resemble each other more than a stranger's would: folds never divide it.
     group: str
     kids: bool | None = None
-    weight: float = 1.0
+    # Drawn, or from a catalogue: worth learning from, but nothing to be judged by.
+    staged: bool = False
 
     def body(self) -> bytes:
         return self.photo if isinstance(self.photo, bytes) else self.photo.read_bytes()
@@ -80,75 +82,73 @@ def _garments(folder: Path) -> Iterator[Sample]:
 def _groceries(folder: Path) -> Iterator[Sample]:
     with (folder / "classes.csv").open(newline="") as file:
         classes = {row["Class ID (int)"]: row for row in csv.DictReader(file)}
+    iconic: dict[CategoryPath, Path] = {}
+    category: CategoryPath
     for split in ("train", "val"):
         for line in (folder / f"{split}.txt").read_text().splitlines():
             path, fine, _coarse = (part.strip() for part in line.split(","))
             row = classes[fine]
             names = row["Coarse Class Name (str)"], row["Class Name (str)"]
+            category = "groceries", Path(path).parts[1], *names
+            iconic.setdefault(category, folder / row["Iconic Image Path (str)"].lstrip("/"))
             yield Sample(
                 folder / path,
-                ("groceries", Path(path).parts[1], *names),
+                category,
                 split,
-                # Neighbours in the numbering were taken in one visit to one shop.
+                # Not visits to a shop: the numbering mixes those, so a group has near likenesses in others.
                 group=f"{names} {int(Path(path).stem.rsplit('_', 1)[1]) // 8}",
             )
+    for category, picture in iconic.items():
+        yield Sample(picture, category, "train", group=str(picture), staged=True)
 
 
-def drawn_samples(photos: Iterable[tuple[bytes, CategoryPath]], weight_beside_real: float) -> list[Sample]:
-    """Rendered photos. Those of categories that real photos show as well count less."""
+def drawn_samples(photos: Iterable[tuple[bytes, CategoryPath]]) -> list[Sample]:
+    """Rendered photos."""
     return [
-        Sample(
-            body, path, "train", group=f"drawn {number}", weight=weight_beside_real if path[0] == "garments" else 1.0
-        )
-        for number, (body, path) in enumerate(photos)
+        Sample(body, path, "train", group=f"drawn {number}", staged=True) for number, (body, path) in enumerate(photos)
     ]
 
 
-def features_of(samples: Sequence[Sample], trunk: Trunk, trunk_sha256: str, cache: Path, advance: Advance) -> Array:
-    """One row per sample, from the cache if these files went through this trunk before. Raises PhotosUnusable.
-
-    Decoding runs in threads beside the trunk. `advance` is told how many photos were done.
-    """
-    path = cache / f"features-{_key(samples, trunk_sha256)}.npy"
-    if path.is_file():
-        advance(len(samples))
-        kept: Array = np.load(path, allow_pickle=False).astype(np.float32)
-        return kept
+def features_of(samples: Sequence[Sample], runtime: Runtime, side: int, advance: Advance) -> Array:
+    """One row per sample, as serving sees them. Raises PhotosUnusable. `advance` is told how many photos were done."""
     rows: list[Array] = []
     with ThreadPoolExecutor(2, thread_name_prefix="decode") as pool:
-        for inputs in _ahead(pool, (samples[i : i + BATCH] for i in range(0, len(samples), BATCH))):
-            rows.append(trunk.features(inputs))
-            advance(len(inputs))
-    found = np.concatenate(rows)
+        pictures = pool.map(lambda sample: _input(sample, side), samples)
+        while batch := list(islice(pictures, BATCH)):
+            rows.append(runtime.features(batch))
+            advance(len(batch))
+    return np.concatenate(rows)
+
+
+def pictures_of(samples: Sequence[Sample], side: int, cache: Path, advance: Advance) -> NDArray[np.uint8]:
+    """n x side x side x RGB, squeezed, as a memory map: loaders share its pages. Raises PhotosUnusable."""
+    path = cache / f"pictures-{_key(samples, side)}.npy"
+    if path.is_file():
+        advance(len(samples))
+        kept: NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
+        return kept
     cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=cache, suffix=".npy", delete=False) as file:
-        np.save(file, found.astype(np.float16))
-    Path(file.name).replace(path)
-    # As the next run will read them, so that a cache changes no figure.
-    return found.astype(np.float16).astype(np.float32)
+    beside = path.with_suffix(".new")
+    found = np.lib.format.open_memmap(beside, mode="w+", dtype=np.uint8, shape=(len(samples), side, side, 3))
+    with ThreadPoolExecutor(2, thread_name_prefix="decode") as pool:
+        for number, pixels in enumerate(pool.map(lambda sample: _input(sample, side), samples)):
+            found[number] = pixels
+            advance(1)
+    found.flush()
+    beside.replace(path)
+    return found
 
 
-def _ahead(pool: ThreadPoolExecutor, batches: Iterable[Sequence[Sample]]) -> Iterator[list[Pixels]]:
-    """Decodes one batch while the one before is used."""
-    waiting: list[Future[Pixels]] = []
-    for batch in batches:
-        started = [pool.submit(_input, sample) for sample in batch]
-        if waiting:
-            yield [future.result() for future in waiting]
-        waiting = started
-    yield [future.result() for future in waiting]
-
-
-def _input(sample: Sample) -> Pixels:
+def _input(sample: Sample, side: int) -> Pixels:
     try:
-        return squeezed(decode(sample.body(), INPUT_SIZE))
+        return squeezed(decode(sample.body(), side), side)
     except (OSError, Poison) as why:
         name = sample.photo if isinstance(sample.photo, Path) else "a drawn photo"
         raise PhotosUnusable(f"{name}: {why}") from why
 
 
-def _key(samples: Sequence[Sample], trunk_sha256: str) -> str:
-    digest = hashlib.sha256(f"{trunk_sha256} squeezed to {INPUT_SIZE}".encode())
+def _key(samples: Sequence[Sample], side: int) -> str:
+    digest = hashlib.sha256(f"squeezed to {side}".encode())
     for sample in samples:
         if isinstance(sample.photo, bytes):
             digest.update(hashlib.sha256(sample.photo).digest())
@@ -158,45 +158,127 @@ def _key(samples: Sequence[Sample], trunk_sha256: str) -> str:
 
 
 @dataclass(frozen=True)
+class Linear:
+    """A classifier's last layers: leaves (G x L and L) and kids or adult (G and 1)."""
+
+    leaf_weight: Array
+    leaf_bias: Array
+    audience_weight: Array
+    audience_bias: Array
+
+
+@dataclass(frozen=True)
 class Trained:
-    """Heads, and from where on a photo is strange."""
+    """Heads, how neighbours vote in them, and from where on a photo is strange."""
 
     heads: Heads
     taxonomy: Taxonomy
+    votes: Votes
     strange_beyond: float
-    temperature: float
 
 
-def fit_heads(samples: Sequence[Sample], features: Array) -> Trained:
-    """From the samples of the train split; the others are not looked at. One row of features per sample."""
-    train = [i for i, sample in enumerate(samples) if sample.split == "train"]
-    samples, features = [samples[i] for i in train], features[train]
-    taxonomy = Taxonomy(tuple(sorted({sample.category for sample in samples})))
+def taxonomy_of(samples: Iterable[Sample]) -> Taxonomy:
+    return Taxonomy(tuple(sorted({sample.category for sample in samples})))
+
+
+def held_out(samples: Sequence[Sample]) -> NDArray[np.bool_]:
+    """One photo in FOLDS or so of the train split: whole groups, and never all that a category has."""
+    judged = [number for number, sample in enumerate(samples) if sample.split == "train" and not sample.staged]
+    held = np.zeros(len(samples), np.bool_)
+    # The second fold: a category with one group has it in the first.
+    held[judged] = fold_of([samples[number] for number in judged]) == 1
+    return held
+
+
+def fit_heads(samples: Sequence[Sample], features: Array, widths: Sequence[int], classifier: Linear) -> Trained:
+    """From the samples of the train split; the others are not looked at. One row of features per sample.
+
+    `classifier` is what the trunk was trained with, on all of these but `held_out`.
+    """
+    held = held_out(samples)
+    train = np.array([sample.split == "train" for sample in samples])
+    taxonomy = taxonomy_of(samples)
     labels = np.array([taxonomy.number(sample.category) for sample in samples])
-    weights = np.array([sample.weight for sample in samples], np.float32)
-    folds = fold_of(samples)
-    seen = described(features)
+    seen = described(features, widths)
 
-    temperature = fitted_temperature(_held_out_logits(seen, labels, weights, folds, len(taxonomy.leaves)), labels)
-    weight, bias = fit_softmax(seen, labels, weights, len(taxonomy.leaves), DECAY)
-    audience_weight, audience_bias = _audience(samples, seen, folds)
-    near = compared(features)
-    mean, projection = embedding(near, labels)
-    known = _principal(near, KNOWN_DIMENSIONS)
-    landmarks = unit_rows(near @ known)
-    distances = _held_out_distances(landmarks, folds)
-    heads = Heads(
-        leaf_weight=weight / temperature,
-        leaf_bias=bias / temperature,
-        audience_weight=audience_weight,
-        audience_bias=audience_bias,
-        embedding_mean=mean,
-        embedding_projection=projection,
-        known_projection=known,
-        known_landmarks=landmarks,
-        known_distances=np.quantile(distances, np.linspace(0, 1, 101)).astype(np.float32),
-    )
-    return Trained(heads, taxonomy, float(np.quantile(distances, 1 - FALSE_UNKNOWN)), temperature)
+    def heads(rows: NDArray[np.bool_], distances: Array) -> Heads:
+        mean, projection = embedding(seen[rows], labels[rows])
+        known = _principal(seen[rows], KNOWN_DIMENSIONS)
+        return Heads(
+            leaf_weight=classifier.leaf_weight,
+            leaf_bias=classifier.leaf_bias,
+            audience_weight=classifier.audience_weight,
+            audience_bias=classifier.audience_bias,
+            embedding_mean=mean,
+            embedding_projection=projection,
+            voters=unit_rows(np.subtract(seen[rows], mean) @ projection),
+            voter_leaves=labels[rows].astype(np.float32),
+            known_projection=known,
+            known_landmarks=seen[rows] @ known,
+            known_distances=distances,
+            widths=tuple(widths),
+        )
+
+    # As if the photos held out did not exist: then they are asked about.
+    without = heads(train & ~held, np.zeros(101, np.float32))
+    asked = _Asked(features[held], labels[held], _domains([s for s, out in zip(samples, held, strict=True) if out]))
+    votes = fitted_votes(without, asked)
+    distances = without.strangeness(asked.features, without.leaf_probabilities(asked.features, votes))
+    beyond = max(float(np.quantile(distances[asked.domains == d], 1 - FALSE_UNKNOWN)) for d in set(asked.domains))
+    complete = heads(train, np.quantile(distances, np.linspace(0, 1, 101)).astype(np.float32))
+    kids = np.array([-1 if sample.kids is None else int(sample.kids) for sample in samples])[held]
+    return Trained(_with_audience_calibrated(complete, asked.features, kids), taxonomy, votes, beyond)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Photos that took no part in training."""
+
+    features: Array
+    labels: NDArray[np.intp]
+    domains: NDArray[np.str_]
+
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        """Every domain weighs the same, however many photos it has."""
+        names, counts = np.unique(self.domains, return_counts=True)
+        of = dict(zip(names, counts, strict=True))
+        return np.array([1 / of[domain] / len(names) for domain in self.domains])
+
+
+def _domains(samples: Sequence[Sample]) -> NDArray[np.str_]:
+    return np.array([sample.category[0] for sample in samples])
+
+
+def fitted_votes(heads: Heads, asked: _Asked) -> Votes:
+    """The share of neighbours' votes and the temperature with the least negative log-likelihood.
+
+    Guo et al., On Calibration of Modern Neural Networks, ICML 2017, for the temperature.
+    """
+    rows = np.arange(len(asked.labels))
+
+    def cost(votes: Votes) -> float:
+        p = heads.leaf_probabilities(asked.features, votes)[rows, asked.labels]
+        return float(-(asked.weights * np.log(p + 1e-12)).sum())
+
+    shares = [Votes(NEIGHBOURS, SOFTNESS, share, 1.0) for share in SHARES]
+    candidates = [replace(votes, temperature=float(t)) for votes in shares for t in np.geomspace(0.4, 2.5, 19)]
+    return min(candidates, key=cost)
+
+
+def _with_audience_calibrated(heads: Heads, features: Array, kids: NDArray[np.intp]) -> Heads:
+    """Kids and adults weighing the same: in a shop for children few photos show adults' wear."""
+    known = kids >= 0
+    features, kids = features[known], kids[known]
+    weights = (0.5 / np.maximum(np.bincount(kids, minlength=2), 1))[kids]
+    logits = features[:, : heads.widths[0]] @ heads.audience_weight + heads.audience_bias
+
+    def cost(temperature: float) -> float:
+        p = sigmoid(logits / np.float32(temperature))
+        return float(-(weights * np.log(np.where(kids == 1, p, 1 - p) + 1e-12)).sum())
+
+    best = np.float32(min(np.geomspace(0.25, 4, 81), key=cost))
+    return replace(heads, audience_weight=heads.audience_weight / best, audience_bias=heads.audience_bias / best)
 
 
 def fold_of(samples: Sequence[Sample]) -> NDArray[np.intp]:
@@ -208,81 +290,6 @@ def fold_of(samples: Sequence[Sample]) -> NDArray[np.intp]:
             folds[sample.group] = dealt.get(sample.category, 0) % FOLDS
             dealt[sample.category] = dealt.get(sample.category, 0) + 1
     return np.array([folds[sample.group] for sample in samples], np.intp)
-
-
-def fit_softmax(
-    rows: Array, labels: NDArray[np.intp], weights: Array, classes: int, decay: float
-) -> tuple[Array, Array]:
-    """Multinomial logistic regression by L-BFGS: weight (columns of rows x classes) and bias for raw rows.
-
-    Minimises the weighted mean cross-entropy plus `decay` times the squared weights of standardised rows.
-    """
-    mean = rows.mean(axis=0)
-    spread = rows.std(axis=0) + np.float32(1e-4)
-    x = torch.from_numpy((rows - mean) / spread)
-    y = torch.from_numpy(labels)
-    w = torch.from_numpy(weights / weights.sum())
-    weight = torch.zeros(rows.shape[1], classes, requires_grad=True)
-    bias = torch.zeros(classes, requires_grad=True)
-    optimiser = torch.optim.LBFGS([weight, bias], max_iter=60, history_size=10, line_search_fn="strong_wolfe")
-
-    def loss() -> float:
-        optimiser.zero_grad()
-        each = torch.nn.functional.cross_entropy(x @ weight + bias, y, reduction="none")
-        total = (w * each).sum() + decay * weight.square().sum()
-        total.backward()  # type: ignore[no-untyped-call]
-        return total.item()
-
-    optimiser.step(loss)  # type: ignore[no-untyped-call]
-    raw: Array = weight.detach().numpy() / spread[:, None]
-    return raw, (bias.detach().numpy() - mean @ raw).astype(np.float32)
-
-
-def _held_out_logits(
-    rows: Array, labels: NDArray[np.intp], weights: Array, folds: NDArray[np.intp], classes: int
-) -> Array:
-    logits = np.zeros((len(rows), classes), np.float32)
-    for fold in range(FOLDS):
-        out = folds == fold
-        if out.any() and not out.all():
-            weight, bias = fit_softmax(rows[~out], labels[~out], weights[~out], classes, DECAY)
-            logits[out] = rows[out] @ weight + bias
-    return logits
-
-
-def fitted_temperature(logits: Array, labels: NDArray[np.intp]) -> float:
-    """What the logits have to be divided by so that they are calibrated: the least negative log-likelihood.
-
-    Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
-    """
-    candidates = np.geomspace(0.25, 4, 81)
-    rows = np.arange(len(labels))
-    costs = [-np.log(softmax(logits / np.float32(t))[rows, labels] + 1e-12).mean() for t in candidates]
-    return float(candidates[int(np.argmin(costs))])
-
-
-def _audience(samples: Sequence[Sample], rows: Array, folds: NDArray[np.intp]) -> tuple[Array, Array]:
-    """Kids against adult, both weighing the same: in a shop for children few photos show adults' wear."""
-    asked = np.array([i for i, sample in enumerate(samples) if sample.kids is not None])
-    kids = np.array([int(samples[i].kids or False) for i in asked])
-    weights = (0.5 / np.maximum(np.bincount(kids, minlength=2), 1))[kids].astype(np.float32)
-    rows, folds = rows[asked], folds[asked]
-    logits = np.zeros((len(rows), 2), np.float32)
-    for fold in range(FOLDS):
-        out = folds == fold
-        weight, bias = fit_softmax(rows[~out], kids[~out], weights[~out], 2, AUDIENCE_DECAY)
-        logits[out] = rows[out] @ weight + bias
-    temperature = _balanced_temperature(logits, kids, weights)
-    weight, bias = fit_softmax(rows, kids, weights, 2, AUDIENCE_DECAY)
-    difference: Array = (weight[:, 1] - weight[:, 0]) / temperature
-    return difference, np.array([(bias[1] - bias[0]) / temperature], np.float32)
-
-
-def _balanced_temperature(logits: Array, labels: NDArray[np.intp], weights: Array) -> float:
-    candidates = np.geomspace(0.25, 4, 81)
-    rows = np.arange(len(labels))
-    costs = [-(weights * np.log(softmax(logits / np.float32(t))[rows, labels] + 1e-12)).sum() for t in candidates]
-    return float(candidates[int(np.argmin(costs))])
 
 
 def embedding(rows: Array, labels: NDArray[np.intp]) -> tuple[Array, Array]:
@@ -309,12 +316,3 @@ def _principal(rows: Array, dimensions: int) -> Array:
     """The directions that carry most of the rows, not centred: strangers lie near the origin of no class."""
     _, directions = np.linalg.eigh((rows.T @ rows).astype(np.float64))
     return directions[:, ::-1][:, :dimensions].astype(np.float32)
-
-
-def _held_out_distances(landmarks: Array, folds: NDArray[np.intp]) -> Array:
-    """Of each landmark to the nearest one of another fold: how far photos lie that were not trained on."""
-    distances = np.zeros(len(landmarks), np.float32)
-    for fold in range(FOLDS):
-        out = folds == fold
-        distances[out] = 1 - (landmarks[out] @ landmarks[~out].T).max(axis=1)
-    return distances

@@ -24,7 +24,7 @@ PROJECT = Path(__file__).parent.parent.parent
 
 def linked_home(folder: Path) -> Path:
     """A home that shares what `make setup` fetched, and nothing else."""
-    for name in ("kafka-4.1.1", "trunks"):
+    for name in ("kafka-4.1.1", "cache"):
         (folder / name).symlink_to(home() / name)
     return folder
 

@@ -13,9 +13,9 @@ from PIL import Image
 from services.operations.analyze import Analyst, analyze, expanded
 from shared.errors import OutOfMemory
 from shared.photos import Pixels
-from shared.vision.layout import FEATURES
 from shared.vision.pack import open_pack
 from shared.vision.reader import Reader
+from tests.fakes_vision import features_of_builtin
 
 
 class SmallTrunk:
@@ -27,7 +27,7 @@ class SmallTrunk:
     def features(self, inputs: list[Pixels]) -> NDArray[np.float32]:
         if len(inputs) > self.room:
             raise OutOfMemory("full")
-        return np.stack([np.random.default_rng(int(x.sum())).random(FEATURES, np.float32) for x in inputs])
+        return np.stack([np.random.default_rng(int(x.sum())).random(features_of_builtin(), np.float32) for x in inputs])
 
 
 def photographed(path: Path, shade: int = 90) -> Path:
@@ -66,7 +66,7 @@ def test_a_line_has_the_fields_that_were_promised(tmp_path: Path) -> None:
     assert list(line) == ["photo", "category", "attributes", "hash", "pack", "embedding"]
     assert set(line["category"]) == {"label", "path", "confidence"}  # type: ignore[call-overload]
     assert set(line["hash"]) == {"pdq", "quality"}  # type: ignore[call-overload]
-    assert line["pack"] == "builtin@1"
+    assert line["pack"] == "builtin@2"
     assert len(line["embedding"]) == 256  # type: ignore[arg-type]
     json.dumps(line)
 
@@ -87,9 +87,9 @@ def test_no_photo_at_all_is_an_error(tmp_path: Path) -> None:
     assert "no photo found" in found.output
 
 
-def test_a_missing_trunk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VITRINE_HOME", str(tmp_path))
+def test_a_missing_pack_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VITRINE_PACK", "nowhere")
     found = CliRunner().invoke(analyze, [str(photographed(tmp_path / "a.jpg"))])
     assert found.exit_code == 1
-    assert "make setup" in found.output
+    assert "no model pack 'nowhere'" in found.output
     assert "Traceback" not in found.output

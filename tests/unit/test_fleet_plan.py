@@ -12,8 +12,6 @@ from services.operations.fleet import Plan, Ports, lacks, services_of
 @pytest.fixture
 def plan(tmp_path: Path) -> Plan:
     """A plan that lacks nothing."""
-    (tmp_path / "trunks").mkdir()
-    (tmp_path / "trunks" / "some.safetensors").touch()
     return Plan(tmp_path, ports=Ports.free(), kafka="kafka:9092", redis="redis://redis", cores=2)
 
 
@@ -35,9 +33,9 @@ def test_the_port_of_a_server_that_is_given_may_be_busy(plan: Plan) -> None:
         assert list(lacks(replace(plan, ports=replace(plan.ports, kafka=other.getsockname()[1])))) == []
 
 
-def test_a_missing_trunk_and_missing_jars_say_what_to_run(plan: Plan, tmp_path: Path) -> None:
+def test_missing_jars_say_what_to_run(plan: Plan, tmp_path: Path) -> None:
     bare = replace(plan, home=tmp_path / "bare", kafka=None)
-    assert [line.split(": ")[-1] for line in lacks(bare)] == ["run `make setup`"] * 2
+    assert [line.split(": ")[-1] for line in lacks(bare)] == ["run `make setup`"]
 
 
 def test_the_workers_share_the_cores(plan: Plan) -> None:

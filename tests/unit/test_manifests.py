@@ -141,7 +141,6 @@ def test_packages_are_installed_by_hash(stage: str, requirements: str) -> None:
 
 def test_the_base_image_gets_nothing_from_the_stages_with_torch() -> None:
     assert "inference-packages" not in stages()["base"]
-    assert "--from=trunk" not in stages()["base"]
 
 
 @pytest.mark.parametrize("name", sorted(FLEET - CONSUMERS | {"topics"}))

@@ -13,9 +13,10 @@ from safetensors.numpy import load_file, save_file
 from services.operations.packs import packs
 from shared.settings import Settings
 from shared.vision import pack as packing
-from shared.vision.pack import HEADS, MANIFEST, MODELS, PackUnusable, open_pack
+from shared.vision.pack import HEADS, MANIFEST, MODELS, TRUNK, PackUnusable, open_pack, sha256_of
 from shared.vision.packing import ATTRIBUTES
-from shared.vision.trunk import DeviceAbsent, TrunkUnusable, open_device, open_trunk, sha256_of, trunk_path
+from shared.vision.reader import runtime_of
+from shared.vision.runtime import DeviceAbsent, open_device
 
 REPOSITORY = Path(packing.__file__).parents[2]
 
@@ -33,7 +34,7 @@ def rewrite(folder: Path, **changes: object) -> None:
 def test_the_built_in_pack_is_whole_and_small() -> None:
     pack = open_pack("builtin")
     assert len(pack.taxonomy.leaves) == 17 + 81 + 2
-    assert sum(file.stat().st_size for file in pack.folder.iterdir()) < 5 * 1024 * 1024
+    assert sum(file.stat().st_size for file in pack.folder.iterdir()) < 20 * 1024 * 1024
 
 
 def test_attributes_are_those_of_a_category_and_of_all_above_it() -> None:
@@ -62,7 +63,7 @@ def test_one_flipped_byte_is_told_with_the_file_it_is_in(copy: Path) -> None:
 def test_a_wrong_shape_is_told_even_when_the_checksum_is_right(copy: Path) -> None:
     arrays = load_file(copy / HEADS)
     save_file(arrays | {"leaf_bias": np.zeros(3, np.float32)}, copy / HEADS)
-    rewrite(copy, files={HEADS: sha256_of(copy / HEADS)})
+    rewrite(copy, files={name: sha256_of(copy / name) for name in (TRUNK, HEADS)})
     with pytest.raises(PackUnusable, match="leaf_bias has shape"):
         open_pack(str(copy))
 
@@ -84,7 +85,7 @@ def test_a_broken_manifest_is_one_line(copy: Path, text: str) -> None:
 
 def test_a_pickle_in_place_of_the_heads_is_refused_even_under_its_own_checksum(copy: Path) -> None:
     (copy / HEADS).write_bytes(b"\x80\x04cos\nsystem\n(S'true'\ntR.")
-    rewrite(copy, files={HEADS: sha256_of(copy / HEADS)})
+    rewrite(copy, files={name: sha256_of(copy / name) for name in (TRUNK, HEADS)})
     with pytest.raises(PackUnusable, match=r"heads\.safetensors"):
         open_pack(str(copy))
 
@@ -94,16 +95,20 @@ def test_a_missing_pack_is_one_line() -> None:
         open_pack("nowhere")
 
 
-def test_a_missing_trunk_says_what_to_run(tmp_path: Path) -> None:
-    with pytest.raises(TrunkUnusable, match="make setup"):
-        open_trunk(Settings(home=tmp_path), "0" * 64)
+@pytest.mark.parametrize("name", [TRUNK, HEADS])
+def test_a_manifest_that_vouches_for_no_weights_is_refused(copy: Path, name: str) -> None:
+    files = json.loads((copy / MANIFEST).read_text())["files"]
+    rewrite(copy, files={each: sha256 for each, sha256 in files.items() if each != name})
+    with pytest.raises(PackUnusable, match=f"does not name {name}"):
+        open_pack(str(copy))
 
 
-def test_another_trunk_than_the_packs_is_refused(tmp_path: Path) -> None:
-    trunk_path(tmp_path).parent.mkdir()
-    trunk_path(tmp_path).write_bytes(b"something else")
-    with pytest.raises(TrunkUnusable, match="sha256"):
-        open_trunk(Settings(home=tmp_path), "0" * 64)
+def test_another_networks_weights_are_one_line(copy: Path, tmp_path: Path) -> None:
+    trunk = json.loads((copy / MANIFEST).read_text())["trunk"]
+    rewrite(copy, trunk=trunk | {"architecture": "tf_efficientnet_lite0"})
+    with pytest.raises(PackUnusable, match=r"trunk\.safetensors: not the weights of tf_efficientnet_lite0") as why:
+        runtime_of(open_pack(str(copy)), Settings(home=tmp_path))
+    assert "\n" not in str(why.value)
 
 
 @pytest.mark.parametrize("wanted", ["gpu", "cuda"])
@@ -114,7 +119,7 @@ def test_a_device_that_is_absent_or_unheard_of_fails_at_start(wanted: str, monke
 
 
 def test_nothing_that_serves_can_unpickle() -> None:
-    """The one torch.load converts the trunk at set-up, and reads weights only."""
+    """Training loads ImageNet weights and its own checkpoints, of both the weights only."""
     for path in [*REPOSITORY.glob("shared/**/*.py"), *REPOSITORY.glob("services/**/*.py")]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import | ast.ImportFrom):
@@ -129,7 +134,7 @@ def test_verify_ends_in_failure_when_any_pack_is_broken(copy: Path) -> None:
     (copy / HEADS).unlink()
     found = CliRunner().invoke(packs, ["verify", "builtin", str(copy)])
     assert found.exit_code == 1
-    assert "builtin@1: 2 files are whole" in found.output
+    assert "builtin@2: 3 files are whole" in found.output
     assert "No such file" in found.output
 
 

@@ -8,9 +8,9 @@ from vitrine.events.v1 import image_pb2
 from services.classification.task import ClassificationTask
 from services.embedding.task import EmbeddingTask
 from shared.photos import Photo, Pixels
-from shared.vision.layout import FEATURES
 from shared.vision.pack import open_pack
 from shared.vision.reader import Reader
+from tests.fakes_vision import features_of_builtin
 
 
 class CountingTrunk:
@@ -21,7 +21,9 @@ class CountingTrunk:
 
     def features(self, inputs: list[Pixels]) -> NDArray[np.float32]:
         self.forwards.append(len(inputs))
-        return np.stack([np.random.default_rng(int(x.mean())).random(FEATURES, np.float32) for x in inputs])
+        return np.stack(
+            [np.random.default_rng(int(x.mean())).random(features_of_builtin(), np.float32) for x in inputs]
+        )
 
 
 def photo(brightness: int) -> Photo:
@@ -76,7 +78,7 @@ def test_classification_answers_with_its_pack_and_the_uploads_revision(reader: R
     (found,) = task.infer([shown], [None])
     (message,) = task.conclude(shown, found)
     assert isinstance(message, image_pb2.ImageClassified)
-    assert (message.assessment.pack, message.assessment.revision) == ("builtin@1", 7)
+    assert (message.assessment.pack, message.assessment.revision) == ("builtin@2", 7)
     assert 0 <= message.category.confidence <= 1
 
 
@@ -86,7 +88,7 @@ def test_embedding_answers_with_a_unit_vector_in_a_named_space(reader: Reader) -
     (found,) = task.infer([shown], [None])
     (message,) = task.conclude(shown, found)
     assert isinstance(message, image_pb2.ImageEmbedded)
-    assert message.space == "builtin@1"
+    assert message.space == "builtin@2"
     assert np.linalg.norm(message.vector) == pytest.approx(1, abs=1e-4)
 
 

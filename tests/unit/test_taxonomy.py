@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from shared.vision.heads import Heads, softmax, unit_rows
-from shared.vision.layout import FEATURES, FINAL
+from shared.vision.heads import Heads, Votes, unit_rows
 from shared.vision.taxonomy import Judgement, Taxonomy
-from shared.vision.training import FOLDS, Sample, fitted_temperature, fold_of
+from shared.vision.training import FOLDS, Sample, fold_of, held_out
 
 HAT, SHOES = ("garments", "hat"), ("garments", "shoes")
 LIME, LEMON = ("groceries", "Fruit", "Lime", "Lime"), ("groceries", "Fruit", "Lemon", "Lemon")
@@ -44,17 +43,9 @@ def test_a_nodes_probability_is_the_sum_of_its_leaves() -> None:
     assert TREE.probability(rows, ("groceries",))[0] == pytest.approx(0.7)
 
 
-def test_the_temperature_undoes_overconfidence() -> None:
-    random = np.random.default_rng(1)
-    honest = random.normal(0, 1.5, (4000, 5)).astype(np.float32)
-    labels = np.array([random.choice(5, p=p / p.sum()) for p in softmax(honest).astype(np.float64)])
-    assert fitted_temperature(honest, labels) == pytest.approx(1, abs=0.15)
-    assert fitted_temperature(honest * 2.5, labels) == pytest.approx(2.5, abs=0.4)
-
-
 def test_folds_never_divide_a_group_and_each_category_is_in_all() -> None:
     samples = [Sample(b"", HAT, "train", group=f"sender {n // 3}") for n in range(60)]
-    samples += [Sample(b"", LIME, "train", group=f"visit {n // 2}") for n in range(16)]
+    samples += [Sample(b"", LIME, "train", group=f"visit {n // 2}") for n in range(32)]
     folds = fold_of(samples)
     for group in {sample.group for sample in samples}:
         assert len({folds[i] for i, sample in enumerate(samples) if sample.group == group}) == 1
@@ -62,26 +53,41 @@ def test_folds_never_divide_a_group_and_each_category_is_in_all() -> None:
         assert {folds[i] for i, s in enumerate(samples) if s.category == category} == set(range(FOLDS))
 
 
+def test_staged_pictures_and_the_only_group_of_a_category_are_never_held_out() -> None:
+    samples = [Sample(b"", HAT, "train", group=f"sender {n}") for n in range(16)]
+    samples += [Sample(b"", SHOES, "train", group="one seller") for _ in range(9)]
+    samples += [Sample(b"", HAT, "train", group=f"drawn {n}", staged=True) for n in range(16)]
+    samples += [Sample(b"", HAT, "val", group=f"other {n}") for n in range(16)]
+    held = held_out(samples)
+    assert held[:16].sum() == 2
+    assert not held[16:].any()
+
+
+WIDTHS = (12, 5, 5)
+VOTES = Votes(neighbours=3, softness=0.1, share=0.5, temperature=1.0)
+
+
 def arrays(**changes: np.ndarray) -> dict[str, np.ndarray]:
-    width = 2 * FINAL + FEATURES - FINAL
     random = np.random.default_rng(2)
     return {
-        "leaf_weight": random.normal(size=(width, 4)).astype(np.float16),
+        "leaf_weight": random.normal(size=(12, 4)).astype(np.float16),
         "leaf_bias": np.zeros(4, np.float32),
-        "audience_weight": np.zeros(width, np.float32),
+        "audience_weight": np.zeros(12, np.float32),
         "audience_bias": np.zeros(1, np.float32),
-        "embedding_mean": np.zeros(FINAL, np.float32),
-        "embedding_projection": random.normal(size=(FINAL, 8)).astype(np.float16),
-        "known_projection": random.normal(size=(FINAL, 6)).astype(np.float16),
+        "embedding_mean": np.zeros(22, np.float32),
+        "embedding_projection": random.normal(size=(22, 8)).astype(np.float16),
+        "voters": unit_rows(random.normal(size=(9, 8)).astype(np.float32)),
+        "voter_leaves": np.arange(9, dtype=np.float32) % 4,
+        "known_projection": random.normal(size=(22, 6)).astype(np.float16),
         "known_landmarks": unit_rows(random.normal(size=(9, 6)).astype(np.float32)),
         "known_distances": np.linspace(0, 1, 101, dtype=np.float32),
     } | changes
 
 
 def test_heads_give_probabilities_and_unit_vectors() -> None:
-    features = np.abs(np.random.default_rng(3).normal(size=(5, FEATURES))).astype(np.float32)
-    heads = Heads.from_arrays(arrays())
-    assert heads.leaf_probabilities(features).sum(axis=1) == pytest.approx(np.ones(5), abs=1e-5)
+    features = np.abs(np.random.default_rng(3).normal(size=(5, 22))).astype(np.float32)
+    heads = Heads.from_arrays(arrays(), WIDTHS)
+    assert heads.leaf_probabilities(features, VOTES).sum(axis=1) == pytest.approx(np.ones(5), abs=1e-5)
     assert np.linalg.norm(heads.vectors(features), axis=1) == pytest.approx(np.ones(5), abs=1e-5)
 
 
@@ -92,8 +98,26 @@ def test_heads_give_probabilities_and_unit_vectors() -> None:
         ({"surprise": np.zeros(3, np.float32)}, "surprise"),
         ({"leaf_bias": np.full(4, np.nan, np.float32)}, "not finite"),
         ({"leaf_weight": np.zeros(4, np.float32)}, "leaf_weight has 1 dimensions"),
+        ({"voter_leaves": np.full(9, 4, np.float32)}, "leaves that there are not"),
     ],
 )
 def test_heads_that_do_not_fit_together_are_refused(changes: dict[str, np.ndarray], said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        Heads.from_arrays(arrays(**changes))
+        Heads.from_arrays(arrays(**changes), WIDTHS)
+
+
+def test_a_photo_that_is_known_has_its_neighbours_leaf() -> None:
+    features = np.abs(np.random.default_rng(4).normal(size=(9, 22))).astype(np.float32)
+    alone = Heads.from_arrays(arrays(), WIDTHS)
+    heads = Heads.from_arrays(arrays(voters=alone.vectors(features)), WIDTHS)
+    only_votes = Votes(neighbours=1, softness=0.1, share=1.0, temperature=1.0)
+    assert (heads.leaf_probabilities(features, only_votes).argmax(axis=1) == np.arange(9) % 4).all()
+
+
+def test_a_temperature_above_one_makes_less_sure_and_changes_no_answer() -> None:
+    features = np.abs(np.random.default_rng(5).normal(size=(7, 22))).astype(np.float32)
+    heads = Heads.from_arrays(arrays(), WIDTHS)
+    sure = heads.leaf_probabilities(features, VOTES)
+    less = heads.leaf_probabilities(features, Votes(3, 0.1, 0.5, temperature=2.0))
+    assert (less.argmax(axis=1) == sure.argmax(axis=1)).all()
+    assert (less.max(axis=1) < sure.max(axis=1)).all()

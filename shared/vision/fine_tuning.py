@@ -1,0 +1,383 @@
+"""Fine-tunes a trunk with a classifier on top: one softmax over all leaves, and kids or adult for garments.
+
+Deterministic given a seed, a machine and its number of threads: the order and augmentation of an epoch follow from the
+seed and the epoch's number alone. So a run that was stopped goes on from its last whole epoch as if nothing had been.
+"""
+
+import ctypes
+import hashlib
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+from numpy.typing import NDArray
+from timm.utils.model_ema import ModelEmaV3
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import v2  # type: ignore[import-untyped]
+
+from shared.vision.taxonomy import Taxonomy
+from shared.vision.trunk import MEAN, STD
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """So many epochs on pictures of side x side pixels."""
+
+    side: int
+    epochs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How to fine-tune. The rates are those of AdamW at their peak; both follow one cosine."""
+
+    phases: tuple[Phase, ...]
+    trunk_rate: float = 6e-4
+    head_rate: float = 3e-3
+    decay: float = 0.02
+    batch: int = 48
+    warm_up_steps: int = 150
+    clip: float = 2.0
+    dropout: float = 0.2
+    smoothing: float = 0.1
+    ema: float = 0.996
+    # Of the losses beside the leaf's: that of the node above it, and that of the audience.
+    parent_share: float = 0.3
+    audience_share: float = 0.15
+    # The stem and the first blocks know edges and textures already: kept as they are, a step costs a third less.
+    frozen_blocks: int = 2
+    least_crop: float = 0.35
+    loaders: int = 2  # processes that augment while the network computes; 0: none, in turn with it
+    seed: int = 1
+
+    @property
+    def epochs(self) -> int:
+        return sum(phase.epochs for phase in self.phases)
+
+    def side(self, epoch: int) -> int:
+        """Of the pictures of an epoch, counted from 0."""
+        sides = [phase.side for phase in self.phases for _ in range(phase.epochs)]
+        return sides[epoch]
+
+
+@dataclass(frozen=True)
+class Photos:
+    """What is learned from: n pictures of one size and what is on them."""
+
+    pixels: NDArray[np.uint8]  # n x side x side x RGB; may be a memory map
+    leaf: NDArray[np.int64]  # n
+    kids: NDArray[np.int64]  # n: 1 kids, 0 adult, -1 not known
+
+    def __len__(self) -> int:
+        return len(self.leaf)
+
+
+@dataclass(frozen=True)
+class Picked:
+    """Some rows of Photos: they stay where they are."""
+
+    photos: Photos
+    rows: NDArray[np.intp]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one step gave: over the batch's augmented pictures."""
+
+    epoch: int
+    number: int  # of all steps, from 1
+    loss: float
+    accuracy: float
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """What one epoch gave. `held_out` is the accuracy of the averaged weights on photos that are not trained on."""
+
+    epoch: int
+    side: int
+    loss: float
+    accuracy: float
+    held_out: float
+
+
+class Classifier(nn.Module):
+    """A trunk of timm's EfficientNet family, a leaf's logit each, and the logit of kids."""
+
+    def __init__(self, architecture: str, leaves: int, dropout: float = 0.0, frozen_blocks: int = 0) -> None:
+        super().__init__()
+        trunk: Any = timm.create_model(architecture, pretrained=False, num_classes=0)
+        features: int = trunk.num_features
+        self.trunk: Any = trunk
+        self.dropout = nn.Dropout(dropout)
+        self.leaf = nn.Linear(features, leaves)
+        self.audience = nn.Linear(features, 1)
+        self._frozen_blocks = frozen_blocks
+        for module in self._frozen():
+            module.requires_grad_(False)
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """n x 3 x side x side to n x leaves and n."""
+        net = self.trunk
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self._frozen_blocks):
+            maps = net.bn1(net.conv_stem(pixels))
+            for block in net.blocks[: self._frozen_blocks]:
+                maps = block(maps)
+        for block in net.blocks[self._frozen_blocks :]:
+            maps = block(maps)
+        pooled = self.dropout(net.bn2(net.conv_head(maps)).mean((2, 3)))
+        return self.leaf(pooled), self.audience(pooled)[:, 0]
+
+    def train(self, mode: bool = True) -> "Classifier":
+        """What is frozen keeps its statistics too."""
+        super().train(mode)
+        for module in self._frozen():
+            module.eval()
+        return self
+
+    def _frozen(self) -> Iterator[nn.Module]:
+        if self._frozen_blocks:
+            yield self.trunk.conv_stem
+            yield self.trunk.bn1
+            yield from self.trunk.blocks[: self._frozen_blocks]
+
+
+def fine_tune(
+    start: Classifier,
+    learn: Picked,
+    held_out: Picked,
+    taxonomy: Taxonomy,
+    recipe: Recipe,
+    folder: Path,
+    stepped: Callable[[Step, int], None],
+    finished: Callable[[Epoch], None],
+) -> Classifier:
+    """The averaged weights after the last epoch; `start` is changed. A run begun in this folder is continued.
+
+    `stepped` is told each step and how many there are in all, `finished` each epoch. Raises ValueError when the folder
+    holds a run of another recipe or of other photos.
+    """
+    run = _Run(start, learn, taxonomy, recipe, folder)
+    for epoch in range(run.epochs_done, recipe.epochs):
+        loss, accuracy = run.epoch(epoch, stepped)
+        said = Epoch(epoch, recipe.side(epoch), loss, accuracy, accuracy_of(run.averaged, held_out, recipe.side(epoch)))
+        run.save(epoch + 1)
+        finished(said)
+    return run.averaged
+
+
+def accuracy_of(model: Classifier, photos: Picked, side: int) -> float:
+    """Top-1 over all leaves, on whole pictures. 0 without photos."""
+    if not len(photos):
+        return 0.0
+    right = 0
+    for rows in np.array_split(photos.rows, math.ceil(len(photos) / 64)):
+        leaf, _ = predict(model, photos.photos.pixels[rows], side)
+        right += int((leaf.argmax(1) == photos.photos.leaf[rows]).sum())
+    return right / len(photos)
+
+
+def predict(model: Classifier, pixels: NDArray[np.uint8], side: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """n x leaves logits and n logits of kids, for n x any x any x RGB."""
+    model.eval()
+    device = next(model.parameters()).device
+    with torch.inference_mode():
+        resized = v2.functional.resize(torch.from_numpy(pixels).permute(0, 3, 1, 2), [side, side], antialias=True)
+        leaf, kids = model(_scaled(resized.to(device)))
+    return leaf.float().cpu().numpy(), kids.float().cpu().numpy()
+
+
+class _Run:
+    """The state of one run: what a checkpoint holds."""
+
+    def __init__(self, model: Classifier, learn: Picked, taxonomy: Taxonomy, recipe: Recipe, folder: Path) -> None:
+        self._model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._device = next(model.parameters()).device
+        self._learn = learn
+        self._recipe = recipe
+        self._path = folder / "checkpoint.pt"
+        self._parents = _parents(taxonomy).to(self._device)
+        self._kids_weight = _kids_weight(learn.photos.kids[learn.rows])
+        self._ema = ModelEmaV3(model, decay=recipe.ema)
+        self._optimiser = torch.optim.AdamW(_groups(model, recipe))
+        self._steps_per_epoch = len(learn) // recipe.batch
+        self._peaks = [group["lr"] for group in self._optimiser.param_groups]
+        self._identity = _identity(learn, recipe)
+        self.epochs_done = 0
+        folder.mkdir(parents=True, exist_ok=True)
+        if self._path.is_file():
+            self._load()
+
+    @property
+    def averaged(self) -> Classifier:
+        averaged: Classifier = self._ema.module
+        return averaged
+
+    def epoch(self, epoch: int, stepped: Callable[[Step, int], None]) -> tuple[float, float]:
+        """Mean loss and accuracy over its augmented pictures."""
+        self._model.train()
+        torch.manual_seed(self._recipe.seed * 1_000_003 + epoch)
+        losses, accuracies = [], []
+        for number, (pixels, leaf, kids) in enumerate(self._batches(epoch)):
+            self._set_rates(epoch * self._steps_per_epoch + number)
+            loss, right = self._step(pixels.to(self._device), leaf.to(self._device), kids.to(self._device))
+            losses.append(loss)
+            accuracies.append(right)
+            done = epoch * self._steps_per_epoch + number + 1
+            stepped(Step(epoch, done, loss, right), self._steps_per_epoch * self._recipe.epochs)
+        return float(np.mean(losses)), float(np.mean(accuracies))
+
+    def _step(self, pixels: Tensor, leaf: Tensor, kids: Tensor) -> tuple[float, float]:
+        logits, audience = self._model(_scaled(pixels))
+        loss = functional.cross_entropy(logits, leaf, label_smoothing=self._recipe.smoothing)
+        loss = loss + self._recipe.parent_share * self._parent_loss(logits, leaf)
+        loss = loss + self._recipe.audience_share * self._audience_loss(audience, kids)
+        if not torch.isfinite(loss):
+            raise FloatingPointError("the loss is no longer finite: lower the rates")
+        self._optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self._model.parameters(), self._recipe.clip)
+        self._optimiser.step()
+        self._ema.update(self._model)
+        return loss.item(), float((logits.detach().argmax(1) == leaf).float().mean())
+
+    def _parent_loss(self, logits: Tensor, leaf: Tensor) -> Tensor:
+        """Cross-entropy of the node above the leaf: an apple taken for another apple is half right."""
+        above = functional.softmax(logits, dim=1) @ self._parents
+        of_truth = (above * self._parents[leaf]).sum(1)
+        return -of_truth.clamp_min(1e-6).log().mean()
+
+    def _audience_loss(self, logits: Tensor, kids: Tensor) -> Tensor:
+        known = kids >= 0
+        weight = torch.where(kids == 1, self._kids_weight, 1.0)
+        each = functional.binary_cross_entropy_with_logits(logits, kids.clamp_min(0).float(), reduction="none")
+        return (each * weight * known).sum() / known.sum().clamp_min(1)
+
+    def _batches(self, epoch: int) -> "DataLoader[Any]":
+        order = torch.Generator().manual_seed(self._recipe.seed * 7_919 + epoch)
+        return DataLoader(
+            Augmented(self._learn, self._recipe.side(epoch), self._recipe.least_crop),
+            batch_size=self._recipe.batch,
+            shuffle=True,
+            drop_last=True,
+            num_workers=self._recipe.loaders,
+            generator=order,
+            prefetch_factor=4 if self._recipe.loaders else None,
+        )
+
+    def _set_rates(self, step: int) -> None:
+        total = self._steps_per_epoch * self._recipe.epochs
+        warm_up = min(self._recipe.warm_up_steps, total // 5)
+        share = (step + 1) / warm_up if step < warm_up else _cosine((step - warm_up) / max(1, total - warm_up))
+        for group, peak in zip(self._optimiser.param_groups, self._peaks, strict=True):
+            group["lr"] = peak * share
+
+    def save(self, epochs_done: int) -> None:
+        self.epochs_done = epochs_done
+        state = {
+            "identity": self._identity,
+            "epochs_done": epochs_done,
+            "model": self._model.state_dict(),
+            "averaged": self._ema.module.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+        }
+        beside = self._path.with_suffix(".new")
+        torch.save(state, beside)
+        beside.replace(self._path)
+
+    def _load(self) -> None:
+        state: dict[str, Any] = torch.load(self._path, map_location=self._device, weights_only=True)
+        if state["identity"] != self._identity:
+            raise ValueError(f"{self._path} is of another recipe or of other photos: delete it or name another folder")
+        self._model.load_state_dict(state["model"])
+        self._ema.module.load_state_dict(state["averaged"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self.epochs_done = state["epochs_done"]
+
+
+class Augmented(Dataset[Any]):
+    """Each photo as it might have been taken: framed, mirrored, lit, tilted, partly hidden (3 x side x side, uint8)."""
+
+    def __init__(self, photos: Picked, side: int, least_crop: float) -> None:
+        self._photos = photos
+        self._views = v2.Compose(
+            [
+                v2.RandomResizedCrop(side, scale=(least_crop, 1.0), antialias=True),
+                v2.RandomHorizontalFlip(),
+                v2.TrivialAugmentWide(),
+                v2.RandomErasing(p=0.2, value=128),
+            ]
+        )
+
+    def __len__(self) -> int:
+        return len(self._photos)
+
+    def __getitem__(self, number: int) -> tuple[Tensor, int, int]:
+        row, photos = self._photos.rows[number], self._photos.photos
+        pixels = torch.from_numpy(np.array(photos.pixels[row])).permute(2, 0, 1)
+        return self._views(pixels), int(photos.leaf[row]), int(photos.kids[row])
+
+
+def keep_freed_memory() -> None:
+    """Ask glibc not to give freed activations back to the kernel after each layer: steps take two thirds of the time.
+
+    For the whole process, so it is the command's to ask. Does nothing where there is no glibc. https://www.gnu.org/software/libc/manual/html_node/Malloc-Tunable-Parameters.html
+    """
+    if sys.platform != "linux":
+        return
+    trim_threshold, top_pad, mmap_max, arena_max = -1, -2, -4, -8
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except AttributeError:
+        return
+    for parameter, value in ((trim_threshold, 2**31 - 1), (top_pad, 2**28), (mmap_max, 0), (arena_max, 1)):
+        mallopt(parameter, value)
+
+
+def _scaled(pixels: Tensor) -> Tensor:
+    scaled = pixels.to(torch.float32).div_(255).sub_(MEAN).div_(STD)
+    return scaled.contiguous(memory_format=torch.channels_last)
+
+
+def _parents(taxonomy: Taxonomy) -> Tensor:
+    """leaves x nodes above a leaf: 1 where the leaf lies below the node."""
+    above = sorted({leaf[:-1] for leaf in taxonomy.leaves})
+    return torch.tensor([[float(leaf[:-1] == node) for node in above] for leaf in taxonomy.leaves])
+
+
+def _kids_weight(kids: NDArray[np.int64]) -> float:
+    """That of a photo of kids' wear beside one of adults', so that both sides weigh the same."""
+    return float((kids == 0).sum() / max(1, (kids == 1).sum()))
+
+
+def _groups(model: Classifier, recipe: Recipe) -> list[dict[str, Any]]:
+    """Biases and norms don't decay."""
+    groups: list[dict[str, Any]] = []
+    for modules, rate in (([model.trunk], recipe.trunk_rate), ([model.leaf, model.audience], recipe.head_rate)):
+        parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
+        groups.append({"params": [p for p in parameters if p.ndim > 1], "lr": rate, "weight_decay": recipe.decay})
+        groups.append({"params": [p for p in parameters if p.ndim <= 1], "lr": rate, "weight_decay": 0.0})
+    return groups
+
+
+def _cosine(share: float) -> float:
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+
+
+def _identity(learn: Picked, recipe: Recipe) -> str:
+    digest = hashlib.sha256(json.dumps(asdict(recipe)).encode())
+    digest.update(learn.rows.tobytes())
+    digest.update(learn.photos.leaf.tobytes())
+    return digest.hexdigest()

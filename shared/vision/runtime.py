@@ -1,0 +1,266 @@
+"""Runs a network as fast as this machine can without changing its answers.
+
+Several engines may run the same network. At start each that this machine has is built, its answers on a known-good
+batch are compared with plain torch's, and the fastest of those that agree is taken. `vitrine packs bench` shows them
+side by side, and so converts the network ahead of time, at set-up.
+"""
+
+import hashlib
+import logging
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from shared.errors import OutOfMemory, Unusable
+from shared.photos import Pixels
+from shared.vision.trunk import Network
+
+# Not structlog's: commands that configure none would get its lines amid their answers on stdout.
+log = logging.getLogger(__name__)
+
+Rows = NDArray[np.float32]
+BATCH = 8  # pictures that engines are compared on
+ROUNDS = 3
+# Least cosine of an engine's features and torch's, on each picture. In bfloat16 it is 0.9998 or so; a network that is
+# broken or another one is far below.
+AGREEMENT = 0.998
+
+
+class DeviceAbsent(Unusable):
+    """The device that was demanded is not in this machine."""
+
+
+class Engine(Protocol):
+    """Runs one network. One thread at a time may call it: kernels queue on one device anyway."""
+
+    name: str
+
+    def features(self, pictures: NDArray[np.uint8]) -> Rows:
+        """n x features of n x side x side x RGB. Raises OutOfMemory."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """What came of trying an engine. `why_not` is empty for one that may be used."""
+
+    name: str
+    milliseconds: float  # per photo, in batches of BATCH
+    agreement: float
+    why_not: str = ""
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """The engine that was chosen, and how the others did."""
+
+    engine: Engine
+    tried: tuple[Timed, ...]
+
+    def features(self, pictures: Sequence[Pixels]) -> Rows:
+        """One row per picture of side x side x RGB. Raises OutOfMemory."""
+        return self.engine.features(np.stack(pictures))
+
+
+class Torch:
+    """Plain torch: slow on a CPU, and what every other engine is compared with."""
+
+    def __init__(self, network: Network, device: torch.device) -> None:
+        self.name = f"torch on {device.type}"
+        self._network = network.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._device = device
+
+    def features(self, pictures: NDArray[np.uint8]) -> Rows:
+        with torch.inference_mode(), _out_of_memory_named():
+            rows: Rows = self._network(torch.from_numpy(pictures).to(self._device)).float().cpu().numpy()
+        return rows
+
+
+class Bfloat16:
+    """torch on a GPU's tensor cores, compiled for the shapes it meets."""
+
+    def __init__(self, network: Network) -> None:
+        self.name = "torch on cuda, bfloat16, compiled"
+        resident = network.eval().to("cuda", memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._network = torch.compile(resident, dynamic=False)
+
+    def features(self, pictures: NDArray[np.uint8]) -> Rows:
+        count = len(pictures)
+        padded = _padded(pictures, 1 << max(0, count - 1).bit_length())
+        with torch.inference_mode(), _out_of_memory_named(), torch.autocast("cuda", torch.bfloat16):
+            found: torch.Tensor = self._network(  # type: ignore[no-untyped-call]
+                torch.from_numpy(padded).to("cuda")
+            )
+        rows: Rows = found.float().cpu().numpy()
+        return rows[:count]
+
+
+class OpenVino:
+    """Intel's engine for CPUs: fuses what torch runs layer by layer."""
+
+    def __init__(self, model: Any, threads: int, bfloat16: bool) -> None:
+        """`model`: as `converted` returns it. `threads`: 0 takes all cores."""
+        self.name = "OpenVINO, bfloat16" if bfloat16 else "OpenVINO"
+        config: dict[str, Any] = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32",
+        }
+        if threads:
+            config["INFERENCE_NUM_THREADS"] = threads
+        self._compiled = _core().compile_model(model, "CPU", config)
+
+    def features(self, pictures: NDArray[np.uint8]) -> Rows:
+        try:
+            # The output lives in the engine's own memory until the next call.
+            return np.array(self._compiled([pictures])[0], dtype=np.float32)
+        except RuntimeError as why:
+            if "alloc" in str(why):
+                raise OutOfMemory(str(why)) from why
+            raise
+
+
+def open_device(wanted: str) -> torch.device:
+    """`wanted` is "auto", "cpu" or "cuda". Raises DeviceAbsent: a fleet paid for GPUs should not run on CPUs unseen."""
+    if wanted not in ("auto", "cpu", "cuda"):
+        raise DeviceAbsent(f"VITRINE_DEVICE is {wanted!r}; it may be auto, cpu or cuda")
+    present = torch.cuda.is_available()
+    if wanted == "cuda" and not present:
+        raise DeviceAbsent("VITRINE_DEVICE=cuda, but torch finds no CUDA device here; try auto or cpu")
+    return torch.device("cuda" if wanted != "cpu" and present else "cpu")
+
+
+def open_runtime(
+    network: Network, side: int, identity: str, device: torch.device, threads: int, cache: Path
+) -> Runtime:
+    """The fastest engine of this machine that agrees with torch on pictures of side x side pixels.
+
+    `identity` tells networks apart in the cache of converted ones: a checksum of the weights. `threads`: 0 takes all.
+    Raises ValueError for a network whose features are not finite.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    reference = Torch(network, device)
+    pictures = known_good(side)
+    wanted = reference.features(pictures)
+    if not np.isfinite(wanted).all():
+        raise ValueError("its features of a known-good picture are not finite")
+    engines: dict[str, Engine] = {reference.name: reference}
+    tried = [_timed(reference, pictures, wanted)]
+    for build in _others(network, side, identity, device, threads, cache):
+        try:
+            engine = build()
+            found = _timed(engine, pictures, wanted)
+        except Exception as why:  # noqa: BLE001  an engine that can't be had is no reason not to serve
+            log.warning("an engine cannot be used: %s: %s", type(why).__name__, why)
+            continue
+        engines[engine.name] = engine
+        tried.append(found)
+    best = min((one for one in tried if not one.why_not), key=lambda one: one.milliseconds)
+    said = (f"{one.name} {one.why_not or f'{one.milliseconds:.1f} ms a photo'}" for one in tried)
+    log.info("runtime: %s, the fastest that agrees with torch (%s)", best.name, "; ".join(said))
+    return Runtime(engines[best.name], tuple(tried))
+
+
+def converted(network: Network, side: int, identity: str, cache: Path) -> Any:
+    """The network as OpenVINO knows it: a file in the cache, or a model in memory where nothing can be written."""
+    import openvino  # type: ignore[import-untyped]
+
+    version = openvino.__version__.split("-")[0]
+    folder = cache / "openvino" / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}-{side}-{version}"
+    model = folder / "network.xml"
+    if not model.is_file():
+        example = torch.from_numpy(known_good(side)[:2])
+        found = openvino.convert_model(network.eval(), example_input=example, input=[([-1, side, side, 3],)])
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            beside = Path(tempfile.mkdtemp(dir=folder.parent))
+        except OSError:
+            return found
+        beside.chmod(0o755)
+        openvino.save_model(found, beside / model.name, compress_to_fp16=False)
+        try:
+            beside.rename(folder)
+        except OSError:  # another process was faster
+            shutil.rmtree(beside)
+    return model
+
+
+def known_good(side: int) -> NDArray[np.uint8]:
+    """BATCH pictures, each another, that are the same everywhere: BATCH x side x side x RGB.
+
+    Noise with a photograph's spectrum (Field 1987: amplitudes fall with 1/frequency). On smooth pictures, unlike any
+    photo, the rounding errors of bfloat16 grow a hundred times larger.
+    """
+    rows, columns = np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None, :]
+    amplitude = (1 / np.maximum(np.hypot(rows, columns), 1 / side))[:, :, None]
+    pictures = []
+    for seed in range(BATCH):
+        phase = np.random.default_rng(seed).random((side, side // 2 + 1, 3))
+        noise = np.fft.irfft2(amplitude * np.exp(2j * np.pi * phase), s=(side, side), axes=(0, 1))
+        tinted = 1.5 * noise.mean(axis=2, keepdims=True) + 0.5 * noise
+        pictures.append(128 + 60 * (tinted - tinted.mean()) / tinted.std())
+    found: NDArray[np.uint8] = np.clip(np.stack(pictures), 0, 255).astype(np.uint8)
+    return found
+
+
+def _others(
+    network: Network, side: int, identity: str, device: torch.device, threads: int, cache: Path
+) -> Iterator[Callable[[], Engine]]:
+    if device.type == "cuda":
+        yield lambda: Bfloat16(network)
+        return
+    yield lambda: OpenVino(converted(network, side, identity, cache), threads, bfloat16=False)
+    if "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        yield lambda: OpenVino(converted(network, side, identity, cache), threads, bfloat16=True)
+
+
+def _timed(engine: Engine, pictures: NDArray[np.uint8], wanted: Rows) -> Timed:
+    """The best of ROUNDS: what else runs on the machine only ever makes an engine slower."""
+    agreement = float(_cosines(engine.features(pictures), wanted).min())
+    seconds = []
+    for _ in range(ROUNDS):
+        started = time.perf_counter()
+        engine.features(pictures)
+        seconds.append(time.perf_counter() - started)
+    why_not = "" if agreement >= AGREEMENT else f"its features differ from torch's: cosine {agreement:.4f}"
+    return Timed(engine.name, min(seconds) / len(pictures) * 1000, agreement, why_not)
+
+
+def _cosines(one: Rows, other: Rows) -> Rows:
+    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+    cosines: Rows = (one * other).sum(axis=1) / np.maximum(lengths, 1e-12)
+    return np.nan_to_num(cosines, nan=-1.0)
+
+
+def _padded(pictures: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
+    """A few batch sizes only: each new one costs a compilation."""
+    filler = np.zeros((count - len(pictures), *pictures.shape[1:]), np.uint8)
+    return np.concatenate([pictures, filler])
+
+
+def _core() -> Any:
+    import openvino
+
+    return openvino.Core()
+
+
+@contextmanager
+def _out_of_memory_named() -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError as why:
+        raise OutOfMemory(str(why)) from why
+    except RuntimeError as why:
+        # The CPU allocator has no exception type of its own.
+        if "can't allocate memory" in str(why) or "not enough memory" in str(why):
+            raise OutOfMemory(str(why)) from why
+        raise
