@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import click
 import numpy as np
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -27,9 +28,10 @@ from shared.vision.fine_tuning import (
     fine_tune,
     keep_freed_memory,
 )
-from shared.vision.pack import HEADS, MODELS, TRUNK, Manifest, PackUnusable, TrunkSpec, open_pack, sha256_of
+from shared.vision.pack import HEADS, MODELS, TRUNK, Manifest, Pack, PackUnusable, TrunkSpec, open_pack, sha256_of
 from shared.vision.packing import CARD, manifest_of, model_card, write_manifest, write_weights
 from shared.vision.runtime import DeviceAbsent, open_device, open_runtime
+from shared.vision.taxonomy import Taxonomy
 from shared.vision.training import (
     Linear,
     PhotosUnusable,
@@ -64,6 +66,7 @@ class Plan:
     drawn: int
     architecture: str
     recipe: Recipe
+    start: Pack | None  # None: the architecture's ImageNet weights
 
 
 @click.group()
@@ -79,6 +82,7 @@ def train() -> None:
 @click.option("--generation", default=2, show_default=True, help="Results of a higher one supersede.")
 @click.option("--drawn", default=32, show_default=True, help="Rendered photos of each rendered category.")
 @click.option("--architecture", default="tf_efficientnet_lite2", show_default=True, type=click.Choice(sorted(IMAGENET)))
+@click.option("--start", "start_name", help="Go on from this pack's weights rather than from ImageNet's.")
 @click.option("--phases", default=PHASES, show_default=True, help="PIXELSxEPOCHS, one after the other.")
 @click.option("--seed", default=1, show_default=True)
 def pack(
@@ -89,15 +93,19 @@ def pack(
     generation: int,
     drawn: int,
     architecture: str,
+    start_name: str | None,
     phases: str,
     seed: int,
 ) -> None:
     """Fine-tune a trunk, fit the heads, measure both on the val split, and write the pack."""
-    recipe = Recipe(_phases(phases), seed=seed)
-    work = work or Settings().home / "training" / f"{architecture}-{phases.replace(',', '-')}-seed{seed}"
     started = time.monotonic()
     try:
-        manifest = _train(Plan(data, to, work, version, generation, drawn, architecture, recipe))
+        start = open_pack(start_name) if start_name else None
+        architecture = start.manifest.trunk.architecture if start else architecture
+        recipe = Recipe(_phases(phases), seed=seed, start=start.manifest.pack_name if start else "ImageNet")
+        begun = f"{architecture}-{recipe.start}-{phases.replace(',', '-')}-seed{seed}"
+        work = work or Settings().home / "training" / begun
+        manifest = _train(Plan(data, to, work, version, generation, drawn, architecture, recipe, start))
     except (PhotosUnusable, PackUnusable, DeviceAbsent, ValueError) as why:
         raise click.ClickException(str(why)) from why
     Console().print(_table(manifest))
@@ -157,9 +165,7 @@ def _fine_tuned(plan: Plan, settings: Settings, samples: list[Sample], progress:
     photos = Photos(pixels, leaf, kids)
     held = held_out(samples)
     learned = np.array([sample.split == "train" for sample in samples]) & ~held
-    start = Classifier(plan.architecture, len(taxonomy.leaves), plan.recipe.dropout, plan.recipe.frozen_blocks)
-    start.trunk.load_state_dict(imagenet(plan.architecture).trunk.state_dict())
-    start.to(open_device(settings.device))
+    start = _start(plan, taxonomy).to(open_device(settings.device))
     steps = progress.add_task("training", total=None)
     log = _Log(plan.work)
 
@@ -171,6 +177,25 @@ def _fine_tuned(plan: Plan, settings: Settings, samples: list[Sample], progress:
         return Picked(photos, np.nonzero(rows)[0])
 
     return fine_tune(start, picked(learned), picked(held), taxonomy, plan.recipe, plan.work, stepped, log.add)
+
+
+def _start(plan: Plan, taxonomy: Taxonomy) -> Classifier:
+    """Raises ValueError when the pack to start from knows other categories, or its weights can't be read."""
+    classifier = Classifier(plan.architecture, len(taxonomy.leaves), plan.recipe.dropout, plan.recipe.frozen_blocks)
+    if plan.start is None:
+        classifier.trunk.load_state_dict(imagenet(plan.architecture).trunk.state_dict())
+        return classifier
+    if plan.start.taxonomy.leaves != taxonomy.leaves:
+        raise ValueError(f"{plan.start.folder} knows other categories than these photos: it can't be gone on from")
+    network = load_network(plan.architecture, plan.start.folder / TRUNK)
+    classifier.trunk.load_state_dict(network.trunk.state_dict())
+    heads = plan.start.heads
+    with torch.no_grad():
+        classifier.leaf.weight.copy_(torch.from_numpy(heads.leaf_weight.T))
+        classifier.leaf.bias.copy_(torch.from_numpy(heads.leaf_bias))
+        classifier.audience.weight.copy_(torch.from_numpy(heads.audience_weight[None]))
+        classifier.audience.bias.copy_(torch.from_numpy(heads.audience_bias))
+    return classifier
 
 
 def _parts(architecture: str, classifier: Classifier) -> tuple[Network, Linear]:
