@@ -79,9 +79,11 @@ def _lab(pixels: Pixels) -> Lab:
 # --- product and background -------------------------------------------------------------------------------------------
 def _distance_from_background(lab: Lab) -> NDArray[np.float32]:
     """Of each pixel to the nearest of the colours along the rim."""
-    backgrounds = _background_colours(lab)
-    differences = (lab[:, :, None, :] - backgrounds[None, None]) * np.array([0.5, 1.0, 1.0], np.float32)
-    return np.asarray(np.sqrt((differences**2).sum(axis=3)).min(axis=2), dtype=np.float32)
+    weights = np.array([0.5, 1.0, 1.0], np.float32)
+    pixels, backgrounds = lab * weights, _background_colours(lab) * weights
+    # |p - b|² = |p|² - 2 p·b + |b|²: one small product instead of all differences.
+    nearest = ((backgrounds**2).sum(axis=1) - 2 * pixels @ backgrounds.T).min(axis=2)
+    return np.asarray(np.sqrt(np.maximum((pixels**2).sum(axis=2) + nearest, 0)), dtype=np.float32)
 
 
 def _background_colours(lab: Lab) -> Lab:
