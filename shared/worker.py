@@ -242,28 +242,52 @@ class Worker:
         return work
 
     async def _conclude_tasks(self, work: Work) -> None:
-        if work.photo is None:
+        if (photo := work.photo) is None:
             return
-        for task in self.tasks:
-            if task.name in work.found:
-                await self._conclude_task(task, work, work.photo)
-        work.photo.forget_pixels()
+        left = [task for task in self.tasks if task.name in work.found]
+        while left:
+            done, hangs = await self._conclude_in_turn(work, photo, left)
+            for task, outcome in zip(left, done, strict=False):
+                if isinstance(outcome, Poison):
+                    self._reject(work, "conclude", outcome, task)
+                else:
+                    work.outcomes[task.name] = outcome
+            if hangs:
+                self._reject(work, "conclude", hangs, left[len(done)])
+            # Those behind one that hangs are none the worse for it.
+            left = left[len(done) + 1 :]
+        work.found.clear()
+        photo.forget_pixels()
 
-    async def _conclude_task(self, task: Task[Any, Any], work: Work, photo: Photo) -> None:
-        found = work.found.pop(task.name)
-        with tracer.start_as_current_span(task.name, context=extracted(work.record.headers)):
-            try:
-                messages = await self._in_time(
-                    work.record,
-                    "conclude",
-                    self.limits.conclude_seconds,
-                    lambda: self._after.run(task.conclude, photo, found),
-                    self._after.free,
-                )
-                events = tuple(result_event(message, task.name) for message in messages)
-                work.outcomes[task.name] = Result(work.record, task.name, events)
-            except Poison as why:
-                self._reject(work, "conclude", why, task)
+    async def _conclude_in_turn(
+        self, work: Work, photo: Photo, tasks: Sequence[Task[Any, Any]]
+    ) -> tuple[list[Result | Poison], Poison | None]:
+        """What came of all tasks, or of those before one that hangs, and what is to be said of that one.
+
+        They share one trip to a thread: four trips would cost more than most of what is done there.
+        """
+        done: list[Result | Poison] = []
+
+        def attempt() -> Awaitable[None]:
+            nonlocal done
+            done = []  # of this try: the thread of a timed-out one may still be at work
+            return self._after.run(self._results, work, photo, tasks, done)
+
+        try:
+            await self._in_time(work.record, "conclude", self.limits.conclude_seconds, attempt, self._after.free)
+        except Poison as why:
+            return done[: len(tasks) - 1], why
+        return done, None
+
+    def _results(self, work: Work, photo: Photo, tasks: Sequence[Task[Any, Any]], done: list[Result | Poison]) -> None:
+        for task in tasks:
+            with tracer.start_as_current_span(task.name, context=extracted(work.record.headers)):
+                try:
+                    messages = task.conclude(photo, work.found[task.name])
+                    events = tuple(result_event(message, task.name) for message in messages)
+                    done.append(Result(work.record, task.name, events))
+                except Poison as why:
+                    done.append(why)
 
     async def _in_time(
         self,

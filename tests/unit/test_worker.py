@@ -198,6 +198,26 @@ def test_a_prepare_that_hangs_becomes_a_dead_letter() -> None:
     assert [(r.stage, r.code) for r in sink.rejected] == [("prepare", "timeout")]
 
 
+def test_of_several_tasks_only_the_one_whose_conclude_hangs_rejects_the_photo() -> None:
+    class Hangs(Shout):
+        name = "hangs"
+
+        def conclude(self, photo: Photo, found: bytes) -> list:  # type: ignore[type-arg]
+            time.sleep(0.2 if photo.body == b"bomb" else 0)
+            return super().conclude(photo, found)
+
+    class Before(Shout):
+        name = "before"
+
+    class After(Shout):
+        name = "after"
+
+    source, sink = MemorySource([b"a", b"bomb"]), MemorySink()
+    run(source, sink, Before(), Hangs(), After(), limits=replace(QUICK, conclude_seconds=0.05))
+    assert [(r.task, r.stage, r.code) for r in sink.rejected] == [("hangs", "conclude", "timeout")]
+    assert sorted(r.task for r in sink.results if said(r) == "BOMB") == ["after", "before"]
+
+
 def test_nothing_is_committed_before_the_flush_which_holds_up_no_publishing_and_serves_all_that_came() -> None:
     source, sink = MemorySource([b"a"] * 64), MemorySink()
 
