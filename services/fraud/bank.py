@@ -2,7 +2,8 @@
 
 Look-up is multi-index hashing (Norouzi, Punjani, Fleet 2012). A hash is cut into 16 bands of 16 bits; two hashes that
 differ in at most 31 bits have, by pigeonhole, a band in which at most one bit differs. So each band's value and its 16
-neighbours are looked up, and only what lies there is compared in full.
+neighbours are looked up, and only what lies there is compared in full. A band is one Redis hash: from a value of two
+bytes to the hashes that have it, 32 bytes each, one after the other.
 
 The photos of one hash are sorted by who came first, so a picture that thousands of listings show costs no more than one
 that a hundred show: only its earliest photos, and those next after the one that is asked about, are ever looked at.
@@ -15,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import redis
 import structlog
 from redis.backoff import ExponentialWithJitterBackoff
@@ -25,13 +27,14 @@ from redis.retry import Retry
 
 from shared.disk import confirm_on_disk, wait_for_disk
 from shared.errors import Transient
-from shared.vision.pdq import MATCH_DISTANCE, Fingerprint, distances
+from shared.vision.pdq import MATCH_DISTANCE, Fingerprint, distances, packed
 
 log = structlog.get_logger()
 
 PREFIX = "{fraud-bank}:"
 BANDS = 16
-BAND_DIGITS = 4  # hex: 16 bits
+# A band's value XOR these: itself, and one bit changed.
+NEIGHBOURS = np.array([0, *(1 << bit for bit in range(16))], np.uint16)
 
 MATCHES_KEPT = 16  # of other sellers, for each photo: the original and a few more as evidence
 SCORED_AGAIN = 64  # later copies, each time a photo is met
@@ -132,6 +135,19 @@ class Bank(Protocol):
 DROP = """
 local prefix = ARGV[1]
 local function order_of(uploaded, name) return string.format('%016.0f/', tonumber(uploaded)) .. name end
+local function raw(hash) return (string.gsub(hash, '..', function(byte) return string.char(tonumber(byte, 16)) end)) end
+local function held_in(band, bytes)
+    local key, value = prefix .. 'hashes:' .. band, string.sub(bytes, band * 2 + 1, band * 2 + 2)
+    return key, value, redis.call('HGET', key, value) or ''
+end
+local function without(held, one)
+    local kept = {}
+    for at = 1, #held, 32 do
+        local other = string.sub(held, at, at + 31)
+        if other ~= one then kept[#kept + 1] = other end
+    end
+    return table.concat(kept)
+end
 local function drop(name)
     local photo = redis.call('HMGET', prefix .. 'photo:' .. name, 'hash', 'uploaded')
     local hash = photo[1]
@@ -139,9 +155,11 @@ local function drop(name)
     if not hash then return end
     redis.call('ZREM', prefix .. 'in-order:' .. hash, order_of(photo[2], name))
     if redis.call('EXISTS', prefix .. 'in-order:' .. hash) == 1 then return end
+    local bytes = raw(hash)
     for band = 0, 15 do
-        local value = string.sub(hash, band * 4 + 1, band * 4 + 4)
-        redis.call('SREM', prefix .. 'band:' .. band .. ':' .. value, hash)
+        local key, value, held = held_in(band, bytes)
+        if held == bytes then redis.call('HDEL', key, value)
+        else redis.call('HSET', key, value, without(held, bytes)) end
     end
 end
 """
@@ -178,8 +196,12 @@ redis.call('HSET', key, 'hash', hash, 'seller', seller, 'scored', scored,
     'revision', ARGV[7], 'generation', ARGV[8], 'uploaded', uploaded, 'at', at)
 redis.call('SADD', prefix .. 'photos:' .. listing, sha)
 redis.call('ZADD', prefix .. 'in-order:' .. hash, 0, order_of(uploaded, name))
+local bytes = raw(hash)
 for band = 0, 15 do
-    redis.call('SADD', prefix .. 'band:' .. band .. ':' .. string.sub(hash, band * 4 + 1, band * 4 + 4), hash)
+    local key, value, held = held_in(band, bytes)
+    -- Redis searches a small hash from end to end, unless something in it is long.
+    if held == '' then redis.call('HSETNX', key, 'long', string.rep('-', 500)) end
+    redis.call('HSET', key, value, without(held, bytes) .. bytes)
 end
 return uploaded
 """
@@ -229,35 +251,27 @@ return {photo[1], photo[2], at, matches}
 """
 )
 
-# Hashes of which one band is that of a variant, or one bit off. Here rather than with the caller: for one photo these
-# are up to 2176 keys, which take longer to write and to read than to look up.
+# The hashes that lie at any of these values: ARGV[2] has as many of them for each band, two bytes each.
 NEARBY = """
-local FLIPPED = {}
-for digit = 0, 15 do
-    local flipped = {}
-    for bit_of = 0, 3 do flipped[#flipped + 1] = string.format('%x', bit.bxor(digit, 2 ^ bit_of)) end
-    FLIPPED[string.format('%x', digit)] = flipped
-end
+local prefix, values = ARGV[1], ARGV[2]
+local of_band = #values / 16
 local hashes, seen = {}, {}
 for band = 0, 15 do
-    local keys, values = {}, ARGV[band + 2]
-    local bucket = ARGV[1] .. 'band:' .. band .. ':'
-    for at = 1, #values, 4 do
-        local value = string.sub(values, at, at + 3)
-        keys[#keys + 1] = bucket .. value
-        for i = 1, 4 do
-            local head, tail = bucket .. string.sub(value, 1, i - 1), string.sub(value, i + 1)
-            for _, digit in ipairs(FLIPPED[string.sub(value, i, i)]) do keys[#keys + 1] = head .. digit .. tail end
-        end
-    end
-    for _, hash in ipairs(redis.call('SUNION', unpack(keys))) do
-        if not seen[hash] then
-            seen[hash] = true
-            hashes[#hashes + 1] = hash
+    local fields = {}
+    for at = band * of_band + 1, (band + 1) * of_band, 2 do fields[#fields + 1] = string.sub(values, at, at + 1) end
+    for _, held in ipairs(redis.call('HMGET', prefix .. 'hashes:' .. band, unpack(fields))) do
+        if held then
+            for at = 1, #held, 32 do
+                local hash = string.sub(held, at, at + 31)
+                if not seen[hash] then
+                    seen[hash] = true
+                    hashes[#hashes + 1] = hash
+                end
+            end
         end
     end
 end
-return hashes
+return table.concat(hashes)
 """
 
 KEEP_ONLY = (
@@ -398,7 +412,8 @@ class RedisBank:
 
     def _hashes_nearby(self, fingerprint: Fingerprint) -> list[str]:
         """All hashes of which one band is that of a variant, or one bit off: a superset of the matches."""
-        return sorted(value.decode() for value in self._nearby(args=[PREFIX, *_bands(fingerprint)]))
+        found: bytes = self._nearby(args=[PREFIX, _values_nearby(fingerprint)])
+        return sorted(found[at : at + 32].hex() for at in range(0, len(found), 32))
 
     def _marked(self, asked: Sequence[tuple[str, Mapping[str, int]]]) -> list[Marked]:
         """Without those that were removed in the meantime."""
@@ -416,10 +431,10 @@ class RedisBank:
             return pipeline.execute()
 
 
-def _bands(fingerprint: Fingerprint) -> list[str]:
-    """For each band the values of all variants, one after the other."""
-    starts = range(0, BANDS * BAND_DIGITS, BAND_DIGITS)
-    return ["".join({one[start : start + BAND_DIGITS] for one in fingerprint.variants}) for start in starts]
+def _values_nearby(fingerprint: Fingerprint) -> bytes:
+    """For each band the values of all variants and their neighbours: as many for each, two bytes each."""
+    values = packed(fingerprint.variants).view(np.uint16)  # variants x bands
+    return (values.T[:, :, None] ^ NEIGHBOURS).tobytes()
 
 
 def order_of(uploaded_us: int, name: str) -> str:

@@ -141,7 +141,14 @@ class KafkaServer(Server):
         properties.write_text(self._properties(controller_port=free_port()))
         logging = self.data / "log4j2.properties"
         logging.write_text(_LOG4J)
-        java_with = [java, "-Xms256m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", f"-Dlog4j2.configurationFile={logging}"]
+        java_with = [
+            java,
+            "-Xms256m",
+            "-Xmx512m",
+            "-XX:+UseSerialGC",
+            "-XX:TieredStopAtLevel=1",
+            f"-Dlog4j2.configurationFile={logging}",
+        ]
         java_with += ["-cp", f"{self._jars.resolve()}/*"]
         self._format(java_with, properties)
         return spawn([*java_with, "kafka.Kafka", str(properties)], self.log, when_orphaned=_GENTLY)
