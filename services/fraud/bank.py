@@ -158,8 +158,9 @@ local function drop(name)
     local bytes = raw(hash)
     for band = 0, 15 do
         local key, value, held = held_in(band, bytes)
-        if held == bytes then redis.call('HDEL', key, value)
-        else redis.call('HSET', key, value, without(held, bytes)) end
+        if held ~= bytes then redis.call('HSET', key, value, without(held, bytes))
+        elseif redis.call('HLEN', key) > 2 then redis.call('HDEL', key, value)
+        else redis.call('DEL', key) end
     end
 end
 """
