@@ -18,7 +18,7 @@ from services.operations.processes import kill, last_lines, resident_bytes, spaw
 from services.operations.servers import Server
 
 # Every library that brings threads of its own reads one of these, once, when it is loaded.
-THREAD_VARIABLES = ("VITRINE_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+THREAD_VARIABLES = ("VITRINE_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 _LOOK_EVERY_SECONDS = 0.1
 
 
@@ -226,7 +226,8 @@ def threads_each(cores: int, sharers: int) -> int:
 
 def thread_environment(threads: int) -> dict[str, str]:
     """Environment that holds a process to so many threads, whichever library computes."""
-    return dict.fromkeys(THREAD_VARIABLES, str(threads))
+    # numpy's products are the heads': so small that waking a second thread costs more than it does.
+    return dict.fromkeys(THREAD_VARIABLES, str(threads)) | {"OPENBLAS_NUM_THREADS": "1"}
 
 
 def last_words(log: Path) -> str:
