@@ -39,6 +39,7 @@ from bench.contenders import BARE, BARE_AHEAD, BARE_BROKER, BARE_UPLOADED, BARE_
 from services.operations.broker import admin, patiently
 from services.operations.rendering import demo_catalogue
 from services.operations.servers import KafkaServer, RedisServer, ServerFailed, kafka_jars
+from services.operations.supervisor import thread_environment
 from services.operations.tables import number, show
 from services.operations.topics import create_topics
 from shared.errors import Poison
@@ -61,10 +62,10 @@ class Sizes:
     """How much is measured."""
 
     rounds: int = 5
-    per_round: int = 256
+    per_round: int = 320
     records: int = 10_000
     memory_photos: int = 2000
-    photos: int = 200  # different ones
+    photos: int = 1000  # different ones: what comes again and again from one seller costs the hash bank more
 
 
 QUICK = Sizes(rounds=1, per_round=16, records=500, memory_photos=32, photos=8)
@@ -197,8 +198,7 @@ def servers(folder: Path) -> Iterator[tuple[str, str]]:
 
 def hear_out(plan: Plan, findings: Findings) -> None:
     """Runs one process to its end. Raises click.ClickException when it failed; it has said why on stderr."""
-    # OpenMP and BLAS read theirs when they are loaded; torch is told again by the reader.
-    environment = {**os.environ, "OMP_NUM_THREADS": str(plan.threads), "VITRINE_THREADS": str(plan.threads)}
+    environment = {**os.environ, **thread_environment(plan.threads)}
     command = [sys.executable, "-m", "bench.contenders", json.dumps(asdict(plan))]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
