@@ -280,8 +280,9 @@ class Worker:
         return done, None
 
     def _results(self, work: Work, photo: Photo, tasks: Sequence[Task[Any, Any]], done: list[Result | Poison]) -> None:
+        context = extracted(work.record.headers)
         for task in tasks:
-            with tracer.start_as_current_span(task.name, context=extracted(work.record.headers)):
+            with tracer.start_as_current_span(task.name, context=context):
                 try:
                     messages = task.conclude(photo, work.found[task.name])
                     events = tuple(result_event(message, task.name) for message in messages)

@@ -10,7 +10,7 @@ from vitrine.events.v1 import image_pb2
 from shared.assessment import assess
 from shared.photos import Photo, Pixels
 from shared.task import SeesCategories
-from shared.vision.colour import colours_of
+from shared.vision.colour import Colour, colours_of
 from shared.vision.reading import attributes_in
 from shared.vision.text import LONGEST_SIDE, Line, TextReader
 
@@ -51,8 +51,8 @@ class Seen:
 class AttributesTask:
     """Which attributes a product has depends on its category: a phone has memory, a shirt an audience.
 
-    Colour and text are worked out in `conclude`, on CPU threads, so that the device need not wait for them. Text is
-    read only where the category carries any: it costs more than all the rest.
+    Colours need no category: they are found in `prepare`, while the decoded pixels are still in the cache. Text is read
+    in `conclude`, on CPU threads, and only where the category carries any: it costs more than all the rest.
     """
 
     name = "attributes"
@@ -65,8 +65,9 @@ class AttributesTask:
         self._reader.warm_up()
 
     def prepare(self, photo: Photo) -> None:
-        """Raises Poison."""
+        """Decodes for the trunk and finds the colours. Raises Poison."""
         self._reader.prepare(photo)
+        _colours_of(photo)
 
     def infer(self, photos: Sequence[Photo], inputs: Sequence[None]) -> Sequence[Seen]:
         """Raises OutOfMemory."""
@@ -103,8 +104,13 @@ def attributes_of(photo: Photo, seen: Seen, reader: SeesProducts, text: ReadsTex
 
 
 def _colours(photo: Photo) -> Iterator[image_pb2.Attribute]:
-    for colour in colours_of(photo.pixels(COLOUR_SIDE)):
+    for colour in _colours_of(photo):
         yield _seen(COLOUR, colour.name, colour.confidence)
+
+
+def _colours_of(photo: Photo) -> Sequence[Colour]:
+    """Found once per photo, however often they are asked for."""
+    return photo.once("colours", lambda: colours_of(photo.pixels(COLOUR_SIDE)))
 
 
 def _seen(name: str, value: str, confidence: float) -> image_pb2.Attribute:
