@@ -268,15 +268,20 @@ class Worker:
         """
         done: list[Result | Poison] = []
 
-        def attempt() -> Awaitable[None]:
+        async def attempt() -> None:
             nonlocal done
-            done = []  # of this try: the thread of a timed-out one may still be at work
-            return self._after.run(self._results, work, photo, tasks, done)
+            done = []
+            try:
+                await self._after.run(self._results, work, photo, tasks, done)
+            except asyncio.CancelledError:
+                done = list(done)  # out of time: what its thread still adds no longer counts
+                raise
 
         try:
             await self._in_time(work.record, "conclude", self.limits.conclude_seconds, attempt, self._after.free)
         except Poison as why:
-            return done[: len(tasks) - 1], why
+            if len(done) < len(tasks):
+                return done, why
         return done, None
 
     def _results(self, work: Work, photo: Photo, tasks: Sequence[Task[Any, Any]], done: list[Result | Poison]) -> None:
