@@ -184,18 +184,23 @@ def _start(plan: Plan, taxonomy: Taxonomy) -> Classifier:
     classifier = Classifier(plan.architecture, len(taxonomy.leaves), plan.recipe.dropout, plan.recipe.frozen_blocks)
     if plan.start is None:
         classifier.trunk.load_state_dict(imagenet(plan.architecture).trunk.state_dict())
-        return classifier
-    if plan.start.taxonomy.leaves != taxonomy.leaves:
-        raise ValueError(f"{plan.start.folder} knows other categories than these photos: it can't be gone on from")
-    network = load_network(plan.architecture, plan.start.folder / TRUNK)
+    else:
+        take_over(classifier, plan.start, taxonomy)
+    return classifier
+
+
+def take_over(classifier: Classifier, pack: Pack, taxonomy: Taxonomy) -> None:
+    """The pack's trunk and its first say in a category. Raises ValueError when it knows other categories."""
+    if pack.taxonomy.leaves != taxonomy.leaves:
+        raise ValueError(f"{pack.folder} knows other categories than these photos: training can't go on from it")
+    network = load_network(pack.manifest.trunk.architecture, pack.folder / TRUNK)
     classifier.trunk.load_state_dict(network.trunk.state_dict())
-    heads = plan.start.heads
+    heads = pack.heads
     with torch.no_grad():
         classifier.leaf.weight.copy_(torch.from_numpy(heads.leaf_weight.T))
         classifier.leaf.bias.copy_(torch.from_numpy(heads.leaf_bias))
         classifier.audience.weight.copy_(torch.from_numpy(heads.audience_weight[None]))
         classifier.audience.bias.copy_(torch.from_numpy(heads.audience_bias))
-    return classifier
 
 
 def _parts(architecture: str, classifier: Classifier) -> tuple[Network, Linear]:

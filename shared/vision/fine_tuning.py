@@ -49,9 +49,6 @@ class Recipe:
     clip: float = 2.0
     dropout: float = 0.2
     smoothing: float = 0.1
-    # Of the batches: a part of each of their pictures is another's, and so is that share of what it is called.
-    # CutMix: Yun et al., ICCV 2019.
-    mixed_share: float = 0.5
     ema: float = 0.996
     # Of the losses beside the leaf's: that of the node above it, and that of the audience.
     parent_share: float = 0.3
@@ -213,7 +210,6 @@ class _Run:
         self._recipe = recipe
         self._path = folder / "checkpoint.pt"
         self._parents = _parents(taxonomy).to(self._device)
-        self._cutmix = v2.CutMix(num_classes=len(taxonomy.leaves))
         self._kids_weight = _kids_weight(learn.photos.kids[learn.rows])
         self._ema = ModelEmaV3(model, decay=recipe.ema)
         self._optimiser = torch.optim.AdamW(_groups(model, recipe))
@@ -245,10 +241,9 @@ class _Run:
         return float(np.mean(losses)), float(np.mean(accuracies))
 
     def _step(self, pixels: Tensor, leaf: Tensor, kids: Tensor) -> tuple[float, float]:
-        pixels, shares, kids = self._perhaps_mixed(pixels, leaf, kids)
         logits, audience = self._model(_scaled(pixels))
-        loss = functional.cross_entropy(logits, shares, label_smoothing=self._recipe.smoothing)
-        loss = loss + self._recipe.parent_share * self._parent_loss(logits, shares)
+        loss = functional.cross_entropy(logits, leaf, label_smoothing=self._recipe.smoothing)
+        loss = loss + self._recipe.parent_share * self._parent_loss(logits, leaf)
         loss = loss + self._recipe.audience_share * self._audience_loss(audience, kids)
         if not torch.isfinite(loss):
             raise FloatingPointError("the loss is no longer finite: lower the rates")
@@ -259,17 +254,11 @@ class _Run:
         self._ema.update(self._model)
         return loss.item(), float((logits.detach().argmax(1) == leaf).float().mean())
 
-    def _perhaps_mixed(self, pixels: Tensor, leaf: Tensor, kids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Pictures, each leaf's share of them (n x leaves), and kids: not known of a picture that is two."""
-        if torch.rand(()) >= self._recipe.mixed_share:
-            return pixels, functional.one_hot(leaf, self._cutmix.num_classes).float(), kids
-        pixels, shares = self._cutmix(pixels, leaf)
-        return pixels, shares, torch.full_like(kids, -1)
-
-    def _parent_loss(self, logits: Tensor, shares: Tensor) -> Tensor:
+    def _parent_loss(self, logits: Tensor, leaf: Tensor) -> Tensor:
         """Cross-entropy of the node above the leaf: an apple taken for another apple is half right."""
         above = functional.softmax(logits, dim=1) @ self._parents
-        return -((shares @ self._parents) * above.clamp_min(1e-6).log()).sum(1).mean()
+        of_truth = (above * self._parents[leaf]).sum(1)
+        return -of_truth.clamp_min(1e-6).log().mean()
 
     def _audience_loss(self, logits: Tensor, kids: Tensor) -> Tensor:
         known = kids >= 0
