@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from shared.vision import runtime
-from shared.vision.runtime import AGREEMENT, Engine, Torch, converted, known_good, open_runtime
+from shared.vision.runtime import AGREEMENT, AT_ONCE, Engine, OpenVino, Torch, converted, known_good, open_runtime
 from shared.vision.trunk import Network, load_network, save_network
 
 SIDE = 64
@@ -52,6 +52,12 @@ def test_every_engine_of_this_machine_agrees_with_torch(network: Network, tmp_pa
     assert found.engine.name == min(found.tried, key=lambda one: one.milliseconds).name
     pictures = list(known_good(SIDE)[:3])
     assert found.features(pictures).shape == (3, network.final + 2 * sum(network.stages))
+
+
+def test_pictures_dealt_out_to_streams_are_answered_in_their_order(network: Network, tmp_path: Path) -> None:
+    engine = OpenVino(converted(network, SIDE, "some weights", tmp_path), threads=2, bfloat16=False)
+    pictures = known_good(SIDE)[: AT_ONCE + 3]
+    np.testing.assert_allclose(engine.features(pictures), Torch(network, CPU).features(pictures), atol=1e-3)
 
 
 def test_a_faster_engine_that_agrees_is_taken(
