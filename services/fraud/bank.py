@@ -9,7 +9,7 @@ The photos of one hash are sorted by who came first, so a picture that thousands
 that a hundred show: only its earliest photos, and those next after the one that is asked about, are ever looked at.
 
 Every key carries one hash tag, so that each step is one atomic script, in a cluster too: the bank is on one node. A
-photo costs about 2 KB there, and up to 2 KB more for its look-alikes.
+photo costs 3.7 KB there (measured on the thousandth to the nine thousandth), and up to 2 KB more for its look-alikes.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
