@@ -2,8 +2,8 @@
 
 Look-up is multi-index hashing (Norouzi, Punjani, Fleet 2012). A hash is cut into 16 bands of 16 bits; two hashes that
 differ in at most 31 bits have, by pigeonhole, a band in which at most one bit differs. So each band's value and its 16
-neighbours are looked up, and only what lies there is compared in full. A band is one Redis hash: from a value of two
-bytes to the hashes that have it, 32 bytes each, one after the other.
+neighbours are looked up, and only what lies there is compared in full. One Redis hash holds them: from the number of a
+band and its value, three bytes, to the hashes that have it there, 32 bytes each, one after the other.
 
 The photos of one hash are sorted by who came first, so a picture that thousands of listings show costs no more than one
 that a hundred show: only its earliest photos, and those next after the one that is asked about, are ever looked at.
@@ -33,8 +33,11 @@ log = structlog.get_logger()
 
 PREFIX = "{fraud-bank}:"
 BANDS = 16
+HASHES = f"{PREFIX}hashes"
 # A band's value XOR these: itself, and one bit changed.
 NEIGHBOURS = np.array([0, *(1 << bit for bit in range(16))], np.uint16)
+FIELD = b"$3\r\n...\r\n"  # a field of three bytes, as Redis's protocol has it
+FIELD_AT = FIELD.index(b".")
 
 MATCHES_KEPT = 16  # of other sellers, for each photo: the original and a few more as evidence
 SCORED_AGAIN = 64  # later copies, each time a photo is met
@@ -136,9 +139,10 @@ DROP = """
 local prefix = ARGV[1]
 local function order_of(uploaded, name) return string.format('%016.0f/', tonumber(uploaded)) .. name end
 local function raw(hash) return (string.gsub(hash, '..', function(byte) return string.char(tonumber(byte, 16)) end)) end
+local hashes = prefix .. 'hashes'
 local function held_in(band, bytes)
-    local key, value = prefix .. 'hashes:' .. band, string.sub(bytes, band * 2 + 1, band * 2 + 2)
-    return key, value, redis.call('HGET', key, value) or ''
+    local field = string.char(band) .. string.sub(bytes, band * 2 + 1, band * 2 + 2)
+    return field, redis.call('HGET', hashes, field) or ''
 end
 local function without(held, one)
     local kept = {}
@@ -157,11 +161,11 @@ local function drop(name)
     if redis.call('EXISTS', prefix .. 'in-order:' .. hash) == 1 then return end
     local bytes = raw(hash)
     for band = 0, 15 do
-        local key, value, held = held_in(band, bytes)
-        if held ~= bytes then redis.call('HSET', key, value, without(held, bytes))
-        elseif redis.call('HLEN', key) > 2 then redis.call('HDEL', key, value)
-        else redis.call('DEL', key) end
+        local field, held = held_in(band, bytes)
+        if held ~= bytes then redis.call('HSET', hashes, field, without(held, bytes))
+        else redis.call('HDEL', hashes, field) end
     end
+    if redis.call('HLEN', hashes) == 1 then redis.call('DEL', hashes) end
 end
 """
 
@@ -199,11 +203,11 @@ redis.call('SADD', prefix .. 'photos:' .. listing, sha)
 redis.call('ZADD', prefix .. 'in-order:' .. hash, 0, order_of(uploaded, name))
 local bytes = raw(hash)
 for band = 0, 15 do
-    local key, value, held = held_in(band, bytes)
-    -- Redis searches a small hash from end to end, unless something in it is long.
-    if held == '' then redis.call('HSETNX', key, 'long', string.rep('-', 500)) end
-    redis.call('HSET', key, value, without(held, bytes) .. bytes)
+    local field, held = held_in(band, bytes)
+    redis.call('HSET', hashes, field, without(held, bytes) .. bytes)
 end
+-- Redis searches a small hash from end to end, unless something in it is long.
+redis.call('HSETNX', hashes, 'long', string.rep('-', 500))
 return uploaded
 """
 )
@@ -251,29 +255,6 @@ redis.call('HSET', prefix .. 'photo:' .. name, 'at', at)
 return {photo[1], photo[2], at, matches}
 """
 )
-
-# The hashes that lie at any of these values: ARGV[2] has as many of them for each band, two bytes each.
-NEARBY = """
-local prefix, values = ARGV[1], ARGV[2]
-local of_band = #values / 16
-local hashes, seen = {}, {}
-for band = 0, 15 do
-    local fields = {}
-    for at = band * of_band + 1, (band + 1) * of_band, 2 do fields[#fields + 1] = string.sub(values, at, at + 1) end
-    for _, held in ipairs(redis.call('HMGET', prefix .. 'hashes:' .. band, unpack(fields))) do
-        if held then
-            for at = 1, #held, 32 do
-                local hash = string.sub(held, at, at + 31)
-                if not seen[hash] then
-                    seen[hash] = true
-                    hashes[#hashes + 1] = hash
-                end
-            end
-        end
-    end
-end
-return table.concat(hashes)
-"""
 
 KEEP_ONLY = (
     DROP
@@ -331,7 +312,6 @@ class RedisBank:
         self._redis = client
         self._wait_for_disk = wait_for_disk
         self._insert = client.register_script(INSERT)
-        self._nearby = client.register_script(NEARBY)
         self._mark = client.register_script(MARK)
         self._keep_only = client.register_script(KEEP_ONLY)
         self._forget = client.register_script(FORGET)
@@ -413,16 +393,34 @@ class RedisBank:
 
     def _hashes_nearby(self, fingerprint: Fingerprint) -> list[str]:
         """All hashes of which one band is that of a variant, or one bit off: a superset of the matches."""
-        found: bytes = self._nearby(args=[PREFIX, _values_nearby(fingerprint)])
-        return sorted(found[at : at + 32].hex() for at in range(0, len(found), 32))
+        request = _look_up(fingerprint)
+        pool = self._redis.connection_pool
+        connection = pool.get_connection()
+
+        def asked() -> list[bytes | None]:
+            connection.send_packed_command([request])  # type: ignore[no-untyped-call]
+            answer: list[bytes | None] = connection.read_response()
+            return answer
+
+        try:
+            found = connection.retry.call_with_retry(asked, lambda _why: connection.disconnect())  # type: ignore[no-untyped-call]
+        finally:
+            pool.release(connection)
+        held = b"".join(value for value in found if value)
+        return sorted({held[at : at + 32].hex() for at in range(0, len(held), 32)})
 
     def _marked(self, asked: Sequence[tuple[str, Mapping[str, int]]]) -> list[Marked]:
         """Without those that were removed in the meantime."""
-        with self._redis.pipeline(transaction=False) as pipeline:
-            for name, found in asked:
-                pairs = [part for other, bits in found.items() for part in (other, bits)]
-                self._mark(args=[PREFIX, name, MATCHES_KEPT, *pairs], client=pipeline)
-            answers = pipeline.execute()
+        arguments = [
+            [PREFIX, name, MATCHES_KEPT, *(part for pair in found.items() for part in pair)] for name, found in asked
+        ]
+        if len(asked) == 1:  # a pipeline first asks whether the script is there
+            answers = [self._mark(args=arguments[0])]
+        else:
+            with self._redis.pipeline(transaction=False) as pipeline:
+                for each in arguments:
+                    self._mark(args=each, client=pipeline)
+                answers = pipeline.execute()
         return [_as_marked(name, *answer) for (name, _), answer in zip(asked, answers, strict=True) if answer]
 
     def _pipelined(self, commands: Iterable[tuple[str, ...]]) -> list[Any]:
@@ -432,10 +430,19 @@ class RedisBank:
             return pipeline.execute()
 
 
-def _values_nearby(fingerprint: Fingerprint) -> bytes:
-    """For each band the values of all variants and their neighbours: as many for each, two bytes each."""
+def _look_up(fingerprint: Fingerprint) -> bytes:
+    """HMGET of every band's values of all variants and their neighbours, as Redis's protocol has it.
+
+    Packed here: redis-py takes longer to pack these 2176 fields than Redis to look them up, and so does a Lua script.
+    """
     values = packed(fingerprint.variants).view(np.uint16)  # variants x bands
-    return (values.T[:, :, None] ^ NEIGHBOURS).tobytes()
+    wanted = (values.T[:, :, None] ^ NEIGHBOURS).reshape(BANDS, -1, 1)
+    fields = np.empty((*wanted.shape[:2], len(FIELD)), np.uint8)
+    fields[:] = np.frombuffer(FIELD, np.uint8)
+    fields[..., FIELD_AT] = np.arange(BANDS)[:, None]
+    fields[..., FIELD_AT + 1 : FIELD_AT + 3] = wanted.view(np.uint8)
+    words = f"*{2 + wanted.size}\r\n$5\r\nHMGET\r\n${len(HASHES)}\r\n{HASHES}\r\n"
+    return words.encode() + fields.tobytes()
 
 
 def order_of(uploaded_us: int, name: str) -> str:

@@ -1,6 +1,7 @@
 """One suite for the hash bank in memory and the one in a real Redis."""
 
-from collections.abc import Iterator
+import socket
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
@@ -320,6 +321,26 @@ def test_a_redis_without_an_append_only_file_is_refused_unless_that_is_accepted(
             open_bank(redis_url, wait_for_disk=False).flushed()
         finally:
             client.config_set("appendonly", "yes")
+
+
+def test_a_look_up_whose_connection_is_cut_is_tried_again(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    forget_everything(redis_url)
+    bank = open_bank(redis_url)
+    met(bank, photo("original", "S1", 10))
+    send = redis.Connection.send_packed_command
+    cut = []
+
+    def sent_then_cut(self: redis.Connection, command: Sequence[bytes], check_health: bool = True) -> None:
+        send(self, command, check_health)
+        if b"HMGET" in command[0][:30] and not cut:
+            cut.append(self)
+            self._sock.shutdown(socket.SHUT_RDWR)
+
+    monkeypatch.setattr(redis.Connection, "send_packed_command", sent_then_cut)
+    (copy,) = bank.meet(photo("copy", "S2", 20), SCENE, b"")
+    bank.close()
+    assert cut
+    assert [match.listing_id for match in copy.matches] == ["original"]
 
 
 def test_a_bank_that_is_away_is_transient() -> None:
