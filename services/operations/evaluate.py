@@ -101,7 +101,7 @@ def _measured(
 def _baselines(opened: Pack, samples: list[Sample], settings: Settings, bars: Bars) -> Mapping[str, Figures]:
     spec = opened.manifest.trunk
     found = {}
-    for name, opening in baselines(spec.architecture, spec.input_size, settings).items():
+    for name, opening in baselines(spec.architectures, spec.input_size, settings).items():
         seen, copied = bars.add(name, len(samples)), bars.add(f"{name}, copies", len(judged_numbers(samples)))
         found[name] = opening().figures(samples, spec.input_size, seen, copied)
     return found

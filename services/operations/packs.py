@@ -26,7 +26,7 @@ def list_() -> None:
             broken.append(str(why))
             continue
         leaves, dimensions = len(m.taxonomy), m.embedding.dimensions
-        table.add_row(m.pack_name, str(m.generation), m.trunk.architecture, str(leaves), str(dimensions))
+        table.add_row(m.pack_name, str(m.generation), m.trunk.names, str(leaves), str(dimensions))
     Console().print(table)
     if broken:
         raise click.ClickException("\n".join(broken))
@@ -75,7 +75,7 @@ def bench(name: str, threads: int) -> None:
     except (PackUnusable, DeviceAbsent) as why:
         raise click.ClickException(str(why)) from why
     side = pack.manifest.trunk.input_size
-    title = f"{pack.manifest.pack_name}: {pack.manifest.trunk.architecture}, {side} pixels, batches of {BATCH}"
+    title = f"{pack.manifest.pack_name}: {pack.manifest.trunk.names}, {side} pixels, batches of {BATCH}"
     table = Table("engine", tables.number("ms/photo"), tables.number("cosine to torch"), "", title=title)
     for one in runtime.tried:
         said = one.why_not or ("serves" if one.name == runtime.engine.name else "")
@@ -86,7 +86,7 @@ def bench(name: str, threads: int) -> None:
 def _described(manifest: Manifest) -> list[str]:
     lines = [
         f"{manifest.pack_name}, generation {manifest.generation}",
-        f"trunk       {manifest.trunk.architecture}, {manifest.trunk.input_size} pixels",
+        f"trunk       {manifest.trunk.names}, {manifest.trunk.input_size} pixels",
         f"embedding   {manifest.embedding.dimensions} dimensions in space {manifest.embedding.space}",
     ]
     lines += [f"attributes  {'/'.join(a.path) or 'all'}: {', '.join(a.attributes)}" for a in manifest.attributes]

@@ -3,7 +3,7 @@
 import csv
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,9 +15,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from services.operations.rendering import training_photos
+from shared.photos import Pixels
 from shared.settings import Settings
+from shared.vision.ensemble import Member, joined, members_of
 from shared.vision.evaluation import measured, strangers
 from shared.vision.fine_tuning import (
+    Augmented,
     Classifier,
     Epoch,
     Phase,
@@ -28,7 +31,19 @@ from shared.vision.fine_tuning import (
     fine_tune,
     keep_freed_memory,
 )
-from shared.vision.pack import HEADS, MODELS, TRUNK, Manifest, Pack, PackUnusable, TrunkSpec, open_pack, sha256_of
+from shared.vision.pack import (
+    HEADS,
+    MANIFEST,
+    MODELS,
+    TRUNK,
+    Manifest,
+    Pack,
+    PackUnusable,
+    TrunkSpec,
+    open_pack,
+    read_manifest,
+    sha256_of,
+)
 from shared.vision.packing import CARD, manifest_of, model_card, write_manifest, write_weights
 from shared.vision.runtime import DeviceAbsent, open_device, open_runtime
 from shared.vision.taxonomy import Taxonomy
@@ -38,17 +53,19 @@ from shared.vision.training import (
     Sample,
     drawn_samples,
     features_of,
+    features_of_pictures,
     fit_heads,
     held_out,
     pictures_of,
     read_samples,
     taxonomy_of,
 )
-from shared.vision.trunk import IMAGENET, Network, imagenet, load_network, save_network
+from shared.vision.trunk import IMAGENET, imagenet, load_network, save_network
 
 DRAWN_SEED = 5
 KEPT_SIDE = 288  # of the pictures that are augmented: somewhat more than the largest that is trained on
 INPUT_SIZE = 224
+VIEWS = 2  # of each photo, beside itself, that the embedding learns from
 PHASES = "160x16,192x5,224x2"
 
 T = TypeVar("T")
@@ -66,7 +83,7 @@ class Plan:
     drawn: int
     architecture: str
     recipe: Recipe
-    start: Pack | None  # None: the architecture's ImageNet weights
+    start: Pack | None  # its trunk of this architecture is trained on, and its others stay beside
 
 
 @click.group()
@@ -78,19 +95,24 @@ def train() -> None:
 @click.option("--data", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path), help="Photos.")
 @click.option("--to", default=MODELS / "builtin", type=click.Path(path_type=Path), help="The pack's folder.")
 @click.option("--work", type=click.Path(path_type=Path), help="Checkpoint and curves; a run begun there goes on.")
-@click.option("--version", default=2, show_default=True, help="Of the pack, and of its embedding's space.")
-@click.option("--generation", default=2, show_default=True, help="Results of a higher one supersede.")
+@click.option("--version", type=click.IntRange(1), help="Of pack and embedding space; else one above that replaced.")
+@click.option("--generation", type=click.IntRange(1), help="Results of a higher one supersede; else one above, too.")
 @click.option("--drawn", default=32, show_default=True, help="Rendered photos of each rendered category.")
 @click.option("--architecture", default="tf_efficientnet_lite2", show_default=True, type=click.Choice(sorted(IMAGENET)))
-@click.option("--start", "start_name", help="Go on from this pack's weights rather than from ImageNet's.")
+@click.option(
+    "--start",
+    "start_name",
+    help="A pack to go on from: its trunk of the architecture is trained on, or one from ImageNet is added to its "
+    "trunks.",
+)
 @click.option("--phases", default=PHASES, show_default=True, help="PIXELSxEPOCHS, one after the other.")
 @click.option("--seed", default=1, show_default=True)
 def pack(
     data: Path,
     to: Path,
     work: Path | None,
-    version: int,
-    generation: int,
+    version: int | None,
+    generation: int | None,
     drawn: int,
     architecture: str,
     start_name: str | None,
@@ -101,15 +123,28 @@ def pack(
     started = time.monotonic()
     try:
         start = open_pack(start_name) if start_name else None
-        architecture = start.manifest.trunk.architecture if start else architecture
-        recipe = Recipe(_phases(phases), seed=seed, start=start.manifest.pack_name if start else "ImageNet")
+        recipe = Recipe(_phases(phases), seed=seed)
+        if start and architecture in start.manifest.trunk.architectures:
+            # What is trained already lies near a minimum: the full rates would throw it out again.
+            trunk_rate, head_rate = recipe.trunk_rate / 2, recipe.head_rate / 2
+            recipe = replace(recipe, start=start.manifest.pack_name, trunk_rate=trunk_rate, head_rate=head_rate)
         begun = f"{architecture}-{recipe.start}-{phases.replace(',', '-')}-seed{seed}"
         work = work or Settings().home / "training" / begun
+        next_version, next_generation = _next(to)
+        version, generation = version or next_version, generation or next_generation
         manifest = _train(Plan(data, to, work, version, generation, drawn, architecture, recipe, start))
     except (PhotosUnusable, PackUnusable, DeviceAbsent, ValueError) as why:
         raise click.ClickException(str(why)) from why
     Console().print(_table(manifest))
     click.echo(f"{to}: {manifest.pack_name}, trained in {time.monotonic() - started:.0f} s; curves are in {work}")
+
+
+def _next(folder: Path) -> tuple[int, int]:
+    """Version and generation above those of the pack in the folder. Raises PackUnusable."""
+    if not (folder / MANIFEST).exists():
+        return 1, 1
+    manifest = read_manifest(folder)
+    return manifest.version + 1, manifest.generation + 1
 
 
 def _phases(text: str) -> tuple[Phase, ...]:
@@ -128,12 +163,16 @@ def _train(plan: Plan) -> Manifest:
         real = read_samples(plan.data)
         rendered = drawn_samples(_watched(training_photos(DRAWN_SEED, plan.drawn), progress, "drawing"))
         samples = [*real, *rendered]
-        classifier = _fine_tuned(plan, settings, samples, progress)
-        network, linear = _parts(plan.architecture, classifier)
+        members = _members(plan.start, taxonomy_of(samples))
+        photos = _photos(samples, settings, progress)
+        classifier = _fine_tuned(plan, members, settings, samples, photos, progress)
+        beside = [member for member in members if member.architecture != plan.architecture]
+        network, linear = joined([*beside, _member(plan.architecture, classifier)])
+        architectures = (*(member.architecture for member in beside), plan.architecture)
         weights = plan.work / TRUNK
         save_network(network, weights)
         # From here on as it will serve: at the precision that is shipped, on the engine of this machine.
-        network = load_network(plan.architecture, weights)
+        network = load_network(architectures, weights)
         device = open_device(settings.device)
         runtime = open_runtime(
             network, INPUT_SIZE, sha256_of(weights), device, settings.threads, settings.home / "cache"
@@ -144,28 +183,48 @@ def _train(plan: Plan) -> Manifest:
             return features_of(some, runtime, INPUT_SIZE, lambda n: progress.advance(bar, n))
 
         rows = features(samples, "features")
+        learned = np.flatnonzero([sample.split == "train" for sample in samples])
+        bar = progress.add_task("views", total=VIEWS * len(learned))
+        seen = features_of_pictures(
+            _views(Picked(photos, learned), plan.recipe), runtime, lambda n: progress.advance(bar, n)
+        )
         strange = [Sample(path, ("unknown",), "val", group=path.name) for path in strangers()]
         strange_rows = features(strange, "strangers")
 
-    spec = TrunkSpec(architecture=plan.architecture, input_size=INPUT_SIZE, final=network.final, stages=network.stages)
-    trained = fit_heads(samples, rows, spec.widths, linear)
+    spec = TrunkSpec(architectures=architectures, input_size=INPUT_SIZE, final=network.final, stages=network.stages)
+    trained = fit_heads(samples, rows, seen.reshape(len(learned), VIEWS, -1), spec.widths, linear)
     write_weights(plan.to, network, trained.heads)
-    manifest = manifest_of(plan.to, trained, spec, plan.to.name, plan.version, plan.generation)
+    manifest = manifest_of(plan.to, trained, spec, _runs(plan), plan.version, plan.generation)
     write_manifest(plan.to, manifest)
     figures = measured(open_pack(str(plan.to)), runtime, real, rows[: len(real)], strange_rows)
     return _completed(plan, manifest, figures, _counts(samples))
 
 
-def _fine_tuned(plan: Plan, settings: Settings, samples: list[Sample], progress: Progress) -> Classifier:
+def _photos(samples: list[Sample], settings: Settings, progress: Progress) -> Photos:
     decoding = progress.add_task("pictures", total=len(samples))
     pixels = pictures_of(samples, KEPT_SIDE, settings.home / "cache", lambda n: progress.advance(decoding, n))
     taxonomy = taxonomy_of(samples)
     leaf = np.array([taxonomy.number(sample.category) for sample in samples], np.int64)
     kids = np.array([-1 if sample.kids is None else int(sample.kids) for sample in samples], np.int64)
-    photos = Photos(pixels, leaf, kids)
+    return Photos(pixels, leaf, kids)
+
+
+def _views(photos: Picked, recipe: Recipe) -> Iterator[Pixels]:
+    """VIEWS of each, as they might have been taken."""
+    torch.manual_seed(recipe.seed)
+    augmented = Augmented(photos, INPUT_SIZE, recipe.least_crop)
+    for number in range(len(photos)):
+        for _ in range(VIEWS):
+            yield augmented[number][0].permute(1, 2, 0).numpy()
+
+
+def _fine_tuned(
+    plan: Plan, members: list[Member], settings: Settings, samples: list[Sample], photos: Photos, progress: Progress
+) -> Classifier:
+    taxonomy = taxonomy_of(samples)
     held = held_out(samples)
     learned = np.array([sample.split == "train" for sample in samples]) & ~held
-    start = _start(plan, taxonomy).to(open_device(settings.device))
+    start = _start(plan, members, taxonomy).to(open_device(settings.device))
     steps = progress.add_task("training", total=None)
     log = _Log(plan.work)
 
@@ -179,40 +238,46 @@ def _fine_tuned(plan: Plan, settings: Settings, samples: list[Sample], progress:
     return fine_tune(start, picked(learned), picked(held), taxonomy, plan.recipe, plan.work, stepped, log.add)
 
 
-def _start(plan: Plan, taxonomy: Taxonomy) -> Classifier:
-    """Raises ValueError when the pack to start from knows other categories, or its weights can't be read."""
+def _members(start: Pack | None, taxonomy: Taxonomy) -> list[Member]:
+    """Of the pack to start from. Raises ValueError when it knows other categories, or its weights can't be read."""
+    if start is None:
+        return []
+    if start.taxonomy.leaves != taxonomy.leaves:
+        raise ValueError(f"{start.folder} knows other categories than these photos: training can't go on from it")
+    return members_of(start)
+
+
+def _start(plan: Plan, members: list[Member], taxonomy: Taxonomy) -> Classifier:
     classifier = Classifier(plan.architecture, len(taxonomy.leaves), plan.recipe.dropout, plan.recipe.frozen_blocks)
-    if plan.start is None:
-        classifier.trunk.load_state_dict(imagenet(plan.architecture).trunk.state_dict())
-    else:
-        take_over(classifier, plan.start, taxonomy)
+    for member in members:
+        if member.architecture == plan.architecture:
+            take_over(classifier, member)
+            return classifier
+    classifier.trunk.load_state_dict(imagenet([plan.architecture]).trunks[0].state_dict())
     return classifier
 
 
-def take_over(classifier: Classifier, pack: Pack, taxonomy: Taxonomy) -> None:
-    """The pack's trunk and its first say in a category. Raises ValueError when it knows other categories."""
-    if pack.taxonomy.leaves != taxonomy.leaves:
-        raise ValueError(f"{pack.folder} knows other categories than these photos: training can't go on from it")
-    network = load_network(pack.manifest.trunk.architecture, pack.folder / TRUNK)
-    classifier.trunk.load_state_dict(network.trunk.state_dict())
-    heads = pack.heads
+def take_over(classifier: Classifier, member: Member) -> None:
+    """Its trunk and its word on the categories."""
+    classifier.trunk.load_state_dict(member.weights)
+    linear = member.linear
     with torch.no_grad():
-        classifier.leaf.weight.copy_(torch.from_numpy(heads.leaf_weight.T))
-        classifier.leaf.bias.copy_(torch.from_numpy(heads.leaf_bias))
-        classifier.audience.weight.copy_(torch.from_numpy(heads.audience_weight[None]))
-        classifier.audience.bias.copy_(torch.from_numpy(heads.audience_bias))
+        classifier.leaf.weight.copy_(torch.from_numpy(linear.leaf_weight.T))
+        classifier.leaf.bias.copy_(torch.from_numpy(linear.leaf_bias))
+        classifier.audience.weight.copy_(torch.from_numpy(linear.audience_weight[None]))
+        classifier.audience.bias.copy_(torch.from_numpy(linear.audience_bias))
 
 
-def _parts(architecture: str, classifier: Classifier) -> tuple[Network, Linear]:
-    network = Network(architecture)
-    network.trunk.load_state_dict(classifier.cpu().trunk.state_dict())
+def _member(architecture: str, classifier: Classifier) -> Member:
+    weights = classifier.cpu().trunk.state_dict()
     leaf, audience = classifier.leaf, classifier.audience
-    return network, Linear(
+    linear = Linear(
         leaf_weight=leaf.weight.detach().numpy().T.copy(),
         leaf_bias=leaf.bias.detach().numpy(),
         audience_weight=audience.weight.detach().numpy()[0],
         audience_bias=audience.bias.detach().numpy(),
     )
+    return Member(architecture, weights, linear)
 
 
 def _counts(samples: list[Sample]) -> dict[str, int]:
@@ -227,14 +292,19 @@ def _counts(samples: list[Sample]) -> dict[str, int]:
     }
 
 
+def _runs(plan: Plan) -> tuple[dict[str, str], ...]:
+    """Those of the pack that was started from, and this one."""
+    settings = {name.replace("_", " "): str(value) for name, value in asdict(plan.recipe).items()}
+    phases = ", ".join(f"{phase.epochs} at {phase.side} px" for phase in plan.recipe.phases)
+    before = plan.start.manifest.runs if plan.start else ()
+    return (*before, {"trunk": plan.architecture, **settings, "phases": phases})
+
+
 def _completed(plan: Plan, manifest: Manifest, figures: Mapping[str, float], counts: Mapping[str, int]) -> Manifest:
     """With figures and card written."""
     rounded = {name: round(value, 4) for name, value in figures.items()}
     complete = manifest.model_copy(update={"measured": rounded})
-    recipe = asdict(plan.recipe) | {"phases": ", ".join(f"{p.epochs} at {p.side} px" for p in plan.recipe.phases)}
-    (plan.to / CARD).write_text(
-        model_card(complete, counts, {name.replace("_", " "): value for name, value in recipe.items()})
-    )
+    (plan.to / CARD).write_text(model_card(complete, counts))
     files = {name: sha256_of(plan.to / name) for name in (TRUNK, HEADS, CARD)}
     complete = complete.model_copy(update={"files": files})
     write_manifest(plan.to, complete)

@@ -22,7 +22,7 @@ RANDOM_SEED = 3
 
 
 class BaselineAbsent(Unusable):
-    """There are no ImageNet weights of the pack's architecture here. One line."""
+    """There are no ImageNet weights of the pack's architectures here. One line."""
 
 
 @dataclass(frozen=True)
@@ -58,36 +58,38 @@ class ColourHistogram:
         return np.stack([_colours(picture) for picture in pictures])
 
 
-def baselines(architecture: str, side: int, settings: Settings) -> Mapping[str, Callable[[], Baseline]]:
+def baselines(architectures: Sequence[str], side: int, settings: Settings) -> Mapping[str, Callable[[], Baseline]]:
     """By name; each is opened only when it is called, which may raise BaselineAbsent and DeviceAbsent."""
     return {
         "colour histogram": lambda: Baseline("colour histogram", Runtime(ColourHistogram(), ()), BINS**3),
-        "random trunk": lambda: _of_network("random trunk", untrained(architecture), architecture, side, settings),
-        "ImageNet trunk": lambda: _of_network("ImageNet trunk", _imagenet(architecture), architecture, side, settings),
+        "random trunk": lambda: _of_network("random trunk", untrained(architectures), architectures, side, settings),
+        "ImageNet trunk": lambda: _of_network(
+            "ImageNet trunk", _imagenet(architectures), architectures, side, settings
+        ),
     }
 
 
-def untrained(architecture: str) -> Network:
+def untrained(architectures: Sequence[str]) -> Network:
     """The same one each time."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(RANDOM_SEED)
-        return Network(architecture).eval()
+        return Network(architectures).eval()
 
 
-def _of_network(name: str, network: Network, architecture: str, side: int, settings: Settings) -> Baseline:
+def _of_network(name: str, network: Network, architectures: Sequence[str], side: int, settings: Settings) -> Baseline:
     device = open_device(settings.device)
-    identity = f"{name} {architecture} {RANDOM_SEED}"
+    identity = f"{name} {' '.join(architectures)} {RANDOM_SEED}"
     runtime = open_runtime(network, side, identity, device, settings.threads, settings.home / "cache")
     return Baseline(name, runtime, network.final)
 
 
-def _imagenet(architecture: str) -> Network:
-    if architecture not in IMAGENET:
-        raise BaselineAbsent(f"no package is known to carry ImageNet weights of {architecture}")
+def _imagenet(architectures: Sequence[str]) -> Network:
+    for unknown in (name for name in architectures if name not in IMAGENET):
+        raise BaselineAbsent(f"no package is known to carry ImageNet weights of {unknown}")
     try:
-        return imagenet(architecture).eval()
+        return imagenet(architectures).eval()
     except ImportError as why:
-        raise BaselineAbsent(f"{IMAGENET[architecture]}, which carries the ImageNet weights, is not here") from why
+        raise BaselineAbsent(f"{why.name}, which carries the ImageNet weights, is not here") from why
 
 
 def _colours(picture: Pixels) -> Rows:

@@ -4,7 +4,7 @@ Plain arrays and matrix products: the heads cost little beside the trunk, and ne
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Self
 
 import numpy as np
@@ -63,7 +63,7 @@ class Heads:
             "voters": (known, dimensions),
             "voter_leaves": (known,),
             "known_projection": (features, space),
-            "known_landmarks": (len(self.known_landmarks), space),
+            "known_landmarks": (known, space),
             "known_distances": (101,),
         }
         for name, shape in expected.items():
@@ -88,6 +88,19 @@ class Heads:
         classified = softmax(features[:, : self.widths[0]] @ self.leaf_weight + self.leaf_bias)
         mixed = (1 - votes.share) * classified + votes.share * self._voted(self.vectors(features), votes)
         return softmax((np.log(mixed + np.float32(1e-6)) / np.float32(votes.temperature)).astype(np.float32))
+
+    def without_leaf(self, leaf: int) -> "Heads":
+        """As if no photo of it were known."""
+        others = self.voter_leaves != leaf
+        bias = self.leaf_bias.copy()
+        bias[leaf] = -1e9
+        return replace(
+            self,
+            leaf_bias=bias,
+            voters=self.voters[others],
+            voter_leaves=self.voter_leaves[others],
+            known_landmarks=self.known_landmarks[others],
+        )
 
     def kids_probability(self, features: Array) -> Array:
         """n: that a garment is children's wear."""

@@ -36,15 +36,20 @@ class _Strict(BaseModel):
 class TrunkSpec(_Strict):
     """The network that the heads were trained on."""
 
-    architecture: str = Field(description="timm's name of it")
+    architectures: tuple[str, ...] = Field(min_length=1, description="timm's names of the trunks side by side")
     input_size: int = Field(ge=32, le=1024, description="Pixels, both sides")
-    final: int = Field(ge=1, description="Features of the last layer")
+    final: int = Field(ge=1, description="Features of the last layers")
     stages: tuple[int, ...] = Field(description="Channels of the stages whose means and spreads follow")
 
     @property
     def widths(self) -> tuple[int, ...]:
         """How many features belong together, in their order."""
         return (self.final, *(width for width in self.stages for _ in range(2)))
+
+    @property
+    def names(self) -> str:
+        """For a reader."""
+        return " and ".join(self.architectures)
 
 
 class VotesSpec(_Strict):
@@ -95,6 +100,7 @@ class Manifest(_Strict):
     votes: VotesSpec
     bars: Bars
     files: dict[str, str] = Field(description="sha256 of every other file of the pack")
+    runs: tuple[dict[str, str], ...] = Field(description="How trunks were trained, oldest first: settings by name")
     measured: dict[str, float] = Field(description="On photos that took no part in training")
 
     @property

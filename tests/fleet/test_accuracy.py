@@ -12,7 +12,7 @@ import pytest
 
 PROJECT = Path(__file__).parent.parent.parent
 # What models/builtin/MODEL_CARD.md reports.
-MEASURED = {"garments": 0.899, "groceries, fine": 0.858, "groceries, coarse": 0.926}
+MEASURED = {"garments": 0.899, "groceries, fine": 0.882, "groceries, coarse": 0.932}
 SLACK = 0.02
 
 

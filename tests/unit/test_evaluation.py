@@ -99,13 +99,14 @@ def pack_of(rows: Array, leaves: Sequence[int]) -> Pack:
         name="tiny",
         version=1,
         generation=1,
-        trunk=TrunkSpec(architecture="shrunk", input_size=SIDE, final=WIDTH, stages=()),
+        trunk=TrunkSpec(architectures=("shrunk",), input_size=SIDE, final=WIDTH, stages=()),
         taxonomy=LEAVES,
         attributes=(),
         embedding=EmbeddingSpec(space="tiny@1", dimensions=WIDTH),
         votes=VotesSpec(neighbours=1, softness=0.05, share=1.0, temperature=1.0),
         bars=Bars(leaf_at_least=0.1, node_at_least=0.5, strange_beyond=0.01),
         files={},
+        runs=(),
         measured={},
     )
     return Pack(Path("nowhere"), manifest, Taxonomy(LEAVES), heads)
@@ -281,6 +282,8 @@ def test_a_pack_that_knows_every_photo_gets_all_of_them_right() -> None:
         "without_leaf",
         "strangers_unknown",
         "strangers_photos",
+        "unnamed_garments_of_no_known_class",
+        "unnamed_groceries_of_no_known_class",
         "audience_balanced_accuracy",
         "embedding_same_class_nearest",
         "copies_crop",
@@ -295,6 +298,18 @@ def test_a_pack_that_knows_every_photo_gets_all_of_them_right() -> None:
     assert (found["strangers_unknown"], found["strangers_photos"]) == (1, 1)
     assert found["audience_balanced_accuracy"] == 0.5  # it says kids of everybody
     assert found["copies_recompress"] == 1
+
+
+def test_a_photo_of_a_class_taken_away_is_unnamed_unless_it_looks_like_another_class() -> None:
+    red, blue = (jpeg(np.full((SIDE, SIDE, 3), colour, np.uint8)) for colour in ((220, 20, 20), (20, 20, 220)))
+    some = [
+        Sample(body, category, split, group=split)
+        for body, category in ((red, HAT), (blue, LEMON), (blue, LIME))
+        for split in ("train", "val")
+    ]
+    found = measured(knowing_all(some), RUNTIME, some, features(some), features(some)[:0])
+    assert found["unnamed_garments_of_no_known_class"] == 1
+    assert found["unnamed_groceries_of_no_known_class"] == 0
 
 
 def test_the_five_likeliest_are_what_the_heads_say_even_of_an_unknown_photo() -> None:
@@ -332,7 +347,7 @@ def test_colours_alone_tell_red_from_blue() -> None:
 
 
 def test_a_baseline_looks_at_its_vector_only() -> None:
-    histogram = baselines("shrunk", SIDE, Settings())["colour histogram"]()
+    histogram = baselines(["shrunk"], SIDE, Settings())["colour histogram"]()
     found = histogram.figures(samples(), SIDE, lambda _n: None, lambda _n: None)
     assert found["copies_mirror"] == 1
     assert "embedding_same_class_nearest" in found
@@ -340,7 +355,7 @@ def test_a_baseline_looks_at_its_vector_only() -> None:
 
 def test_an_architecture_without_imagenet_weights_is_one_line() -> None:
     with pytest.raises(BaselineAbsent, match="shrunk") as why:
-        baselines("shrunk", SIDE, Settings())["ImageNet trunk"]()
+        baselines(["shrunk"], SIDE, Settings())["ImageNet trunk"]()
     assert "\n" not in str(why.value)
 
 

@@ -20,7 +20,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def network() -> Network:
     torch.manual_seed(3)
-    return Network("tf_efficientnet_lite0").eval()
+    return Network(["tf_efficientnet_lite0"]).eval()
 
 
 class Canned:
@@ -110,7 +110,7 @@ def test_where_nothing_can_be_written_a_network_is_converted_in_memory(network: 
 
 def test_weights_come_back_from_safetensors_to_half_precision(network: Network, tmp_path: Path) -> None:
     save_network(network, tmp_path / "trunk.safetensors")
-    found = right_answers(load_network("tf_efficientnet_lite0", tmp_path / "trunk.safetensors"))
+    found = right_answers(load_network(["tf_efficientnet_lite0"], tmp_path / "trunk.safetensors"))
     wanted = right_answers(network)
     assert np.abs(found - wanted).max() < 0.02 * np.abs(wanted).max()
 

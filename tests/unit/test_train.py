@@ -1,17 +1,23 @@
-"""Training goes on from a pack where that pack stands."""
+"""Training goes on from a pack where that pack stands, and puts trunks side by side."""
+
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from services.operations.train import take_over
+from services.operations.train import _members, _next, take_over
+from shared.vision.ensemble import Member, joined, members_of
 from shared.vision.fine_tuning import Classifier, predict
-from shared.vision.pack import TRUNK, Pack, open_pack
-from shared.vision.runtime import Torch, known_good
+from shared.vision.pack import Pack, open_pack
+from shared.vision.runtime import Rows, Torch, known_good
 from shared.vision.taxonomy import Taxonomy
-from shared.vision.trunk import load_network
+from shared.vision.training import Linear
+from shared.vision.trunk import Network
 
 SIDE = 96
+PICTURES = known_good(SIDE)
 
 
 @pytest.fixture(scope="module")
@@ -19,22 +25,57 @@ def builtin() -> Pack:
     return open_pack("builtin")
 
 
-def classifier_of(pack: Pack) -> Classifier:
-    return Classifier(pack.manifest.trunk.architecture, len(pack.taxonomy.leaves))
+def member(seed: int, architecture: str) -> Member:
+    """Untrained."""
+    torch.manual_seed(seed)
+    random = np.random.default_rng(seed)
+    trunk = Network([architecture]).trunks[0]
+    linear = Linear(
+        leaf_weight=random.normal(size=(1280, 3)).astype(np.float32),
+        leaf_bias=random.normal(size=3).astype(np.float32),
+        audience_weight=random.normal(size=1280).astype(np.float32),
+        audience_bias=random.normal(size=1).astype(np.float32),
+    )
+    return Member(architecture, trunk.state_dict(), linear)
 
 
-def test_what_goes_on_from_a_pack_says_what_the_pack_says(builtin: Pack) -> None:
-    classifier = classifier_of(builtin)
-    take_over(classifier, builtin, builtin.taxonomy)
-    leaf, kids = predict(classifier, known_good(SIDE), SIDE)
-    network = load_network(builtin.manifest.trunk.architecture, builtin.folder / TRUNK)
-    final = Torch(network, torch.device("cpu")).features(known_good(SIDE))[:, : network.final]
-    heads = builtin.heads
-    np.testing.assert_allclose(leaf, final @ heads.leaf_weight + heads.leaf_bias, atol=1e-3)
-    np.testing.assert_allclose(kids, final @ heads.audience_weight + heads.audience_bias, atol=1e-3)
+def logits(members: list[Member]) -> tuple[Rows, Rows]:
+    network, linear = joined(members)
+    final = Torch(network, torch.device("cpu")).features(PICTURES)[:, : network.final]
+    return final @ linear.leaf_weight + linear.leaf_bias, final @ linear.audience_weight + linear.audience_bias
+
+
+def test_what_goes_on_from_a_pack_says_what_that_trunk_of_the_pack_says(builtin: Pack) -> None:
+    for one in members_of(builtin):
+        classifier = Classifier(one.architecture, len(builtin.taxonomy.leaves))
+        take_over(classifier, one)
+        leaf, kids = predict(classifier, PICTURES, SIDE)
+        expected_leaf, expected_kids = logits([one])
+        np.testing.assert_allclose(leaf, expected_leaf, atol=1e-3)
+        np.testing.assert_allclose(kids, expected_kids, atol=1e-3)
+
+
+def test_a_packs_members_together_say_what_the_pack_says(builtin: Pack) -> None:
+    network, linear = joined(members_of(builtin))
+    assert (network.final, network.stages) == (builtin.manifest.trunk.final, builtin.manifest.trunk.stages)
+    for name in ("leaf_weight", "leaf_bias", "audience_weight", "audience_bias"):
+        np.testing.assert_allclose(getattr(linear, name), getattr(builtin.heads, name), atol=1e-6)
+
+
+def test_trunks_side_by_side_say_the_mean_of_what_each_says() -> None:
+    members = [member(1, "tf_efficientnet_lite0"), member(2, "tf_efficientnet_lite2")]
+    each = [logits([one]) for one in members]
+    leaf, kids = logits(members)
+    np.testing.assert_allclose(leaf, (each[0][0] + each[1][0]) / 2, atol=1e-3)
+    np.testing.assert_allclose(kids, (each[0][1] + each[1][1]) / 2, atol=1e-3)
 
 
 def test_a_pack_of_other_categories_cannot_be_gone_on_from(builtin: Pack) -> None:
-    fewer = Taxonomy(builtin.taxonomy.leaves[:-1])
+    fewer = replace(builtin, taxonomy=Taxonomy(builtin.taxonomy.leaves[:-1]))
     with pytest.raises(ValueError, match="other categories"):
-        take_over(classifier_of(builtin), builtin, fewer)
+        _members(fewer, builtin.taxonomy)
+
+
+def test_a_pack_supersedes_the_one_that_it_replaces(builtin: Pack, tmp_path: Path) -> None:
+    assert _next(builtin.folder) == (builtin.manifest.version + 1, builtin.manifest.generation + 1)
+    assert _next(tmp_path) == (1, 1)
