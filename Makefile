@@ -51,7 +51,7 @@ proto: ## Generates shared/pb from protos/
 	protos/generate.sh
 
 .PHONY: pack
-pack: ## Trains the built-in pack (DATA=folder of labelled photos); three hours on two cores, and it can be stopped
+pack: ## Trains the built-in pack (DATA=folder of labelled photos); hours on two cores, and it can be stopped
 	@: "$${DATA:?say DATA=folder, a folder with clothing/ and grocery/}"
 	.venv/bin/vitrine train pack --data "$$DATA" --architecture tf_efficientnet_lite2
 	.venv/bin/vitrine train pack --data "$$DATA" --architecture tf_efficientnet_lite0 --start builtin --seed 2

@@ -262,7 +262,7 @@ def fitted_votes(heads: Heads, asked: _Asked) -> Votes:
     """The share of neighbours' votes that gets most photos right, the smallest of equals; then the temperature.
 
     That with the least negative log-likelihood: Guo et al., On Calibration of Modern Neural Networks, ICML 2017. For
-    the share it would not do: votes are few, and say 0 of most leaves, so it always takes none.
+    the share it would not do: votes are few, and say 0 of most leaves, so it takes few or none.
     """
     rows = np.arange(len(asked.labels))
 
