@@ -41,16 +41,16 @@ def admin(bootstrap: str) -> AdminClient:
     return AdminClient({"bootstrap.servers": bootstrap}, logger=_client_log)
 
 
-def reader(bootstrap: str, fetch_bytes: int = 1_048_576) -> Consumer:
-    """A consumer that belongs to no group: it is told what to read, and commits nothing.
+def reader(bootstrap: str, group: str = "vitrine-operations-reader", fetch_bytes: int = 1_048_576) -> Consumer:
+    """A consumer that joins no group: it is told what to read, and commits nothing.
 
-    `fetch_bytes` is how much of a partition it asks for at once.
+    `group` is whose committed offsets it can tell; the client insists on a name, and without subscribe() or commit()
+    no such group ever exists. `fetch_bytes` is how much of a partition it asks for at once.
     """
     return Consumer(
         {
             "bootstrap.servers": bootstrap,
-            # The client insists on a name; without subscribe() or commit() no such group ever exists.
-            "group.id": "vitrine-operations-reader",
+            "group.id": group,
             "enable.auto.commit": False,
             "enable.partition.eof": True,
             "auto.offset.reset": "earliest",

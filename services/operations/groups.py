@@ -53,7 +53,7 @@ def plan_move(client: AdminClient, bootstrap: str, sources: Sequence[str], targe
     metadata = cluster(client, bootstrap)
     groups = describe(client, names)
     _check_empty(groups, sources)
-    committed = {name: committed_offsets(client, name) for name in names}
+    committed = {name: committed_offsets(bootstrap, name) for name in names}
     topics = [topic.name for topic in READS[sources[0]] if topic.name in metadata.topics]
     partitions: list[Partition] = [(topic, n) for topic in topics for n in sorted(metadata.topics[topic].partitions)]
     starts = edges(client, partitions, EARLIEST)

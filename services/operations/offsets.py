@@ -4,11 +4,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from confluent_kafka import ConsumerGroupState, ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupState, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from services.operations.broker import REQUEST_SECONDS, cluster, patiently
-from shared.topics import GROUP_PREFIX, IMAGE_UPLOADED, LISTING_CHANGED, RESULTS, TASKS, Topic, group_of
+from services.operations.broker import REQUEST_SECONDS, cluster, patiently, reader
+from shared.topics import GROUP_PREFIX, IMAGE_UPLOADED, LISTING_CHANGED, RESULTS, TASKS, TOPICS, Topic, group_of
 
 READS: dict[str, tuple[Topic, ...]] = {
     **{group_of(member): (IMAGE_UPLOADED,) for member in (*TASKS, "fused")},
@@ -60,7 +60,7 @@ def standings(client: AdminClient, bootstrap: str, expected: Iterable[str] = ())
     """
     names = sorted(set(group_names(client, bootstrap)) | set(expected))
     partitions = {name: len(topic.partitions) for name, topic in cluster(client, bootstrap).topics.items()}
-    committed = {name: committed_offsets(client, name) for name in names}
+    committed = {name: committed_offsets(bootstrap, name) for name in names}
     read = {name: _partitions_read(name, committed[name], partitions) for name in names}
     wanted = sorted({partition for found in read.values() for partition in found})
     starts = edges(client, wanted, EARLIEST)
@@ -83,14 +83,19 @@ def describe(client: AdminClient, names: Sequence[str]) -> dict[str, Group]:
     return {name: patiently(partial(_described, client, name)) for name in names}
 
 
-def committed_offsets(client: AdminClient, group: str) -> dict[Partition, int]:
-    """What the group has committed; {} when it never did or does not exist."""
+def committed_offsets(bootstrap: str, group: str) -> dict[Partition, int]:
+    """What the group has committed in our topics; {} when it never did or does not exist.
+
+    Asked by a consumer that bears the group's name and does not join it. An admin client that asks is ended by a signal
+    when the broker says that it does not coordinate the group, or not yet (librdkafka issue 5040).
+    """
+    consumer = reader(bootstrap, group)
     try:
-        found = patiently(lambda: _committed(client, group))
-    except KafkaException as why:
-        if why.args[0].code() != KafkaError.GROUP_ID_NOT_FOUND:
-            raise
-        return {}
+        there = cluster(consumer, bootstrap).topics
+        asked = [TopicPartition(t.name, n) for t in TOPICS if t.name in there for n in there[t.name].partitions]
+        found = patiently(lambda: _committed(consumer, asked))
+    finally:
+        consumer.close()
     return {(each.topic, each.partition): each.offset for each in found if each.offset >= 0}
 
 
@@ -122,10 +127,11 @@ def _described(client: AdminClient, name: str) -> Group:
     return Group(name, "absent" if absent else group.state.name.lower(), len(group.members))
 
 
-def _committed(client: AdminClient, group: str) -> list[TopicPartition]:
-    request = [ConsumerGroupTopicPartitions(group)]
-    answer = client.list_consumer_group_offsets(request, request_timeout=REQUEST_SECONDS)[group]
-    found: list[TopicPartition] = answer.result().topic_partitions or []
+def _committed(consumer: Consumer, asked: list[TopicPartition]) -> list[TopicPartition]:
+    found = consumer.committed(asked, timeout=REQUEST_SECONDS) if asked else []
+    for refused in (each for each in found if each.error):
+        # What can't be told now must not look as if nothing had been committed.
+        raise KafkaException(refused.error)
     return found
 
 

@@ -23,7 +23,7 @@ from services.operations.broker import admin, patiently
 from services.operations.dlq import dlq
 from services.operations.groups import CannotMove, carry_out, groups, plan_move
 from services.operations.lag import LagExporter, Timestamps, export
-from services.operations.offsets import committed_offsets, group_names, standings
+from services.operations.offsets import READS, committed_offsets, group_names, standings
 from services.operations.processes import free_port
 from services.operations.servers import KafkaServer, kafka_jars
 from services.operations.topics import Difference, create_topics, differences, topics
@@ -167,7 +167,7 @@ def test_the_fused_group_goes_on_at_the_lowest_of_the_split_ones(client: AdminCl
     called = ["move", "--kafka", bootstrap, "--from", ",".join(SPLIT), "--to", "vitrine-fused"]
     result = CliRunner().invoke(groups, called)
     assert result.exit_code == 0, result.output
-    committed = committed_offsets(client, "vitrine-fused")
+    committed = committed_offsets(bootstrap, "vitrine-fused")
     assert (committed[UPLOADED, 0], committed[UPLOADED, 1]) == (3, 2)
     assert group_names(client, bootstrap) == ["vitrine-fused"]
 
@@ -177,7 +177,7 @@ def test_and_back_to_the_split_ones(client: AdminClient, bootstrap: str) -> None
     called = ["move", "--kafka", bootstrap, "--from", "vitrine-fused", "--to", ",".join(SPLIT)]
     assert CliRunner().invoke(groups, called).exit_code == 0
     for group in SPLIT:
-        committed = committed_offsets(client, group)
+        committed = committed_offsets(bootstrap, group)
         assert (committed[UPLOADED, 0], committed[UPLOADED, 1]) == (4, 1)
 
 
@@ -185,7 +185,7 @@ def test_a_source_without_a_commit_holds_the_partition_at_its_start(client: Admi
     commit(client, bootstrap, "vitrine-fraud", (0, 5), (1, 5))
     commit(client, bootstrap, "vitrine-embedding", (0, 5))
     carry_out(client, plan_move(client, bootstrap, ["vitrine-fraud", "vitrine-embedding"], ["vitrine-fused"]))
-    committed = committed_offsets(client, "vitrine-fused")
+    committed = committed_offsets(bootstrap, "vitrine-fused")
     assert (committed[UPLOADED, 0], committed[UPLOADED, 1]) == (5, 0)
 
 
@@ -273,20 +273,39 @@ def test_two_groups_at_different_records_of_one_partition_have_their_own_age(
     assert metric(age, group="vitrine-embedding", topic=UPLOADED) == 1000
 
 
-def test_the_exporter_runs_as_a_process_and_ends_on_sigterm(client: AdminClient, bootstrap: str) -> None:
-    commit(client, bootstrap, "vitrine-embedding", (0, 2))
+def exported(bootstrap: str, *expected: str) -> str:
+    """The metrics of an exporter's process, which then has to end on SIGTERM."""
     port = free_port()
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    env |= {"VITRINE_KAFKA": bootstrap, "VITRINE_METRICS_PORT": str(port), "VITRINE_EXPECTED_GROUPS": "vitrine-fraud"}
+    env |= {"VITRINE_KAFKA": bootstrap, "VITRINE_METRICS_PORT": str(port)}
+    env |= {"VITRINE_EXPECTED_GROUPS": ",".join(expected)}
     with subprocess.Popen([sys.executable, "-m", "services.operations.lag"], env=env) as process:
         try:
             ready(f"http://127.0.0.1:{port}/readyz", process)
-            metrics = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read().decode()
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+                metrics: str = answer.read().decode()
         finally:
             process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
+    return metrics
+
+
+def test_the_exporter_runs_as_a_process_and_ends_on_sigterm(client: AdminClient, bootstrap: str) -> None:
+    commit(client, bootstrap, "vitrine-embedding", (0, 2))
+    metrics = exported(bootstrap, "vitrine-fraud")
     assert f'vitrine_group_lag_records{{group="vitrine-embedding",partition="0",topic="{UPLOADED}"}} 3.0' in metrics
     assert f'vitrine_group_lag_records{{group="vitrine-fraud",partition="0",topic="{UPLOADED}"}} 5.0' in metrics
+
+
+def test_the_exporter_outlives_a_broker_that_does_not_coordinate_the_groups_yet(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    with KafkaServer(tmp_path_factory.mktemp("kafka"), kafka_jars(home())) as server:
+        create_topics(server.bootstrap)
+        metrics = exported(server.bootstrap, *READS)
+    assert metrics.count("vitrine_group_lag_records{") == sum(
+        topic.partitions for read in READS.values() for topic in read
+    )
 
 
 def ready(url: str, process: subprocess.Popen[bytes]) -> None:

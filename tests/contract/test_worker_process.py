@@ -12,7 +12,7 @@ import pytest
 from confluent_kafka import TopicPartition
 from vitrine.events.v1 import image_pb2, listing_pb2
 
-from services.operations.broker import admin, reader
+from services.operations.broker import reader
 from services.operations.offsets import committed_offsets
 from services.operations.servers import KafkaServer, kafka_jars
 from services.operations.topics import create_topics
@@ -103,5 +103,5 @@ async def test_a_worker_that_is_told_to_stop_at_work_commits_exactly_what_it_has
     assert status == 0, said
     published = produced(bootstrap, IMAGE_CLASSIFIED)
     assert 0 < published <= UPLOADS
-    assert sum(committed_offsets(admin(bootstrap), group_of("classification")).values()) == published
+    assert sum(committed_offsets(bootstrap, group_of("classification")).values()) == published
     assert produced(bootstrap, DEAD_LETTERS) == 0
