@@ -53,8 +53,7 @@ proto: ## Generates shared/pb from protos/
 .PHONY: pack
 pack: ## Trains the built-in pack (DATA=folder of labelled photos); hours on two cores, and it can be stopped
 	@: "$${DATA:?say DATA=folder, a folder with clothing/ and grocery/}"
-	.venv/bin/vitrine train pack --data "$$DATA" --architecture tf_efficientnet_lite2
-	.venv/bin/vitrine train pack --data "$$DATA" --architecture tf_efficientnet_lite0 --start builtin --seed 2
+	.venv/bin/vitrine train pack --data "$$DATA"
 
 .PHONY: bench
 bench: ## Runs the worker's benchmark and prints its ratios

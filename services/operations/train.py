@@ -66,6 +66,7 @@ DRAWN_SEED = 5
 KEPT_SIDE = 288  # of the pictures that are augmented: somewhat more than the largest that is trained on
 INPUT_SIZE = 224
 VIEWS = 2  # of each photo, beside itself, that the embedding learns from
+ARCHITECTURES = ("tf_efficientnet_lite2", "tf_efficientnet_lite0")
 PHASES = "160x16,192x5,224x2"
 
 T = TypeVar("T")
@@ -81,9 +82,8 @@ class Plan:
     version: int
     generation: int
     drawn: int
-    architecture: str
-    recipe: Recipe
-    start: Pack | None  # its trunk of this architecture is trained on, and its others stay beside
+    recipes: Mapping[str, Recipe]  # of each architecture that is trained
+    start: Pack | None  # its trunks of these architectures are trained on, and its others stay beside
 
 
 @click.group()
@@ -98,15 +98,23 @@ def train() -> None:
 @click.option("--version", type=click.IntRange(1), help="Of pack and embedding space; else one above that replaced.")
 @click.option("--generation", type=click.IntRange(1), help="Results of a higher one supersede; else one above, too.")
 @click.option("--drawn", default=32, show_default=True, help="Rendered photos of each rendered category.")
-@click.option("--architecture", default="tf_efficientnet_lite2", show_default=True, type=click.Choice(sorted(IMAGENET)))
+@click.option(
+    "--architecture",
+    "architectures",
+    multiple=True,
+    default=ARCHITECTURES,
+    show_default=True,
+    type=click.Choice(sorted(IMAGENET)),
+    help="A trunk to train, one after the other; the pack's trunks look at a photo side by side.",
+)
 @click.option(
     "--start",
     "start_name",
-    help="A pack to go on from: its trunk of the architecture is trained on, or one from ImageNet is added to its "
-    "trunks.",
+    help="A pack to go on from: its trunks of the architectures are trained on, those that it lacks start from "
+    "ImageNet, and its others stay as they are.",
 )
 @click.option("--phases", default=PHASES, show_default=True, help="PIXELSxEPOCHS, one after the other.")
-@click.option("--seed", default=1, show_default=True)
+@click.option("--seed", default=1, show_default=True, help="The first trunk's; the next has one more.")
 def pack(
     data: Path,
     to: Path,
@@ -114,29 +122,37 @@ def pack(
     version: int | None,
     generation: int | None,
     drawn: int,
-    architecture: str,
+    architectures: tuple[str, ...],
     start_name: str | None,
     phases: str,
     seed: int,
 ) -> None:
-    """Fine-tune a trunk, fit the heads, measure both on the val split, and write the pack."""
+    """Fine-tune trunks, fit the heads, measure all on the val split, and write the pack."""
     started = time.monotonic()
     try:
         start = open_pack(start_name) if start_name else None
-        recipe = Recipe(_phases(phases), seed=seed)
-        if start and architecture in start.manifest.trunk.architectures:
-            # What is trained already lies near a minimum: the full rates would throw it out again.
-            trunk_rate, head_rate = recipe.trunk_rate / 2, recipe.head_rate / 2
-            recipe = replace(recipe, start=start.manifest.pack_name, trunk_rate=trunk_rate, head_rate=head_rate)
-        begun = f"{architecture}-{recipe.start}-{phases.replace(',', '-')}-seed{seed}"
+        recipes = {
+            architecture: recipe_for(architecture, start, Recipe(_phases(phases), seed=seed + number))
+            for number, architecture in enumerate(dict.fromkeys(architectures))
+        }
+        begun = f"{start.manifest.pack_name if start else 'ImageNet'}-{phases.replace(',', '-')}-seed{seed}"
         work = work or Settings().home / "training" / begun
         next_version, next_generation = _next(to)
         version, generation = version or next_version, generation or next_generation
-        manifest = _train(Plan(data, to, work, version, generation, drawn, architecture, recipe, start))
+        manifest = _train(Plan(data, to, work, version, generation, drawn, recipes, start))
     except (PhotosUnusable, PackUnusable, DeviceAbsent, ValueError) as why:
         raise click.ClickException(str(why)) from why
     Console().print(_table(manifest))
     click.echo(f"{to}: {manifest.pack_name}, trained in {time.monotonic() - started:.0f} s; curves are in {work}")
+
+
+def recipe_for(architecture: str, start: Pack | None, recipe: Recipe) -> Recipe:
+    """At half the rates where the pack's own trunk goes on."""
+    if start is None or architecture not in start.manifest.trunk.architectures:
+        return recipe
+    # What is trained already lies near a minimum: the full rates would throw it out again.
+    trunk_rate, head_rate = recipe.trunk_rate / 2, recipe.head_rate / 2
+    return replace(recipe, start=start.manifest.pack_name, trunk_rate=trunk_rate, head_rate=head_rate)
 
 
 def _next(folder: Path) -> tuple[int, int]:
@@ -165,10 +181,10 @@ def _train(plan: Plan) -> Manifest:
         samples = [*real, *rendered]
         members = _members(plan.start, taxonomy_of(samples))
         photos = _photos(samples, settings, progress)
-        classifier = _fine_tuned(plan, members, settings, samples, photos, progress)
-        beside = [member for member in members if member.architecture != plan.architecture]
-        network, linear = joined([*beside, _member(plan.architecture, classifier)])
-        architectures = (*(member.architecture for member in beside), plan.architecture)
+        beside = [member for member in members if member.architecture not in plan.recipes]
+        trained = [_fine_tuned(plan, name, members, settings, samples, photos, progress) for name in plan.recipes]
+        network, linear = joined([*beside, *trained])
+        architectures = (*(member.architecture for member in beside), *plan.recipes)
         weights = plan.work / TRUNK
         save_network(network, weights)
         # From here on as it will serve: at the precision that is shipped, on the engine of this machine.
@@ -186,15 +202,17 @@ def _train(plan: Plan) -> Manifest:
         learned = np.flatnonzero([sample.split == "train" for sample in samples])
         bar = progress.add_task("views", total=VIEWS * len(learned))
         seen = features_of_pictures(
-            _views(Picked(photos, learned), plan.recipe), runtime, lambda n: progress.advance(bar, n)
+            _views(Picked(photos, learned), next(iter(plan.recipes.values()))),
+            runtime,
+            lambda n: progress.advance(bar, n),
         )
         strange = [Sample(path, ("unknown",), "val", group=path.name) for path in strangers()]
         strange_rows = features(strange, "strangers")
 
     spec = TrunkSpec(architectures=architectures, input_size=INPUT_SIZE, final=network.final, stages=network.stages)
-    trained = fit_heads(samples, rows, seen.reshape(len(learned), VIEWS, -1), spec.widths, linear)
-    write_weights(plan.to, network, trained.heads)
-    manifest = manifest_of(plan.to, trained, spec, _runs(plan), plan.version, plan.generation)
+    fitted = fit_heads(samples, rows, seen.reshape(len(learned), VIEWS, -1), spec.widths, linear)
+    write_weights(plan.to, network, fitted.heads)
+    manifest = manifest_of(plan.to, fitted, spec, _runs(plan), plan.version, plan.generation)
     write_manifest(plan.to, manifest)
     figures = measured(open_pack(str(plan.to)), runtime, real, rows[: len(real)], strange_rows)
     return _completed(plan, manifest, figures, _counts(samples))
@@ -219,23 +237,30 @@ def _views(photos: Picked, recipe: Recipe) -> Iterator[Pixels]:
 
 
 def _fine_tuned(
-    plan: Plan, members: list[Member], settings: Settings, samples: list[Sample], photos: Photos, progress: Progress
-) -> Classifier:
-    taxonomy = taxonomy_of(samples)
+    plan: Plan,
+    architecture: str,
+    members: list[Member],
+    settings: Settings,
+    samples: list[Sample],
+    photos: Photos,
+    progress: Progress,
+) -> Member:
+    taxonomy, recipe, work = taxonomy_of(samples), plan.recipes[architecture], plan.work / architecture
     held = held_out(samples)
     learned = np.array([sample.split == "train" for sample in samples]) & ~held
-    start = _start(plan, members, taxonomy).to(open_device(settings.device))
+    start = _start(architecture, recipe, members, taxonomy).to(open_device(settings.device))
     steps = progress.add_task("training", total=None)
-    log = _Log(plan.work)
+    log = _Log(work)
 
     def stepped(step: Step, total: int) -> None:
-        said = f"epoch {step.epoch + 1}, loss {step.loss:.2f}, right {step.accuracy:.0%}"
+        said = f"{architecture}, epoch {step.epoch + 1}, loss {step.loss:.2f}, right {step.accuracy:.0%}"
         progress.update(steps, total=total, completed=step.number, description=said)
 
     def picked(rows: np.typing.NDArray[np.bool_]) -> Picked:
         return Picked(photos, np.nonzero(rows)[0])
 
-    return fine_tune(start, picked(learned), picked(held), taxonomy, plan.recipe, plan.work, stepped, log.add)
+    tuned = fine_tune(start, picked(learned), picked(held), taxonomy, recipe, work, stepped, log.add)
+    return _member(architecture, tuned)
 
 
 def _members(start: Pack | None, taxonomy: Taxonomy) -> list[Member]:
@@ -247,13 +272,13 @@ def _members(start: Pack | None, taxonomy: Taxonomy) -> list[Member]:
     return members_of(start)
 
 
-def _start(plan: Plan, members: list[Member], taxonomy: Taxonomy) -> Classifier:
-    classifier = Classifier(plan.architecture, len(taxonomy.leaves), plan.recipe.dropout, plan.recipe.frozen_blocks)
+def _start(architecture: str, recipe: Recipe, members: list[Member], taxonomy: Taxonomy) -> Classifier:
+    classifier = Classifier(architecture, len(taxonomy.leaves), recipe.dropout, recipe.frozen_blocks, recipe.drop_path)
     for member in members:
-        if member.architecture == plan.architecture:
+        if member.architecture == architecture:
             take_over(classifier, member)
             return classifier
-    classifier.trunk.load_state_dict(imagenet([plan.architecture]).trunks[0].state_dict())
+    classifier.trunk.load_state_dict(imagenet([architecture]).trunks[0].state_dict())
     return classifier
 
 
@@ -293,11 +318,15 @@ def _counts(samples: list[Sample]) -> dict[str, int]:
 
 
 def _runs(plan: Plan) -> tuple[dict[str, str], ...]:
-    """Those of the pack that was started from, and this one."""
-    settings = {name.replace("_", " "): str(value) for name, value in asdict(plan.recipe).items()}
-    phases = ", ".join(f"{phase.epochs} at {phase.side} px" for phase in plan.recipe.phases)
+    """Those of the pack that was started from, and these: one for each trunk."""
     before = plan.start.manifest.runs if plan.start else ()
-    return (*before, {"trunk": plan.architecture, **settings, "phases": phases})
+    return (*before, *(_run(architecture, recipe) for architecture, recipe in plan.recipes.items()))
+
+
+def _run(architecture: str, recipe: Recipe) -> dict[str, str]:
+    settings = {name.replace("_", " "): str(value) for name, value in asdict(recipe).items()}
+    phases = ", ".join(f"{phase.epochs} at {phase.side} px" for phase in recipe.phases)
+    return {"trunk": architecture, **settings, "phases": phases}
 
 
 def _completed(plan: Plan, manifest: Manifest, figures: Mapping[str, float], counts: Mapping[str, int]) -> Manifest:

@@ -27,6 +27,8 @@ from torchvision.transforms import v2  # type: ignore[import-untyped]
 from shared.vision.taxonomy import Taxonomy
 from shared.vision.trunk import MEAN, STD
 
+MIXUP = 0.4  # the beta distribution's parameter: mostly one photo with a little of another
+
 
 @dataclass(frozen=True, slots=True)
 class Phase:
@@ -55,6 +57,10 @@ class Recipe:
     audience_share: float = 0.15
     # The stem and the first blocks know edges and textures already: kept as they are, a step costs a third less.
     frozen_blocks: int = 2
+    # Few photos are soon known by heart. Skipping layers at random keeps a trunk from it, and so do batches of mixed
+    # photos: CutMix (ICCV 2019) or MixUp (ICLR 2018).
+    drop_path: float = 0.2
+    mixed_share: float = 0.5  # of the batches
     least_crop: float = 0.35
     loaders: int = 2  # processes that augment while the network computes; 0: none, in turn with it
     seed: int = 1
@@ -117,9 +123,11 @@ class Epoch:
 class Classifier(nn.Module):
     """A trunk of timm's EfficientNet family, a leaf's logit each, and the logit of kids."""
 
-    def __init__(self, architecture: str, leaves: int, dropout: float = 0.0, frozen_blocks: int = 0) -> None:
+    def __init__(
+        self, architecture: str, leaves: int, dropout: float = 0.0, frozen_blocks: int = 0, drop_path: float = 0.0
+    ) -> None:
         super().__init__()
-        trunk: Any = timm.create_model(architecture, pretrained=False, num_classes=0)
+        trunk: Any = timm.create_model(architecture, pretrained=False, num_classes=0, drop_path_rate=drop_path)
         features: int = trunk.num_features
         self.trunk: Any = trunk
         self.dropout = nn.Dropout(dropout)
@@ -196,7 +204,7 @@ def predict(model: Classifier, pixels: NDArray[np.uint8], side: int) -> tuple[ND
     device = next(model.parameters()).device
     with torch.inference_mode():
         resized = v2.functional.resize(torch.from_numpy(pixels).permute(0, 3, 1, 2), [side, side], antialias=True)
-        leaf, kids = model(_scaled(resized.to(device)))
+        leaf, kids = model(_scaled(resized.to(device)).contiguous(memory_format=torch.channels_last))
     return leaf.float().cpu().numpy(), kids.float().cpu().numpy()
 
 
@@ -210,6 +218,10 @@ class _Run:
         self._recipe = recipe
         self._path = folder / "checkpoint.pt"
         self._parents = _parents(taxonomy).to(self._device)
+        self._leaves = len(taxonomy.leaves)
+        self._mix = v2.RandomChoice(
+            [v2.CutMix(num_classes=self._leaves), v2.MixUp(alpha=MIXUP, num_classes=self._leaves)]
+        )
         self._kids_weight = _kids_weight(learn.photos.kids[learn.rows])
         self._ema = ModelEmaV3(model, decay=recipe.ema)
         self._optimiser = torch.optim.AdamW(_groups(model, recipe))
@@ -241,9 +253,14 @@ class _Run:
         return float(np.mean(losses)), float(np.mean(accuracies))
 
     def _step(self, pixels: Tensor, leaf: Tensor, kids: Tensor) -> tuple[float, float]:
-        logits, audience = self._model(_scaled(pixels))
-        loss = functional.cross_entropy(logits, leaf, label_smoothing=self._recipe.smoothing)
-        loss = loss + self._recipe.parent_share * self._parent_loss(logits, leaf)
+        shown, truth = _scaled(pixels), functional.one_hot(leaf, self._leaves).float()
+        if torch.rand(()) < self._recipe.mixed_share:
+            shown, truth = self._mix(shown, leaf)
+            # Of two photos of which one shows kids' wear nothing is learned about that.
+            kids = torch.full_like(kids, -1)
+        logits, audience = self._model(shown.contiguous(memory_format=torch.channels_last))
+        loss = functional.cross_entropy(logits, truth, label_smoothing=self._recipe.smoothing)
+        loss = loss + self._recipe.parent_share * self._parent_loss(logits, truth)
         loss = loss + self._recipe.audience_share * self._audience_loss(audience, kids)
         if not torch.isfinite(loss):
             raise FloatingPointError("the loss is no longer finite: lower the rates")
@@ -252,13 +269,12 @@ class _Run:
         nn.utils.clip_grad_norm_(self._model.parameters(), self._recipe.clip)
         self._optimiser.step()
         self._ema.update(self._model)
-        return loss.item(), float((logits.detach().argmax(1) == leaf).float().mean())
+        return loss.item(), float((logits.detach().argmax(1) == truth.argmax(1)).float().mean())
 
-    def _parent_loss(self, logits: Tensor, leaf: Tensor) -> Tensor:
+    def _parent_loss(self, logits: Tensor, truth: Tensor) -> Tensor:
         """Cross-entropy of the node above the leaf: an apple taken for another apple is half right."""
         above = functional.softmax(logits, dim=1) @ self._parents
-        of_truth = (above * self._parents[leaf]).sum(1)
-        return -of_truth.clamp_min(1e-6).log().mean()
+        return -(truth @ self._parents * above.clamp_min(1e-6).log()).sum(1).mean()
 
     def _audience_loss(self, logits: Tensor, kids: Tensor) -> Tensor:
         known = kids >= 0
@@ -348,8 +364,7 @@ def keep_freed_memory() -> None:
 
 
 def _scaled(pixels: Tensor) -> Tensor:
-    scaled = pixels.to(torch.float32).div_(255).sub_(MEAN).div_(STD)
-    return scaled.contiguous(memory_format=torch.channels_last)
+    return pixels.to(torch.float32).div_(255).sub_(MEAN).div_(STD)
 
 
 def _parents(taxonomy: Taxonomy) -> Tensor:

@@ -135,8 +135,9 @@ dimensions, and whether a photo is like any known.
 ## Trained
 
 `vitrine train pack --data FOLDER`: AdamW, cosine, random crops, TrivialAugment, erasing, label smoothing, a loss for
-the node above the leaf and one for the audience, averaged weights (EMA). Trunks are trained one by one, each with
-linear layers of its own; what they say is averaged. One that goes on from a pack starts at half the rates.
+the node above the leaf and one for the audience, averaged weights (EMA); batches of mixed photos (CutMix, MixUp) and
+layers skipped at random where a share is named. Trunks are trained one by one, each with linear layers of its own; what
+they say is averaged. One that goes on from a pack starts at half the rates.
 
 The embedding is a projection of all features: linear discriminants first, then trained on two augmented views beside
 each photo, with a classification loss (0.8) and one that tells photos apart (InfoNCE, 0.2).

@@ -27,6 +27,7 @@ from shared.vision.taxonomy import Taxonomy
 from shared.vision.trunk import squeezed
 
 FOLDS = 8
+HELD = 12  # one photo in so many is held out of the trunk's training, or a few more
 FALSE_UNKNOWN = 0.05
 KNOWN_DIMENSIONS = 256
 NEIGHBOURS = 10
@@ -186,11 +187,19 @@ def taxonomy_of(samples: Iterable[Sample]) -> Taxonomy:
 
 
 def held_out(samples: Sequence[Sample]) -> NDArray[np.bool_]:
-    """One photo in FOLDS or so of the train split: whole groups, and never all that a category has."""
+    """One photo in ten or so of each domain's train split: whole groups, and never all that a category has."""
     judged = [number for number, sample in enumerate(samples) if sample.split == "train" and not sample.staged]
-    held = np.zeros(len(samples), np.bool_)
+    folds = fold_of([samples[number] for number in judged])
     # The second fold: a category with one group has it in the first.
-    held[judged] = fold_of([samples[number] for number in judged]) == 1
+    second = {samples[number].group for number, fold in zip(judged, folds, strict=True) if fold == 1}
+    held = np.zeros(len(samples), np.bool_)
+    for domain in {samples[number].category[0] for number in judged}:
+        numbers = [number for number in judged if samples[number].category[0] == domain]
+        found = [number for number in numbers if samples[number].group in second]
+        # Where categories have few groups, the second ones are many photos: only every so manieth is held out then.
+        every = max(1, round(len(found) * HELD / len(numbers)))
+        kept = set(list(dict.fromkeys(samples[number].group for number in found))[::every])
+        held[[number for number in found if samples[number].group in kept]] = True
     return held
 
 

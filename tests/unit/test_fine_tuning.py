@@ -90,6 +90,15 @@ def test_what_is_frozen_stays_as_it_was(photos: Photos, tmp_path: Path) -> None:
     assert not torch.equal(before["trunk.conv_head.weight"], after["trunk.conv_head.weight"])
 
 
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_mixed_photos_teach_the_leaves_and_not_the_audience(photos: Photos, tmp_path: Path, share: float) -> None:
+    torch.manual_seed(5)
+    before = Classifier("tf_efficientnet_lite0", len(TREE.leaves), frozen_blocks=1).state_dict()
+    after = run(photos, tmp_path, recipe=replace(RECIPE, mixed_share=share))
+    assert not torch.equal(before["leaf.bias"], after["leaf.bias"])
+    assert torch.equal(before["audience.bias"], after["audience.bias"]) == (share == 1.0)
+
+
 def test_an_augmented_picture_is_of_the_size_asked_for_and_never_twice_the_same(photos: Photos) -> None:
     views = Augmented(Picked(photos, np.arange(30)), side=40, least_crop=0.35)
     torch.manual_seed(1)

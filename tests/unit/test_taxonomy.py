@@ -5,7 +5,7 @@ import pytest
 
 from shared.vision.heads import Heads, Votes, unit_rows
 from shared.vision.taxonomy import Judgement, Taxonomy
-from shared.vision.training import FOLDS, Sample, fold_of, held_out
+from shared.vision.training import FOLDS, HELD, Sample, fold_of, held_out
 
 HAT, SHOES = ("garments", "hat"), ("garments", "shoes")
 LIME, LEMON = ("groceries", "Fruit", "Lime", "Lime"), ("groceries", "Fruit", "Lemon", "Lemon")
@@ -61,6 +61,15 @@ def test_staged_pictures_and_the_only_group_of_a_category_are_never_held_out() -
     held = held_out(samples)
     assert held[:16].sum() == 2
     assert not held[16:].any()
+
+
+def test_of_categories_with_few_groups_not_each_has_one_held_out() -> None:
+    kinds = [("groceries", "Fruit", f"fruit {n}", f"fruit {n}") for n in range(24)]
+    samples = [Sample(b"", kind, "train", group=f"{kind} {n // 8}") for kind in kinds for n in range(32)]
+    held = held_out(samples)
+    assert held.sum() == len(samples) / HELD
+    whole = {sample.group for sample, out in zip(samples, held, strict=True) if not out}
+    assert not whole & {sample.group for sample, out in zip(samples, held, strict=True) if out}
 
 
 WIDTHS = (12, 5, 5)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from services.operations.train import _members, _next, take_over
+from services.operations.train import _members, _next, recipe_for, take_over
 from shared.vision.ensemble import Member, joined, members_of
-from shared.vision.fine_tuning import Classifier, predict
+from shared.vision.fine_tuning import Classifier, Phase, Recipe, predict
 from shared.vision.pack import Pack, open_pack
 from shared.vision.runtime import Rows, Torch, known_good
 from shared.vision.taxonomy import Taxonomy
@@ -74,6 +74,18 @@ def test_a_pack_of_other_categories_cannot_be_gone_on_from(builtin: Pack) -> Non
     fewer = replace(builtin, taxonomy=Taxonomy(builtin.taxonomy.leaves[:-1]))
     with pytest.raises(ValueError, match="other categories"):
         _members(fewer, builtin.taxonomy)
+
+
+def test_only_a_trunk_that_goes_on_does_so_at_half_the_rates(builtin: Pack) -> None:
+    recipe = Recipe((Phase(160, 2),), seed=3)
+    on = recipe_for("tf_efficientnet_lite0", builtin, recipe)
+    assert (on.trunk_rate, on.head_rate, on.start) == (
+        recipe.trunk_rate / 2,
+        recipe.head_rate / 2,
+        builtin.manifest.pack_name,
+    )
+    assert recipe_for("tf_efficientnet_lite1", builtin, recipe) == recipe
+    assert recipe_for("tf_efficientnet_lite0", None, recipe) == recipe
 
 
 def test_a_pack_supersedes_the_one_that_it_replaces(builtin: Pack, tmp_path: Path) -> None:
