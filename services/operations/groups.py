@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from functools import partial
 
 import click
-from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from rich.table import Table
 
-from services.operations.broker import REQUEST_SECONDS, admin, cluster, kafka_option, patiently, plain_errors
+from services.operations.broker import NOT_YET, REQUEST_SECONDS, admin, cluster, kafka_option, patiently, plain_errors
 from services.operations.offsets import (
     EARLIEST,
     READS,
@@ -69,8 +69,7 @@ def carry_out(client: AdminClient, moves: Sequence[Move]) -> None:
     """Commits the moves for groups that are still empty; the broker refuses others. Raises KafkaException."""
     for group in dict.fromkeys(move.group for move in moves):
         offsets = [TopicPartition(m.topic, m.partition, m.after) for m in moves if m.group == group]
-        request = [ConsumerGroupTopicPartitions(group, offsets)]
-        answer = patiently(partial(_altered, client, request))
+        answer = patiently(partial(altered, client, ConsumerGroupTopicPartitions(group, offsets)))
         for refused in (each for each in answer.topic_partitions or () if each.error):
             raise CannotMove(f"the broker refused {group} {refused.topic}/{refused.partition}: {refused.error}")
 
@@ -81,10 +80,16 @@ def forget(client: AdminClient, names: Sequence[str]) -> None:
         answer.result()
 
 
-def _altered(client: AdminClient, request: list[ConsumerGroupTopicPartitions]) -> ConsumerGroupTopicPartitions:
-    (answer,) = client.alter_consumer_group_offsets(request, request_timeout=REQUEST_SECONDS).values()
-    altered: ConsumerGroupTopicPartitions = answer.result()
-    return altered
+def altered(client: AdminClient, wanted: ConsumerGroupTopicPartitions) -> ConsumerGroupTopicPartitions:
+    """What the broker made of it, with an error for each partition that it refused.
+
+    Raises KafkaException when it isn't ready yet, which it may say of the request or of each partition.
+    """
+    (answer,) = client.alter_consumer_group_offsets([wanted], request_timeout=REQUEST_SECONDS).values()
+    found: ConsumerGroupTopicPartitions = answer.result()
+    for refused in (each for each in found.topic_partitions or () if each.error and each.error.code() in NOT_YET):
+        raise KafkaException(refused.error)
+    return found
 
 
 def _mismatch(sources: Sequence[str], targets: Sequence[str]) -> str | None:

@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from vitrine.events.v1 import image_pb2, listing_pb2
 
 from services.operations.broker import admin, patiently
 from services.operations.dlq import dlq
-from services.operations.groups import CannotMove, carry_out, groups, plan_move
+from services.operations.groups import CannotMove, altered, carry_out, groups, plan_move
 from services.operations.lag import LagExporter, Timestamps, export
 from services.operations.offsets import READS, committed_offsets, group_names, standings
 from services.operations.processes import free_port
@@ -71,16 +72,11 @@ def produce(bootstrap: str, topic: str, records: Sequence[tuple[int, bytes, int]
     assert producer.flush(20) == 0
 
 
-def commit(client: AdminClient, bootstrap: str, group: str, *offsets: tuple[int, int]) -> None:
+def commit(client: AdminClient, group: str, *offsets: tuple[int, int]) -> None:
     """As a worker that has gone home: partition and offset pairs of image.uploaded."""
     wanted = [TopicPartition(UPLOADED, partition, offset) for partition, offset in offsets]
-    patiently(
-        lambda: client.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(group, wanted)])[group].result()
-    )
-    # A group that was removed and comes back is listed a little later than it is written.
-    deadline = time.monotonic() + 20
-    while group not in group_names(client, bootstrap) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    answer = patiently(partial(altered, client, ConsumerGroupTopicPartitions(group, wanted)))
+    assert not [refused for refused in answer.topic_partitions or () if refused.error]
 
 
 # --- topics -----------------------------------------------------------------------------------------------------------
@@ -136,7 +132,7 @@ def test_no_broker_is_one_line_that_says_what_to_do(monkeypatch: pytest.MonkeyPa
 
 
 def test_partitions_without_a_commit_count_from_their_start(client: AdminClient, bootstrap: str) -> None:
-    commit(client, bootstrap, "vitrine-fraud", (0, 3))
+    commit(client, "vitrine-fraud", (0, 3))
     found = {(one.topic, one.partition): one for one in standings(client, bootstrap)}
     assert len(found) == IMAGE_UPLOADED.partitions
     assert found[UPLOADED, 0].lag == 2
@@ -151,7 +147,7 @@ def test_a_group_that_never_came_up_counts_if_expected(client: AdminClient, boot
 
 
 def test_groups_list_shows_state_and_lag(client: AdminClient, bootstrap: str) -> None:
-    commit(client, bootstrap, "vitrine-fraud", (0, 5), (1, 1))
+    commit(client, "vitrine-fraud", (0, 5), (1, 1))
     result = CliRunner().invoke(groups, ["list", "--kafka", bootstrap])
     assert result.exit_code == 0, result.output
     assert "vitrine-fraud" in result.output
@@ -163,7 +159,7 @@ def test_groups_list_shows_state_and_lag(client: AdminClient, bootstrap: str) ->
 
 def test_the_fused_group_goes_on_at_the_lowest_of_the_split_ones(client: AdminClient, bootstrap: str) -> None:
     for group, first, second in zip(SPLIT, (5, 4, 3, 5), (2, 5, 5, 5), strict=True):
-        commit(client, bootstrap, group, (0, first), (1, second))
+        commit(client, group, (0, first), (1, second))
     called = ["move", "--kafka", bootstrap, "--from", ",".join(SPLIT), "--to", "vitrine-fused"]
     result = CliRunner().invoke(groups, called)
     assert result.exit_code == 0, result.output
@@ -173,7 +169,7 @@ def test_the_fused_group_goes_on_at_the_lowest_of_the_split_ones(client: AdminCl
 
 
 def test_and_back_to_the_split_ones(client: AdminClient, bootstrap: str) -> None:
-    commit(client, bootstrap, "vitrine-fused", (0, 4), (1, 1))
+    commit(client, "vitrine-fused", (0, 4), (1, 1))
     called = ["move", "--kafka", bootstrap, "--from", "vitrine-fused", "--to", ",".join(SPLIT)]
     assert CliRunner().invoke(groups, called).exit_code == 0
     for group in SPLIT:
@@ -182,15 +178,15 @@ def test_and_back_to_the_split_ones(client: AdminClient, bootstrap: str) -> None
 
 
 def test_a_source_without_a_commit_holds_the_partition_at_its_start(client: AdminClient, bootstrap: str) -> None:
-    commit(client, bootstrap, "vitrine-fraud", (0, 5), (1, 5))
-    commit(client, bootstrap, "vitrine-embedding", (0, 5))
+    commit(client, "vitrine-fraud", (0, 5), (1, 5))
+    commit(client, "vitrine-embedding", (0, 5))
     carry_out(client, plan_move(client, bootstrap, ["vitrine-fraud", "vitrine-embedding"], ["vitrine-fused"]))
     committed = committed_offsets(bootstrap, "vitrine-fused")
     assert (committed[UPLOADED, 0], committed[UPLOADED, 1]) == (5, 0)
 
 
 def test_a_dry_run_sets_nothing(client: AdminClient, bootstrap: str) -> None:
-    commit(client, bootstrap, "vitrine-fraud", (0, 5))
+    commit(client, "vitrine-fraud", (0, 5))
     called = ["move", "--kafka", bootstrap, "--from", "vitrine-fraud", "--to", "vitrine-fused", "--dry-run"]
     assert CliRunner().invoke(groups, called).exit_code == 0
     assert group_names(client, bootstrap) == ["vitrine-fraud"]
@@ -199,7 +195,7 @@ def test_a_dry_run_sets_nothing(client: AdminClient, bootstrap: str) -> None:
 @pytest.mark.parametrize("protocol", ["classic", "consumer"])
 @pytest.mark.parametrize("busy", ["vitrine-fraud", "vitrine-fused"])
 def test_a_group_with_members_is_refused(client: AdminClient, bootstrap: str, protocol: str, busy: str) -> None:
-    commit(client, bootstrap, "vitrine-fraud", (0, 5))
+    commit(client, "vitrine-fraud", (0, 5))
     settings = {"bootstrap.servers": bootstrap, "group.id": busy, "group.protocol": protocol}
     consumer = Consumer({**settings, "enable.auto.commit": False})
     consumer.subscribe([UPLOADED])
@@ -240,7 +236,7 @@ def test_lag_and_age_are_exported_without_any_worker_and_vanish_with_the_group(
 ) -> None:
     old = int(time.time() - 3600) * 1000
     produce(bootstrap, UPLOADED, [(5, b"z", 0)], timestamp=old)
-    commit(client, bootstrap, "vitrine-fraud", (0, 5), (1, 4))
+    commit(client, "vitrine-fraud", (0, 5), (1, 4))
     timestamps = Timestamps(bootstrap)
     exporter = LagExporter(client, bootstrap, timestamps, clock=lambda: old / 1000 + 4000)
     exporter.read()
@@ -263,8 +259,8 @@ def test_two_groups_at_different_records_of_one_partition_have_their_own_age(
     produce(bootstrap, UPLOADED, [(7, b"z", 0)], timestamp=1_000_000)
     produce(bootstrap, UPLOADED, [(7, b"z", 1)], timestamp=2_000_000)
     everything = [(n, 100) for n in range(IMAGE_UPLOADED.partitions) if n != 7]
-    commit(client, bootstrap, "vitrine-fraud", (7, 0), *everything)
-    commit(client, bootstrap, "vitrine-embedding", (7, 1), *everything)
+    commit(client, "vitrine-fraud", (7, 0), *everything)
+    commit(client, "vitrine-embedding", (7, 1), *everything)
     timestamps = Timestamps(bootstrap)
     LagExporter(client, bootstrap, timestamps, clock=lambda: 3000.0).read()
     timestamps.close()
@@ -291,7 +287,7 @@ def exported(bootstrap: str, *expected: str) -> str:
 
 
 def test_the_exporter_runs_as_a_process_and_ends_on_sigterm(client: AdminClient, bootstrap: str) -> None:
-    commit(client, bootstrap, "vitrine-embedding", (0, 2))
+    commit(client, "vitrine-embedding", (0, 2))
     metrics = exported(bootstrap, "vitrine-fraud")
     assert f'vitrine_group_lag_records{{group="vitrine-embedding",partition="0",topic="{UPLOADED}"}} 3.0' in metrics
     assert f'vitrine_group_lag_records{{group="vitrine-fraud",partition="0",topic="{UPLOADED}"}} 5.0' in metrics
