@@ -23,9 +23,11 @@ run: setup ## Starts Kafka, Redis and every service, imports a catalogue, shows 
 ifneq ($(wildcard ../shared/data/clothing),)
 test: export VITRINE_TEST_PHOTOS ?= $(abspath ../shared/data)
 endif
+# Many tests wait more than they compute, so two files run at a time. The fleet needs the machine for itself.
 .PHONY: test
 test: setup-tests ## Runs every test: unit, contract, fleet (VITRINE_TEST_PHOTOS=folder adds those on real photos)
-	$(PYTEST) tests
+	$(PYTEST) -n 2 --dist loadfile tests/unit tests/contract
+	$(PYTEST) tests/fleet
 
 .PHONY: test-unit
 test-unit: ## Runs the tests that need no server, in seconds
