@@ -256,7 +256,7 @@ class _Run:
         shown, truth = _scaled(pixels), functional.one_hot(leaf, self._leaves).float()
         if torch.rand(()) < self._recipe.mixed_share:
             shown, truth = self._mix(shown, leaf)
-            # Of two photos of which one shows kids' wear nothing is learned about that.
+            # A mixture of kids' and adults' wear is neither: mixed photos teach nothing of the audience.
             kids = torch.full_like(kids, -1)
         logits, audience = self._model(shown.contiguous(memory_format=torch.channels_last))
         loss = functional.cross_entropy(logits, truth, label_smoothing=self._recipe.smoothing)
