@@ -23,10 +23,10 @@ run: setup ## Starts Kafka, Redis and every service, imports a catalogue, shows 
 ifneq ($(wildcard ../shared/data/clothing),)
 test: export VITRINE_TEST_PHOTOS ?= $(abspath ../shared/data)
 endif
-# Many tests wait more than they compute, so two files run at a time. The fleet needs the machine for itself.
+# Many tests wait more than they compute, so three files run at a time. The fleet needs the machine for itself.
 .PHONY: test
 test: setup-tests ## Runs every test: unit, contract, fleet (VITRINE_TEST_PHOTOS=folder adds those on real photos)
-	$(PYTEST) -n 2 --dist loadfile tests/unit tests/contract
+	$(PYTEST) -n 3 --dist loadfile tests/unit tests/contract
 	$(PYTEST) tests/fleet
 
 .PHONY: test-unit
