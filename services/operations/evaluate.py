@@ -87,7 +87,7 @@ def _strange(more: Path | None) -> list[Sample]:
 def _features(samples: list[Sample], runtime: Runtime, opened: Pack, bars: Bars, what: str) -> Array:
     if not samples:
         return np.zeros((0, sum(opened.manifest.trunk.widths)), np.float32)
-    return features_of(samples, runtime, opened.manifest.trunk.input_size, bars.add(what, len(samples)))
+    return features_of(samples, runtime, opened.manifest.trunk.canvases, bars.add(what, len(samples)))
 
 
 def _measured(
@@ -101,9 +101,9 @@ def _measured(
 def _baselines(opened: Pack, samples: list[Sample], settings: Settings, bars: Bars) -> Mapping[str, Figures]:
     spec = opened.manifest.trunk
     found = {}
-    for name, opening in baselines(spec.architectures, spec.input_size, settings).items():
+    for name, opening in baselines(spec.architectures, spec.canvases, settings).items():
         seen, copied = bars.add(name, len(samples)), bars.add(f"{name}, copies", len(judged_numbers(samples)))
-        found[name] = opening().figures(samples, spec.input_size, seen, copied)
+        found[name] = opening().figures(samples, spec.canvases, seen, copied)
     return found
 
 

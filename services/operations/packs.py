@@ -74,8 +74,8 @@ def bench(name: str, threads: int) -> None:
         runtime = runtime_of(pack, Settings(threads=threads))
     except (PackUnusable, DeviceAbsent) as why:
         raise click.ClickException(str(why)) from why
-    side = pack.manifest.trunk.input_size
-    title = f"{pack.manifest.pack_name}: {pack.manifest.trunk.names}, {side} pixels, batches of {BATCH}"
+    canvas = " x ".join(map(str, pack.manifest.trunk.canvases[0]))
+    title = f"{pack.manifest.pack_name}: {pack.manifest.trunk.names}, {canvas} pixels, batches of {BATCH}"
     table = Table("engine", tables.number("ms/photo"), tables.number("cosine to torch"), "", title=title)
     for one in runtime.tried:
         said = one.why_not or ("serves" if one.name == runtime.engine.name else "")
@@ -86,7 +86,7 @@ def bench(name: str, threads: int) -> None:
 def _described(manifest: Manifest) -> list[str]:
     lines = [
         f"{manifest.pack_name}, generation {manifest.generation}",
-        f"trunk       {manifest.trunk.names}, {manifest.trunk.input_size} pixels",
+        f"trunk       {manifest.trunk.names}, {manifest.trunk.shapes} pixels",
         f"embedding   {manifest.embedding.dimensions} dimensions in space {manifest.embedding.space}",
     ]
     lines += [f"attributes  {'/'.join(a.path) or 'all'}: {', '.join(a.attributes)}" for a in manifest.attributes]

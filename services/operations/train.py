@@ -60,11 +60,11 @@ from shared.vision.training import (
     read_samples,
     taxonomy_of,
 )
-from shared.vision.trunk import IMAGENET, imagenet, load_network, save_network
+from shared.vision.trunk import IMAGENET, canvases_of, imagenet, load_network, nearest_canvas, save_network
 
 DRAWN_SEED = 5
 KEPT_SIDE = 288  # of the pictures that are augmented: somewhat more than the largest that is trained on
-INPUT_SIZE = 224
+CANVASES = canvases_of(224)
 VIEWS = 2  # of each photo, beside itself, that the embedding learns from
 ARCHITECTURES = ("tf_efficientnet_lite2", "tf_efficientnet_lite0")
 PHASES = "160x16,192x5,224x2"
@@ -190,13 +190,11 @@ def _train(plan: Plan) -> Manifest:
         # From here on as it will serve: at the precision that is shipped, on the engine of this machine.
         network = load_network(architectures, weights)
         device = open_device(settings.device)
-        runtime = open_runtime(
-            network, INPUT_SIZE, sha256_of(weights), device, settings.threads, settings.home / "cache"
-        )
+        runtime = open_runtime(network, CANVASES, sha256_of(weights), device, settings.threads, settings.home / "cache")
 
         def features(some: list[Sample], what: str) -> np.typing.NDArray[np.float32]:
             bar = progress.add_task(what, total=len(some))
-            return features_of(some, runtime, INPUT_SIZE, lambda n: progress.advance(bar, n))
+            return features_of(some, runtime, CANVASES, lambda n: progress.advance(bar, n))
 
         rows = features(samples, "features")
         learned = np.flatnonzero([sample.split == "train" for sample in samples])
@@ -209,7 +207,7 @@ def _train(plan: Plan) -> Manifest:
         strange = [Sample(path, ("unknown",), "val", group=path.name) for path in strangers()]
         strange_rows = features(strange, "strangers")
 
-    spec = TrunkSpec(architectures=architectures, input_size=INPUT_SIZE, final=network.final, stages=network.stages)
+    spec = TrunkSpec(architectures=architectures, canvases=CANVASES, final=network.final, stages=network.stages)
     fitted = fit_heads(samples, rows, seen.reshape(len(learned), VIEWS, -1), spec.widths, linear)
     write_weights(plan.to, network, fitted.heads)
     manifest = manifest_of(plan.to, fitted, spec, _runs(plan), plan.version, plan.generation)
@@ -220,20 +218,20 @@ def _train(plan: Plan) -> Manifest:
 
 def _photos(samples: list[Sample], settings: Settings, progress: Progress) -> Photos:
     decoding = progress.add_task("pictures", total=len(samples))
-    pixels = pictures_of(samples, KEPT_SIDE, settings.home / "cache", lambda n: progress.advance(decoding, n))
+    kept = pictures_of(samples, KEPT_SIDE, settings.home / "cache", lambda n: progress.advance(decoding, n))
     taxonomy = taxonomy_of(samples)
     leaf = np.array([taxonomy.number(sample.category) for sample in samples], np.int64)
     kids = np.array([-1 if sample.kids is None else int(sample.kids) for sample in samples], np.int64)
-    return Photos(pixels, leaf, kids)
+    return Photos(kept.pixels, kept.ratios, leaf, kids)
 
 
 def _views(photos: Picked, recipe: Recipe) -> Iterator[Pixels]:
     """VIEWS of each, as they might have been taken."""
     torch.manual_seed(recipe.seed)
-    augmented = Augmented(photos, INPUT_SIZE, recipe.least_crop)
-    for number in range(len(photos)):
+    augmented = Augmented(photos, CANVASES, recipe.least_crop)
+    for number, ratio in enumerate(photos.photos.ratios[photos.rows].tolist()):
         for _ in range(VIEWS):
-            yield augmented[number][0].permute(1, 2, 0).numpy()
+            yield augmented[number, nearest_canvas(ratio, CANVASES)][0].permute(1, 2, 0).numpy()
 
 
 def _fine_tuned(

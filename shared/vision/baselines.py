@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from shared.errors import Unusable
 from shared.photos import Pixels
@@ -15,7 +14,7 @@ from shared.vision.evaluation import embedding_figures
 from shared.vision.heads import Array, unit_rows
 from shared.vision.runtime import Rows, Runtime, open_device, open_runtime
 from shared.vision.training import Advance, Sample, features_of
-from shared.vision.trunk import IMAGENET, Network, imagenet
+from shared.vision.trunk import IMAGENET, Canvas, Network, imagenet
 
 BINS = 8  # of hue, of saturation and of brightness
 RANDOM_SEED = 3
@@ -40,10 +39,12 @@ class Baseline:
     def embed(self, pictures: Sequence[Pixels]) -> Array:
         return self.vectors(self.runtime.features(pictures))
 
-    def figures(self, samples: Sequence[Sample], side: int, seen: Advance, copied: Advance) -> dict[str, float]:
+    def figures(
+        self, samples: Sequence[Sample], canvases: Sequence[Canvas], seen: Advance, copied: Advance
+    ) -> dict[str, float]:
         """As of a pack's embedding. Raises PhotosUnusable."""
-        vectors = self.vectors(features_of(samples, self.runtime, side, seen))
-        return embedding_figures(samples, vectors, self.embed, side, copied)
+        vectors = self.vectors(features_of(samples, self.runtime, canvases, seen))
+        return embedding_figures(samples, vectors, self.embed, canvases, copied)
 
 
 class ColourHistogram:
@@ -54,17 +55,21 @@ class ColourHistogram:
 
     name = "colour histogram"
 
-    def features(self, pictures: NDArray[np.uint8]) -> Rows:
+    def features(self, pictures: Sequence[Pixels]) -> Rows:
         return np.stack([_colours(picture) for picture in pictures])
 
 
-def baselines(architectures: Sequence[str], side: int, settings: Settings) -> Mapping[str, Callable[[], Baseline]]:
+def baselines(
+    architectures: Sequence[str], canvases: Sequence[Canvas], settings: Settings
+) -> Mapping[str, Callable[[], Baseline]]:
     """By name; each is opened only when it is called, which may raise BaselineAbsent and DeviceAbsent."""
     return {
         "colour histogram": lambda: Baseline("colour histogram", Runtime(ColourHistogram(), ()), BINS**3),
-        "random trunk": lambda: _of_network("random trunk", untrained(architectures), architectures, side, settings),
+        "random trunk": lambda: _of_network(
+            "random trunk", untrained(architectures), architectures, canvases, settings
+        ),
         "ImageNet trunk": lambda: _of_network(
-            "ImageNet trunk", _imagenet(architectures), architectures, side, settings
+            "ImageNet trunk", _imagenet(architectures), architectures, canvases, settings
         ),
     }
 
@@ -76,10 +81,12 @@ def untrained(architectures: Sequence[str]) -> Network:
         return Network(architectures).eval()
 
 
-def _of_network(name: str, network: Network, architectures: Sequence[str], side: int, settings: Settings) -> Baseline:
+def _of_network(
+    name: str, network: Network, architectures: Sequence[str], canvases: Sequence[Canvas], settings: Settings
+) -> Baseline:
     device = open_device(settings.device)
     identity = f"{name} {' '.join(architectures)} {RANDOM_SEED}"
-    runtime = open_runtime(network, side, identity, device, settings.threads, settings.home / "cache")
+    runtime = open_runtime(network, canvases, identity, device, settings.threads, settings.home / "cache")
     return Baseline(name, runtime, network.final)
 
 

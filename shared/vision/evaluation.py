@@ -24,7 +24,7 @@ from shared.vision.runtime import Runtime
 from shared.vision.taxonomy import Judgement
 from shared.vision.taxonomy import Path as CategoryPath
 from shared.vision.training import Advance, Sample
-from shared.vision.trunk import squeezed
+from shared.vision.trunk import Canvas, detail_of, fitted
 
 COPIED_AT_ONCE = 8  # photos whose copies are in memory together
 COPY_DETAIL = 2  # a copy is made of so many times the pixels that the trunk looks at: who copies has the whole photo
@@ -152,7 +152,7 @@ def measured(
     An unknown or half-known photo counts as wrong, except that its path counts for the coarse figure.
     `advance` is told of how many val photos the copies were looked for.
     """
-    side = pack.manifest.trunk.input_size
+    canvases = pack.manifest.trunk.canvases
 
     def embed(pictures: Sequence[Pixels]) -> Array:
         return pack.heads.vectors(runtime.features(pictures))
@@ -162,7 +162,7 @@ def measured(
         | _stranger_figures(pack, strange)
         | _unknown_class_figures(pack, samples, features)
         | _audience_figures(pack, samples, features)
-        | embedding_figures(samples, pack.heads.vectors(features), embed, side, advance)
+        | embedding_figures(samples, pack.heads.vectors(features), embed, canvases, advance)
     )
 
 
@@ -187,7 +187,7 @@ def embedding_figures(
     samples: Sequence[Sample],
     vectors: Array,
     embed: Embed,
-    side: int,
+    canvases: Sequence[Canvas],
     advance: Advance = lambda _photos: None,
 ) -> dict[str, float]:
     """How near to a photo its class and its copies lie. One unit row per sample; `embed` makes them of pictures."""
@@ -198,7 +198,7 @@ def embedding_figures(
         of_domain = np.array([i for i in val if samples[i].category[0] == domain], np.intp)
         labels = _numbered([samples[i].category for i in of_domain])
         found[f"embedding_map_{domain}"] = mean_average_precision(vectors[of_domain], labels)
-    return _told(found) | copies_found(judged, vectors[val], embed, side, advance)
+    return _told(found) | copies_found(judged, vectors[val], embed, canvases, advance)
 
 
 def calibration_error(confidence: NDArray[np.float64], right: Marks, bins: int = 15) -> float:
@@ -233,7 +233,7 @@ def copies_found(
     samples: Sequence[Sample],
     vectors: Array,
     embed: Embed,
-    side: int,
+    canvases: Sequence[Canvas],
     advance: Advance = lambda _photos: None,
 ) -> dict[str, float]:
     """For each kind of copy, how often the nearest of the untouched photos is the one that was copied.
@@ -241,7 +241,7 @@ def copies_found(
     One unit row per sample: of the photo untouched.
     """
     right = np.concatenate(
-        [np.zeros((0, len(EDITS)), np.bool_), *_copies_right(samples, vectors, embed, side, advance)]
+        [np.zeros((0, len(EDITS)), np.bool_), *_copies_right(samples, vectors, embed, canvases, advance)]
     )
     shares = {f"copies_{name}": _share(right[:, which]) for which, name in enumerate(EDITS)}
     return _told(shares | {"copies_mean": float(np.mean(list(shares.values())))})
@@ -330,21 +330,23 @@ def _ranked(similarity: Array, labels: NDArray[np.intp], asking: int) -> Marks:
 
 
 def _copies_right(
-    samples: Sequence[Sample], vectors: Array, embed: Embed, side: int, advance: Advance
+    samples: Sequence[Sample], vectors: Array, embed: Embed, canvases: Sequence[Canvas], advance: Advance
 ) -> Iterator[Marks]:
     """Photos x kinds of copy, some photos at a time: whether the copied photo is the nearest."""
     with ThreadPoolExecutor(2, thread_name_prefix="copies") as pool:
         for start in range(0, len(samples), COPIED_AT_ONCE):
             numbers = range(start, min(start + COPIED_AT_ONCE, len(samples)))
-            pictures = [one for copies in pool.map(lambda n: _copies(samples[n], n, side), numbers) for one in copies]
+            pictures = [
+                one for copies in pool.map(lambda n: _copies(samples[n], n, canvases), numbers) for one in copies
+            ]
             nearest = (embed(pictures) @ vectors.T).argmax(axis=1).reshape(len(numbers), len(EDITS))
             yield nearest == np.array(numbers)[:, None]
             advance(len(numbers))
 
 
-def _copies(sample: Sample, number: int, side: int) -> list[Pixels]:
-    pixels = decode(sample.body(), COPY_DETAIL * side)
-    return [squeezed(copy, side) for copy in copies_of(pixels, number)]
+def _copies(sample: Sample, number: int, canvases: Sequence[Canvas]) -> list[Pixels]:
+    pixels = decode(sample.body(), COPY_DETAIL * detail_of(canvases))
+    return [fitted(copy, canvases) for copy in copies_of(pixels, number)]
 
 
 def _numbered(categories: Sequence[CategoryPath]) -> NDArray[np.intp]:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,14 +25,15 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2  # type: ignore[import-untyped]
 
 from shared.vision.taxonomy import Taxonomy
-from shared.vision.trunk import MEAN, STD
+from shared.vision.trunk import MEAN, STD, Canvas, canvases_of, nearest_canvas
 
+EVALUATED_AT_ONCE = 64
 MIXUP = 0.4  # the beta distribution's parameter: mostly one photo with a little of another
 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """So many epochs on pictures of side x side pixels."""
+    """So many epochs on pictures of about side x side pixels, in the photos' shapes."""
 
     side: int
     epochs: int
@@ -71,16 +72,17 @@ class Recipe:
         return sum(phase.epochs for phase in self.phases)
 
     def side(self, epoch: int) -> int:
-        """Of the pictures of an epoch, counted from 0."""
+        """Of the square pictures of an epoch, counted from 0; the others have about as many pixels."""
         sides = [phase.side for phase in self.phases for _ in range(phase.epochs)]
         return sides[epoch]
 
 
 @dataclass(frozen=True)
 class Photos:
-    """What is learned from: n pictures of one size and what is on them."""
+    """What is learned from: n photos squeezed to one size, and what is on them."""
 
     pixels: NDArray[np.uint8]  # n x side x side x RGB; may be a memory map
+    ratios: NDArray[np.float32]  # n: height over width of the photo
     leaf: NDArray[np.int64]  # n
     kids: NDArray[np.int64]  # n: 1 kids, 0 adult, -1 not known
 
@@ -138,7 +140,7 @@ class Classifier(nn.Module):
             module.requires_grad_(False)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """n x 3 x side x side to n x leaves and n."""
+        """n x 3 x height x width to n x leaves and n."""
         net = self.trunk
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self._frozen_blocks):
             maps = net.bn1(net.conv_stem(pixels))
@@ -192,18 +194,22 @@ def accuracy_of(model: Classifier, photos: Picked, side: int) -> float:
     if not len(photos):
         return 0.0
     right = 0
-    for rows in np.array_split(photos.rows, math.ceil(len(photos) / 64)):
-        leaf, _ = predict(model, photos.photos.pixels[rows], side)
-        right += int((leaf.argmax(1) == photos.photos.leaf[rows]).sum())
+    shapes = _by_canvas(photos, canvases_of(side))
+    for canvas, numbers in shapes.items():
+        for some in np.array_split(photos.rows[numbers], math.ceil(len(numbers) / EVALUATED_AT_ONCE)):
+            leaf, _ = predict(model, photos.photos.pixels[some], canvas)
+            right += int((leaf.argmax(1) == photos.photos.leaf[some]).sum())
     return right / len(photos)
 
 
-def predict(model: Classifier, pixels: NDArray[np.uint8], side: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def predict(
+    model: Classifier, pixels: NDArray[np.uint8], canvas: Canvas
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """n x leaves logits and n logits of kids, for n x any x any x RGB."""
     model.eval()
     device = next(model.parameters()).device
     with torch.inference_mode():
-        resized = v2.functional.resize(torch.from_numpy(pixels).permute(0, 3, 1, 2), [side, side], antialias=True)
+        resized = v2.functional.resize(torch.from_numpy(pixels).permute(0, 3, 1, 2), list(canvas), antialias=True)
         leaf, kids = model(_scaled(resized.to(device)).contiguous(memory_format=torch.channels_last))
     return leaf.float().cpu().numpy(), kids.float().cpu().numpy()
 
@@ -284,11 +290,10 @@ class _Run:
 
     def _batches(self, epoch: int) -> "DataLoader[Any]":
         order = torch.Generator().manual_seed(self._recipe.seed * 7_919 + epoch)
+        canvases = canvases_of(self._recipe.side(epoch))
         return DataLoader(
-            Augmented(self._learn, self._recipe.side(epoch), self._recipe.least_crop),
-            batch_size=self._recipe.batch,
-            shuffle=True,
-            drop_last=True,
+            Augmented(self._learn, canvases, self._recipe.least_crop),
+            batch_sampler=batches_of(self._learn, canvases, self._recipe.batch, order),
             num_workers=self._recipe.loaders,
             generator=order,
             prefetch_factor=4 if self._recipe.loaders else None,
@@ -324,27 +329,57 @@ class _Run:
         self.epochs_done = state["epochs_done"]
 
 
-class Augmented(Dataset[Any]):
-    """Each photo as it might have been taken: framed, mirrored, lit, tilted, partly hidden (3 x side x side, uint8)."""
+Asked = tuple[int, Canvas]  # which photo, and the shape that it is wanted in
 
-    def __init__(self, photos: Picked, side: int, least_crop: float) -> None:
+
+def batches_of(photos: Picked, canvases: Sequence[Canvas], size: int, order: torch.Generator) -> list[list[Asked]]:
+    """Whole batches, each of one shape. What is left over of all shapes comes as the first canvas, if it fills any."""
+    shuffled = torch.randperm(len(photos), generator=order).numpy()
+    batches: list[list[Asked]] = []
+    left: list[Asked] = []
+    for canvas, numbers in _by_canvas(Picked(photos.photos, photos.rows[shuffled]), canvases).items():
+        chosen, whole = shuffled[numbers].tolist(), len(numbers) // size * size
+        batches += [[(number, canvas) for number in chosen[i : i + size]] for i in range(0, whole, size)]
+        left += [(number, canvases[0]) for number in chosen[whole:]]
+    batches += [left[i : i + size] for i in range(0, len(left) // size * size, size)]
+    return [batches[i] for i in torch.randperm(len(batches), generator=order).tolist()]
+
+
+def _by_canvas(photos: Picked, canvases: Sequence[Canvas]) -> dict[Canvas, NDArray[np.intp]]:
+    """The numbers of the photos that are nearest to each in shape."""
+    nearest = [nearest_canvas(ratio, canvases) for ratio in photos.photos.ratios[photos.rows].tolist()]
+    found = {canvas: np.array([i for i, its in enumerate(nearest) if its == canvas], np.intp) for canvas in canvases}
+    return {canvas: numbers for canvas, numbers in found.items() if len(numbers)}
+
+
+class Augmented(Dataset[Any]):
+    """Each photo as it might have been taken: framed, mirrored, lit, tilted, partly hidden.
+
+    3 x height x width, uint8.
+    """
+
+    def __init__(self, photos: Picked, canvases: Sequence[Canvas], least_crop: float) -> None:
         self._photos = photos
-        self._views = v2.Compose(
-            [
-                v2.RandomResizedCrop(side, scale=(least_crop, 1.0), antialias=True),
-                v2.RandomHorizontalFlip(),
-                v2.TrivialAugmentWide(),
-                v2.RandomErasing(p=0.2, value=128),
-            ]
-        )
+        self._views = {
+            canvas: v2.Compose(
+                [
+                    v2.RandomResizedCrop(canvas, scale=(least_crop, 1.0), antialias=True),
+                    v2.RandomHorizontalFlip(),
+                    v2.TrivialAugmentWide(),
+                    v2.RandomErasing(p=0.2, value=128),
+                ]
+            )
+            for canvas in canvases
+        }
 
     def __len__(self) -> int:
         return len(self._photos)
 
-    def __getitem__(self, number: int) -> tuple[Tensor, int, int]:
+    def __getitem__(self, asked: Asked) -> tuple[Tensor, int, int]:
+        number, canvas = asked
         row, photos = self._photos.rows[number], self._photos.photos
         pixels = torch.from_numpy(np.array(photos.pixels[row])).permute(2, 0, 1)
-        return self._views(pixels), int(photos.leaf[row]), int(photos.kids[row])
+        return self._views[canvas](pixels), int(photos.leaf[row]), int(photos.kids[row])
 
 
 def keep_freed_memory() -> None:
@@ -396,4 +431,5 @@ def _identity(learn: Picked, recipe: Recipe) -> str:
     digest = hashlib.sha256(json.dumps(asdict(recipe)).encode())
     digest.update(learn.rows.tobytes())
     digest.update(learn.photos.leaf.tobytes())
+    digest.update(learn.photos.ratios.tobytes())
     return digest.hexdigest()

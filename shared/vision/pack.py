@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
@@ -25,6 +26,9 @@ TRUNK = "trunk.safetensors"
 READ_ATTRIBUTES = frozenset({"brand", "size", "volume", "weight", "memory"})
 
 
+Side = Annotated[int, Field(ge=32, le=1024, description="Pixels")]
+
+
 class PackUnusable(Unusable):
     """A pack is missing or broken. One line that says which file and why."""
 
@@ -37,7 +41,9 @@ class TrunkSpec(_Strict):
     """The network that the heads were trained on."""
 
     architectures: tuple[str, ...] = Field(min_length=1, description="timm's names of the trunks side by side")
-    input_size: int = Field(ge=32, le=1024, description="Pixels, both sides")
+    canvases: tuple[tuple[Side, Side], ...] = Field(
+        min_length=1, description="Heights and widths; a photo is shown in the one nearest in shape"
+    )
     final: int = Field(ge=1, description="Features of the last layers")
     stages: tuple[int, ...] = Field(description="Channels of the stages whose means and spreads follow")
 
@@ -45,6 +51,11 @@ class TrunkSpec(_Strict):
     def widths(self) -> tuple[int, ...]:
         """How many features belong together, in their order."""
         return (self.final, *(width for width in self.stages for _ in range(2)))
+
+    @property
+    def shapes(self) -> str:
+        """Of the canvases, for a reader."""
+        return ", ".join(f"{height} x {width}" for height, width in self.canvases)
 
     @property
     def names(self) -> str:

@@ -88,7 +88,7 @@ def model_card(manifest: Manifest, counts: Mapping[str, int]) -> str:
         leaves=len(manifest.taxonomy),
         dimensions=manifest.embedding.dimensions,
         architectures=manifest.trunk.names,
-        side=manifest.trunk.input_size,
+        shapes=manifest.trunk.shapes,
         neighbours=manifest.votes.neighbours,
         share=manifest.votes.share,
         strange=manifest.bars.strange_beyond,
@@ -113,7 +113,8 @@ def _rows(table: Mapping[str, object]) -> str:
 CARD_TEXT = """\
 # {pack}
 
-Fine-tuned {architectures} of timm, each looking at {side} x {side} pixels, and heads on their features:
+Fine-tuned {architectures} of timm, each looking at the whole photo in the nearest of
+these shapes (height x width): {shapes}; and heads on their features:
 category ({leaves} leaves, one softmax over the mean of all logits, coarser nodes are sums; the {neighbours} nearest
 training photos vote with a share of {share}), audience of garments (kids or adult), an embedding of {dimensions}
 dimensions, and whether a photo is like any known.

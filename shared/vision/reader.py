@@ -35,7 +35,7 @@ class Reader:
     def __init__(self, trunk: Trunk, pack: Pack) -> None:
         self._trunk = trunk
         self._pack = pack
-        self._side = pack.manifest.trunk.input_size
+        self._canvases = pack.manifest.trunk.canvases
 
     @property
     def pack_name(self) -> str:
@@ -70,7 +70,7 @@ class Reader:
 
     def warm_up(self) -> None:
         """A known-good photo through all heads. Raises RuntimeError when the answer is not finite."""
-        photo = Photo(b"", image_pb2.ImageUploaded(), lambda _body, _size: known_good(self._side)[0])
+        photo = Photo(b"", image_pb2.ImageUploaded(), lambda _body, _size: known_good(self._canvases[0], 1)[0])
         self.prepare(photo)
         self.categories([photo])
         if not np.isfinite(self.vectors([photo])).all():
@@ -78,7 +78,7 @@ class Reader:
 
     def prepare(self, photo: Photo) -> None:
         """Decode and resize. Raises Poison."""
-        model_input(photo, self._side)
+        model_input(photo, self._canvases)
 
     def see(self, photos: Sequence[Photo]) -> None:
         """One trunk forward for those not seen yet. Raises OutOfMemory, and Poison for one that was not prepared."""
@@ -86,7 +86,7 @@ class Reader:
         if not new:
             return
         for photo, row in zip(
-            new, self._trunk.features([model_input(photo, self._side) for photo in new]), strict=True
+            new, self._trunk.features([model_input(photo, self._canvases) for photo in new]), strict=True
         ):
             _remember(photo, FEATURES, row)
 
@@ -141,7 +141,7 @@ def runtime_of(pack: Pack, settings: Settings) -> Runtime:
         if (network.final, network.stages) != (spec.final, spec.stages):
             raise ValueError(f"gives {network.final} and {network.stages} features, the manifest says otherwise")
         sha256 = pack.manifest.files[TRUNK]
-        return open_runtime(network, spec.input_size, sha256, device, settings.threads, settings.home / "cache")
+        return open_runtime(network, spec.canvases, sha256, device, settings.threads, settings.home / "cache")
     except ValueError as why:
         raise PackUnusable(f"{path}: {why}") from why
 

@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from shared.errors import OutOfMemory, Unusable
 from shared.photos import Pixels
-from shared.vision.trunk import Network
+from shared.vision.trunk import Canvas, Network
 
 # Not structlog's: commands that configure none would get its lines amid their answers on stdout.
 log = logging.getLogger(__name__)
@@ -33,6 +33,8 @@ BATCH = 8  # pictures that engines are compared on
 ROUNDS = 3
 ENOUGH_SECONDS = 1.0  # an engine that needs so long for its rounds is told from faster ones by fewer
 MOST_STREAMS = 8  # of OpenVINO: with more cores each gets several, so that a lone query's picture is not slow
+MOST_COMPILED = 64  # shapes times batch sizes, on a GPU
+EXAMPLE = 224  # pixels of a side of what a network is converted with
 AT_ONCE = 4  # pictures a stream of OpenVINO is given: 16 at 224 pixels run a fifth slower
 # Least cosine of an engine's features and torch's, on each picture. In bfloat16 it is 0.9998 or so; a network that is
 # broken or another one is far below.
@@ -48,8 +50,8 @@ class Engine(Protocol):
 
     name: str
 
-    def features(self, pictures: NDArray[np.uint8]) -> Rows:
-        """n x features of n x side x side x RGB. Raises OutOfMemory."""
+    def features(self, pictures: Sequence[Pixels]) -> Rows:
+        """One row per picture of height x width x RGB, whatever shapes they have. Raises OutOfMemory."""
         ...
 
 
@@ -71,8 +73,8 @@ class Runtime:
     tried: tuple[Timed, ...]
 
     def features(self, pictures: Sequence[Pixels]) -> Rows:
-        """One row per picture of side x side x RGB. Raises OutOfMemory."""
-        return self.engine.features(np.stack(pictures))
+        """One row per picture of height x width x RGB. Raises OutOfMemory."""
+        return self.engine.features(pictures)
 
 
 class Torch:
@@ -83,7 +85,10 @@ class Torch:
         self._network = network.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._device = device
 
-    def features(self, pictures: NDArray[np.uint8]) -> Rows:
+    def features(self, pictures: Sequence[Pixels]) -> Rows:
+        return _in_place((numbers, self._of(alike)) for numbers, alike in by_shape(pictures))
+
+    def _of(self, pictures: NDArray[np.uint8]) -> Rows:
         with torch.inference_mode(), _out_of_memory_named():
             rows: Rows = self._network(torch.from_numpy(pictures).to(self._device)).float().cpu().numpy()
         return rows
@@ -93,11 +98,18 @@ class Bfloat16:
     """torch on a GPU's tensor cores, compiled for the shapes it meets."""
 
     def __init__(self, network: Network) -> None:
+        import torch._dynamo.config as compiler  # takes seconds, and only a GPU's engine compiles
+
+        # Once for each shape and batch size. By default it gives up after eight and runs slowly, without a word.
+        compiler.recompile_limit = MOST_COMPILED
         self.name = "torch on cuda, bfloat16, compiled"
         resident = network.eval().to("cuda", memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._network = torch.compile(resident, dynamic=False)
 
-    def features(self, pictures: NDArray[np.uint8]) -> Rows:
+    def features(self, pictures: Sequence[Pixels]) -> Rows:
+        return _in_place((numbers, self._of(alike)) for numbers, alike in by_shape(pictures))
+
+    def _of(self, pictures: NDArray[np.uint8]) -> Rows:
         count = len(pictures)
         padded = _padded(pictures, 1 << max(0, count - 1).bit_length())
         with torch.inference_mode(), _out_of_memory_named(), torch.autocast("cuda", torch.bfloat16):
@@ -131,18 +143,17 @@ class OpenVino:
         self._streams = openvino.AsyncInferQueue(_core().compile_model(model, "CPU", config), streams)
         self._streams.set_callback(_keep_answer)
 
-    def features(self, pictures: NDArray[np.uint8]) -> Rows:
-        answers: list[Rows] = [np.empty(0, np.float32)] * -(-len(pictures) // AT_ONCE)
+    def features(self, pictures: Sequence[Pixels]) -> Rows:
+        answers: list[tuple[list[int], Rows]] = []
         try:
-            for number in range(len(answers)):
-                share = pictures[number * AT_ONCE : (number + 1) * AT_ONCE]
-                self._streams.start_async([share], userdata=(answers, number))
+            for numbers, alike in by_shape(pictures, AT_ONCE):
+                self._streams.start_async([alike], userdata=(answers, numbers))
             self._streams.wait_all()
         except RuntimeError as why:
             if "alloc" in str(why):
                 raise OutOfMemory(str(why)) from why
             raise
-        return np.concatenate(answers)
+        return _in_place(answers)
 
 
 def open_device(wanted: str) -> torch.device:
@@ -156,9 +167,9 @@ def open_device(wanted: str) -> torch.device:
 
 
 def open_runtime(
-    network: Network, side: int, identity: str, device: torch.device, threads: int, cache: Path
+    network: Network, canvases: Sequence[Canvas], identity: str, device: torch.device, threads: int, cache: Path
 ) -> Runtime:
-    """The fastest engine of this machine that agrees with torch on pictures of side x side pixels.
+    """The fastest engine of this machine that agrees with torch on every canvas; timed on the first one.
 
     `identity` tells networks apart in the cache of converted ones: a checksum of the weights. `threads`: 0 takes all.
     Raises ValueError for a network whose features are not finite.
@@ -166,16 +177,17 @@ def open_runtime(
     if threads:
         torch.set_num_threads(threads)
     reference = Torch(network, device)
-    pictures = known_good(side)
-    wanted = reference.features(pictures)
+    pictures = list(known_good(canvases[0]))
+    shown = pictures + [known_good(canvas, 1)[0] for canvas in canvases[1:]]
+    wanted = reference.features(shown)
     if not np.isfinite(wanted).all():
         raise ValueError("its features of a known-good picture are not finite")
     engines: dict[str, Engine] = {reference.name: reference}
     tried = [_timed(reference, pictures, wanted, wanted)]
-    for build in _others(network, side, identity, device, threads, cache):
+    for build in _others(network, identity, device, threads, cache):
         try:
             engine = build()
-            found = _timed(engine, pictures, engine.features(pictures), wanted)
+            found = _timed(engine, pictures, engine.features(shown), wanted)
         except Exception as why:  # noqa: BLE001  an engine that can't be had is no reason not to serve
             log.warning("an engine cannot be used: %s: %s", type(why).__name__, why)
             continue
@@ -187,16 +199,19 @@ def open_runtime(
     return Runtime(engines[best.name], tuple(tried))
 
 
-def converted(network: Network, side: int, identity: str, cache: Path) -> Any:
-    """The network as OpenVINO knows it: a file in the cache, or a model in memory where nothing can be written."""
+def converted(network: Network, identity: str, cache: Path) -> Any:
+    """The network as OpenVINO knows it: a file in the cache, or a model in memory where nothing can be written.
+
+    One for all sides that are multiples of shared.vision.trunk.STEP; of others it is wrong.
+    """
     import openvino
 
     version = openvino.__version__.split("-")[0]
-    folder = cache / "openvino" / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}-{side}-{version}"
+    folder = cache / "openvino" / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}-any-{version}"
     model = folder / "network.xml"
     if not model.is_file():
-        example = torch.from_numpy(known_good(side)[:2])
-        found = openvino.convert_model(network.eval(), example_input=example, input=[([-1, side, side, 3],)])
+        example = torch.from_numpy(known_good((EXAMPLE, EXAMPLE), 2))
+        found = openvino.convert_model(network.eval(), example_input=example, input=[([-1, -1, -1, 3],)])
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             beside = Path(tempfile.mkdtemp(dir=folder.parent))
@@ -211,18 +226,31 @@ def converted(network: Network, side: int, identity: str, cache: Path) -> Any:
     return model
 
 
-def known_good(side: int) -> NDArray[np.uint8]:
-    """BATCH pictures, each another, that are the same everywhere: BATCH x side x side x RGB.
+def by_shape(pictures: Sequence[Pixels], at_most: int | None = None) -> Iterator[tuple[list[int], NDArray[np.uint8]]]:
+    """Numbers of pictures of one shape, and n x height x width x RGB of these; `at_most` so many together."""
+    shapes: dict[tuple[int, ...], list[int]] = {}
+    for number, picture in enumerate(pictures):
+        shapes.setdefault(picture.shape, []).append(number)
+    step = at_most or len(pictures)
+    for numbers in shapes.values():
+        for start in range(0, len(numbers), step):
+            some = numbers[start : start + step]
+            yield some, np.stack([pictures[number] for number in some])
+
+
+def known_good(canvas: Canvas, count: int = BATCH) -> NDArray[np.uint8]:
+    """Pictures, each another, that are the same everywhere: count x height x width x RGB.
 
     Noise with a photograph's spectrum (Field 1987: amplitudes fall with 1/frequency). On smooth pictures, unlike any
     photo, the rounding errors of bfloat16 grow a hundred times larger.
     """
-    rows, columns = np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None, :]
-    amplitude = (1 / np.maximum(np.hypot(rows, columns), 1 / side))[:, :, None]
+    height, width = canvas
+    rows, columns = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None, :]
+    amplitude = (1 / np.maximum(np.hypot(rows, columns), 1 / max(canvas)))[:, :, None]
     pictures = []
-    for seed in range(BATCH):
-        phase = np.random.default_rng(seed).random((side, side // 2 + 1, 3))
-        noise = np.fft.irfft2(amplitude * np.exp(2j * np.pi * phase), s=(side, side), axes=(0, 1))
+    for seed in range(count):
+        phase = np.random.default_rng(seed).random((height, width // 2 + 1, 3))
+        noise = np.fft.irfft2(amplitude * np.exp(2j * np.pi * phase), s=canvas, axes=(0, 1))
         tinted = 1.5 * noise.mean(axis=2, keepdims=True) + 0.5 * noise
         pictures.append(128 + 60 * (tinted - tinted.mean()) / tinted.std())
     found: NDArray[np.uint8] = np.clip(np.stack(pictures), 0, 255).astype(np.uint8)
@@ -230,17 +258,17 @@ def known_good(side: int) -> NDArray[np.uint8]:
 
 
 def _others(
-    network: Network, side: int, identity: str, device: torch.device, threads: int, cache: Path
+    network: Network, identity: str, device: torch.device, threads: int, cache: Path
 ) -> Iterator[Callable[[], Engine]]:
     if device.type == "cuda":
         yield lambda: Bfloat16(network)
         return
-    yield lambda: OpenVino(converted(network, side, identity, cache), threads, bfloat16=False)
+    yield lambda: OpenVino(converted(network, identity, cache), threads, bfloat16=False)
     if "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        yield lambda: OpenVino(converted(network, side, identity, cache), threads, bfloat16=True)
+        yield lambda: OpenVino(converted(network, identity, cache), threads, bfloat16=True)
 
 
-def _timed(engine: Engine, pictures: NDArray[np.uint8], found: Rows, wanted: Rows) -> Timed:
+def _timed(engine: Engine, pictures: Sequence[Pixels], found: Rows, wanted: Rows) -> Timed:
     """The best of a few rounds: what else runs on the machine only ever makes an engine slower."""
     agreement = float(_cosines(found, wanted).min())
     seconds: list[float] = []
@@ -258,10 +286,18 @@ def _cosines(one: Rows, other: Rows) -> Rows:
     return np.nan_to_num(cosines, nan=-1.0)
 
 
-def _keep_answer(request: Any, place: tuple[list[Rows], int]) -> None:
-    answers, number = place
+def _keep_answer(request: Any, place: tuple[list[tuple[list[int], Rows]], list[int]]) -> None:
+    answers, numbers = place
     # The output lives in the engine's own memory until the next call.
-    answers[number] = np.array(request.get_output_tensor(0).data, dtype=np.float32)
+    answers.append((numbers, np.array(request.get_output_tensor(0).data, dtype=np.float32)))
+
+
+def _in_place(answers: Iterable[tuple[list[int], Rows]]) -> Rows:
+    """Answers to some of the pictures each, in whatever order, as one row per picture."""
+    numbers, rows = zip(*answers, strict=True)
+    found = np.concatenate(rows)
+    in_order: Rows = found[np.argsort(np.concatenate(numbers))]
+    return in_order
 
 
 def _padded(pictures: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:

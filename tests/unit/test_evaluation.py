@@ -42,6 +42,7 @@ KIWI, LIME = ("groceries", "Fruit", "Kiwi", "Kiwi"), ("groceries", "Fruit", "Cit
 LEMON = ("groceries", "Fruit", "Citrus", "Lemon")
 LEAVES = (HAT, SHIRT, LEMON, LIME, KIWI)
 SIDE = 32
+CANVASES = ((SIDE, SIDE),)
 SMALL = 4  # the fake trunk's features are the pixels of so small a picture
 WIDTH = SMALL * SMALL * 3
 
@@ -51,8 +52,8 @@ class Shrunk:
 
     name = "shrunk"
 
-    def features(self, pictures: np.ndarray) -> np.ndarray:
-        blocks = pictures.reshape(len(pictures), SMALL, SIDE // SMALL, SMALL, SIDE // SMALL, 3)
+    def features(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
+        blocks = np.stack(pictures).reshape(len(pictures), SMALL, SIDE // SMALL, SMALL, SIDE // SMALL, 3)
         return blocks.mean(axis=(2, 4)).reshape(len(pictures), WIDTH).astype(np.float32)
 
 
@@ -73,7 +74,7 @@ def samples() -> list[Sample]:
 
 
 def features(some: Sequence[Sample]) -> Array:
-    return features_of(some, RUNTIME, SIDE, lambda _n: None)
+    return features_of(some, RUNTIME, CANVASES, lambda _n: None)
 
 
 def pack_of(rows: Array, leaves: Sequence[int]) -> Pack:
@@ -99,7 +100,7 @@ def pack_of(rows: Array, leaves: Sequence[int]) -> Pack:
         name="tiny",
         version=1,
         generation=1,
-        trunk=TrunkSpec(architectures=("shrunk",), input_size=SIDE, final=WIDTH, stages=()),
+        trunk=TrunkSpec(architectures=("shrunk",), canvases=CANVASES, final=WIDTH, stages=()),
         taxonomy=LEAVES,
         attributes=(),
         embedding=EmbeddingSpec(space="tiny@1", dimensions=WIDTH),
@@ -258,12 +259,12 @@ def test_a_copy_is_found_when_the_photo_it_was_made_of_is_the_nearest() -> None:
     def embed(pictures: Sequence[np.ndarray]) -> Array:
         return unit_rows(RUNTIME.features(pictures))
 
-    found = copies_found(some, vectors, embed, SIDE, done.append)
+    found = copies_found(some, vectors, embed, CANVASES, done.append)
     assert found["copies_recompress"] == 1
     assert found["copies_mean"] == pytest.approx(np.mean([found[f"copies_{name}"] for name in EDITS]))
     assert sum(done) == 9
     # With the gallery turned round only the photo in the middle is where its copies look for it.
-    assert copies_found(some, vectors[::-1], embed, SIDE)["copies_recompress"] == pytest.approx(1 / 9)
+    assert copies_found(some, vectors[::-1], embed, CANVASES)["copies_recompress"] == pytest.approx(1 / 9)
 
 
 def test_a_pack_that_knows_every_photo_gets_all_of_them_right() -> None:
@@ -332,7 +333,7 @@ def test_train_photos_and_staged_ones_are_not_judged() -> None:
         asked.append(len(pictures))
         return np.repeat(vectors[:1], len(pictures), axis=0)
 
-    found = embedding_figures(some, vectors, embed, SIDE)
+    found = embedding_figures(some, vectors, embed, CANVASES)
     assert found["embedding_map_garments"] == 1
     assert found["embedding_same_class_nearest"] == 1
     assert "embedding_map_groceries" not in found
@@ -347,15 +348,15 @@ def test_colours_alone_tell_red_from_blue() -> None:
 
 
 def test_a_baseline_looks_at_its_vector_only() -> None:
-    histogram = baselines(["shrunk"], SIDE, Settings())["colour histogram"]()
-    found = histogram.figures(samples(), SIDE, lambda _n: None, lambda _n: None)
+    histogram = baselines(["shrunk"], CANVASES, Settings())["colour histogram"]()
+    found = histogram.figures(samples(), CANVASES, lambda _n: None, lambda _n: None)
     assert found["copies_mirror"] == 1
     assert "embedding_same_class_nearest" in found
 
 
 def test_an_architecture_without_imagenet_weights_is_one_line() -> None:
     with pytest.raises(BaselineAbsent, match="shrunk") as why:
-        baselines(["shrunk"], SIDE, Settings())["ImageNet trunk"]()
+        baselines(["shrunk"], CANVASES, Settings())["ImageNet trunk"]()
     assert "\n" not in str(why.value)
 
 

@@ -16,10 +16,12 @@ from shared.vision.fine_tuning import (
     Picked,
     Recipe,
     Step,
+    batches_of,
     fine_tune,
     predict,
 )
 from shared.vision.taxonomy import Taxonomy
+from shared.vision.trunk import canvases_of, nearest_canvas
 
 TREE = Taxonomy((("garments", "hat"), ("garments", "shoes"), ("groceries", "Fruit", "Lime", "Lime")))
 # Without loaders: once OpenVINO has run in a process, one that has forked them crashes when it starts another program.
@@ -34,7 +36,9 @@ def photos() -> Photos:
     pixels = random.integers(0, 90, (30, 64, 64, 3))
     pixels[np.arange(30), :, :, leaf] += 150
     kids = np.where(leaf == 2, -1, np.arange(30) % 2)
-    return Photos(pixels.astype(np.uint8), leaf.astype(np.int64), kids.astype(np.int64))
+    # Most are square; the others fill no batch of their own.
+    ratios = np.where(np.arange(30) % 10 == 9, 16 / 9, 1.0).astype(np.float32)
+    return Photos(pixels.astype(np.uint8), ratios, leaf.astype(np.int64), kids.astype(np.int64))
 
 
 class Stopped(Exception):
@@ -99,15 +103,30 @@ def test_mixed_photos_teach_the_leaves_and_not_the_audience(photos: Photos, tmp_
     assert torch.equal(before["audience.bias"], after["audience.bias"]) == (share == 1.0)
 
 
-def test_an_augmented_picture_is_of_the_size_asked_for_and_never_twice_the_same(photos: Photos) -> None:
-    views = Augmented(Picked(photos, np.arange(30)), side=40, least_crop=0.35)
+def test_an_augmented_picture_is_of_the_shape_asked_for_and_never_twice_the_same(photos: Photos) -> None:
+    views = Augmented(Picked(photos, np.arange(30)), [(40, 40), (60, 30)], least_crop=0.35)
     torch.manual_seed(1)
-    first, leaf, kids = views[4]
-    second, _, _ = views[4]
-    assert (first.shape, first.dtype, leaf, kids) == ((3, 40, 40), torch.uint8, 1, 0)
+    first, leaf, kids = views[4, (60, 30)]
+    second, _, _ = views[4, (60, 30)]
+    assert (first.shape, first.dtype, leaf, kids) == ((3, 60, 30), torch.uint8, 1, 0)
     assert not torch.equal(first, second)
 
 
+def test_a_batch_is_of_one_shape_and_only_the_last_few_photos_are_squeezed_or_left_out(photos: Photos) -> None:
+    shapes = canvases_of(224)
+    ratios = np.array([1, 1, 1.3, 1.4, 1.34, 1.8, 0.7, 0.75, 0.5, 0.56, 1.01], np.float32)
+    picked = Picked(replace(photos, ratios=np.concatenate([np.ones(5, np.float32), ratios])), np.arange(5, 16))
+    batches = batches_of(picked, shapes, 2, torch.Generator().manual_seed(1))
+    chosen = [number for batch in batches for number, _ in batch]
+    assert len(batches) == 5 and len(set(chosen)) == 10
+    assert all(len({canvas for _, canvas in batch}) == 1 for batch in batches)
+    squeezed = [number for batch in batches for number, its in batch if its != nearest_canvas(ratios[number], shapes)]
+    assert len(squeezed) <= 3
+    assert {canvas for batch in batches for number, canvas in batch if number in squeezed} <= {(224, 224)}
+    again = batches_of(picked, shapes, 2, torch.Generator().manual_seed(2))
+    assert again != batches
+
+
 def test_predictions_have_a_logit_per_leaf(photos: Photos) -> None:
-    leaf, kids = predict(Classifier("tf_efficientnet_lite0", 3), photos.pixels[:5], side=32)
+    leaf, kids = predict(Classifier("tf_efficientnet_lite0", 3), photos.pixels[:5], (32, 64))
     assert (leaf.shape, kids.shape) == ((5, 3), (5,))

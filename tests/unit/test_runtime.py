@@ -9,11 +9,23 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from shared.photos import Pixels
 from shared.vision import runtime
-from shared.vision.runtime import AGREEMENT, AT_ONCE, Engine, OpenVino, Torch, converted, known_good, open_runtime
+from shared.vision.runtime import (
+    AGREEMENT,
+    AT_ONCE,
+    BATCH,
+    Engine,
+    OpenVino,
+    Torch,
+    converted,
+    known_good,
+    open_runtime,
+)
 from shared.vision.trunk import Network, load_network, save_network
 
-SIDE = 64
+CANVAS = (64, 64)
+CANVASES = (CANVAS, (96, 64), (64, 96))
 CPU = torch.device("cpu")
 
 
@@ -30,7 +42,7 @@ class Canned:
         self.name = name
         self._rows = rows
 
-    def features(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def features(self, pictures: list[Pixels]) -> NDArray[np.float32]:
         return self._rows[: len(pictures)]
 
 
@@ -42,32 +54,39 @@ def offer(monkeypatch: pytest.MonkeyPatch, *builders: Callable[[], Engine]) -> N
 
 
 def right_answers(network: Network) -> NDArray[np.float32]:
-    return Torch(network, CPU).features(known_good(SIDE))
+    """To what engines are compared on: all shapes."""
+    return Torch(network, CPU).features([*known_good(CANVAS), *(known_good(canvas, 1)[0] for canvas in CANVASES[1:])])
+
+
+def _one_by_one(network: Network, pictures: list[Pixels]) -> NDArray[np.float32]:
+    plain = Torch(network, CPU)
+    return np.concatenate([plain.features([picture]) for picture in pictures])
 
 
 def test_every_engine_of_this_machine_agrees_with_torch(network: Network, tmp_path: Path) -> None:
-    found = open_runtime(network, SIDE, "some weights", CPU, 1, tmp_path)
+    found = open_runtime(network, CANVASES, "some weights", CPU, 1, tmp_path)
     assert [one.name for one in found.tried][:2] == ["torch on cpu", "OpenVINO"]
     assert all(one.agreement >= AGREEMENT and not one.why_not for one in found.tried)
     assert found.engine.name == min(found.tried, key=lambda one: one.milliseconds).name
-    pictures = list(known_good(SIDE)[:3])
+    pictures = list(known_good(CANVAS, 3))
     assert found.features(pictures).shape == (3, network.final + 2 * sum(network.stages))
 
 
-def test_pictures_dealt_out_to_streams_are_answered_in_their_order(network: Network, tmp_path: Path) -> None:
-    engine = OpenVino(converted(network, SIDE, "some weights", tmp_path), threads=2, bfloat16=False)
-    pictures = known_good(SIDE)[: AT_ONCE + 3]
-    np.testing.assert_allclose(engine.features(pictures), Torch(network, CPU).features(pictures), atol=1e-3)
+def test_pictures_of_all_shapes_dealt_out_to_streams_are_answered_in_order(network: Network, tmp_path: Path) -> None:
+    engine = OpenVino(converted(network, "some weights", tmp_path), threads=2, bfloat16=False)
+    many = known_good(CANVASES[1], AT_ONCE + 3)
+    pictures = [many[0], *known_good(CANVAS, 2), *many[1:], *known_good(CANVASES[2], 1)]
+    np.testing.assert_allclose(engine.features(pictures), _one_by_one(network, pictures), atol=1e-3)
 
 
 def test_a_faster_engine_that_agrees_is_taken(
     network: Network, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     offer(monkeypatch, lambda: Canned("quick", right_answers(network)))
-    assert open_runtime(network, SIDE, "", CPU, 1, tmp_path).engine.name == "quick"
+    assert open_runtime(network, CANVASES, "", CPU, 1, tmp_path).engine.name == "quick"
 
 
-@pytest.mark.parametrize("flaw", ["noise", "zeros", "not finite", "another photo's"])
+@pytest.mark.parametrize("flaw", ["noise", "zeros", "not finite", "another photo's", "right on squares only"])
 def test_a_faster_engine_that_answers_otherwise_is_refused(
     network: Network, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, flaw: str
 ) -> None:
@@ -77,9 +96,10 @@ def test_a_faster_engine_that_answers_otherwise_is_refused(
         "zeros": np.zeros_like(right),
         "not finite": np.full_like(right, np.nan),
         "another photo's": right.mean(axis=0) - right,
+        "right on squares only": right * np.where(np.arange(len(right)) < BATCH, 1, -1)[:, None].astype(np.float32),
     }[flaw]
     offer(monkeypatch, lambda: Canned("wrong", wrong))
-    found = open_runtime(network, SIDE, "", CPU, 1, tmp_path)
+    found = open_runtime(network, CANVASES, "", CPU, 1, tmp_path)
     assert found.engine.name == "torch on cpu"
     assert "differ" in found.tried[-1].why_not
 
@@ -91,20 +111,20 @@ def test_an_engine_that_cannot_be_built_is_passed_over(
         raise RuntimeError("no such instruction")
 
     offer(monkeypatch, broken, lambda: Canned("quick", right_answers(network)))
-    assert open_runtime(network, SIDE, "", CPU, 1, tmp_path).engine.name == "quick"
+    assert open_runtime(network, CANVASES, "", CPU, 1, tmp_path).engine.name == "quick"
 
 
 def test_a_network_is_converted_once(network: Network, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    first = converted(network, SIDE, "some weights", tmp_path)
+    first = converted(network, "some weights", tmp_path)
     monkeypatch.setattr("openvino.convert_model", lambda *_args, **_kwargs: pytest.fail("converted again"))
-    assert converted(network, SIDE, "some weights", tmp_path) == first
+    assert converted(network, "some weights", tmp_path) == first
     with pytest.raises(pytest.fail.Exception):
-        converted(network, SIDE, "other weights", tmp_path)
+        converted(network, "other weights", tmp_path)
 
 
 def test_where_nothing_can_be_written_a_network_is_converted_in_memory(network: Network, tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file, not a folder")
-    found = open_runtime(network, SIDE, "some weights", CPU, 1, tmp_path / "cache")
+    found = open_runtime(network, CANVASES, "some weights", CPU, 1, tmp_path / "cache")
     assert "OpenVINO" in {one.name for one in found.tried}
 
 
@@ -116,7 +136,7 @@ def test_weights_come_back_from_safetensors_to_half_precision(network: Network, 
 
 
 def test_known_good_pictures_differ_from_each_other() -> None:
-    pictures = known_good(SIDE)
+    pictures = known_good(CANVAS)
     assert len({picture.tobytes() for picture in pictures}) == len(pictures)
 
 

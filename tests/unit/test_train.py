@@ -17,7 +17,7 @@ from shared.vision.training import Linear
 from shared.vision.trunk import Network
 
 SIDE = 96
-PICTURES = known_good(SIDE)
+PICTURES = known_good((SIDE, SIDE))
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_what_goes_on_from_a_pack_says_what_that_trunk_of_the_pack_says(builtin:
     for one in members_of(builtin):
         classifier = Classifier(one.architecture, len(builtin.taxonomy.leaves))
         take_over(classifier, one)
-        leaf, kids = predict(classifier, PICTURES, SIDE)
+        leaf, kids = predict(classifier, PICTURES, (SIDE, SIDE))
         expected_leaf, expected_kids = logits([one])
         np.testing.assert_allclose(leaf, expected_leaf, atol=1e-3)
         np.testing.assert_allclose(kids, expected_kids, atol=1e-3)
