@@ -64,7 +64,7 @@ async def tested(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Runn
 
 
 @pytest.fixture(scope="session")
-def sixteen() -> Sequence[Offer]:
+def eight() -> Sequence[Offer]:
     """Listings of one seller, so that the same photos may be sent again and again: one's own are no copies."""
     honest = (listing for listing in demo_catalogue(seed=99, listings=40) if not listing.expected.reason)
-    return [Offer(replace(as_upload(one), seller_id="drills")) for one in itertools.islice(honest, 16)]
+    return [Offer(replace(as_upload(one), seller_id="drills")) for one in itertools.islice(honest, 8)]

@@ -67,14 +67,14 @@ class HalfWay:
 
 @pytest.mark.parametrize("victim", RESULTS)
 async def test_a_kill_in_the_middle_of_an_import_loses_and_doubles_nothing(
-    tested: RunningFleet, sixteen: Sequence[Offer], victim: str
+    tested: RunningFleet, eight: Sequence[Offer], victim: str
 ) -> None:
-    await drill(tested, sixteen, victim, RESULTS[victim])
+    await drill(tested, eight, victim, RESULTS[victim])
 
 
-async def test_a_kill_of_the_fused_worker_loses_and_doubles_nothing(tmp_path: Path, sixteen: Sequence[Offer]) -> None:
+async def test_a_kill_of_the_fused_worker_loses_and_doubles_nothing(tmp_path: Path, eight: Sequence[Offer]) -> None:
     async with run(tmp_path, fused=True) as fused:
-        await drill(fused, sixteen[:8], "fused", IMAGE_SCORED)
+        await drill(fused, eight, "fused", IMAGE_SCORED)
 
 
 async def test_the_lag_exporter_comes_back_when_killed(tested: RunningFleet) -> None:
@@ -113,9 +113,9 @@ async def drill(tested: RunningFleet, offers: Sequence[Offer], victim: str, topi
     assert problems(tested.uploads, await held(fleet.kafka, fleet.redis)) == []
 
 
-async def test_the_checker_sees_a_record_deleted_by_hand(tested: RunningFleet, sixteen: Sequence[Offer]) -> None:
+async def test_the_checker_sees_a_record_deleted_by_hand(tested: RunningFleet, eight: Sequence[Offer]) -> None:
     fleet = tested.fleet
-    offers = (Offer(replace(offer.upload, reference=f"checker-{n}")) for n, offer in enumerate(sixteen[:2]))
+    offers = (Offer(replace(offer.upload, reference=f"checker-{n}")) for n, offer in enumerate(eight[:2]))
     answers = await tested.send("checker", offers, 2, Progress())
     assert problems(tested.uploads, await held(fleet.kafka, fleet.redis)) == []
     listing_id = answers[0].imported.listing_id

@@ -152,11 +152,11 @@ def test_a_second_run_finds_its_data_again_and_ctrl_c_ends_every_process(first_r
 
 
 def test_a_folder_of_ones_own_goes_through_servers_that_run_already(
-    tmp_path: Path, kafka: str, sixteen: Sequence[Any]
+    tmp_path: Path, kafka: str, eight: Sequence[Any]
 ) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
-    for number, offer in enumerate(sixteen[:3]):
+    for number, offer in enumerate(eight[:3]):
         (photos / f"photo {number}.jpg").write_bytes(offer.upload.photos[0])
     report = tmp_path / "report.json"
     with RedisServer(tmp_path / "redis") as redis:
