@@ -63,7 +63,7 @@ from shared.vision.training import (
 from shared.vision.trunk import IMAGENET, canvases_of, imagenet, load_network, nearest_canvas, save_network
 
 DRAWN_SEED = 5
-KEPT_SIDE = 288  # of the pictures that are augmented: somewhat more than the largest that is trained on
+KEPT_SIDE = 288  # of the pictures that are augmented: as many as the longest that is trained on
 CANVASES = canvases_of(224)
 VIEWS = 2  # of each photo, beside itself, that the embedding learns from
 ARCHITECTURES = ("tf_efficientnet_lite2", "tf_efficientnet_lite0")

@@ -194,8 +194,7 @@ def accuracy_of(model: Classifier, photos: Picked, side: int) -> float:
     if not len(photos):
         return 0.0
     right = 0
-    shapes = _by_canvas(photos, canvases_of(side))
-    for canvas, numbers in shapes.items():
+    for canvas, numbers in _by_canvas(photos, canvases_of(side)).items():
         for some in np.array_split(photos.rows[numbers], math.ceil(len(numbers) / EVALUATED_AT_ONCE)):
             leaf, _ = predict(model, photos.photos.pixels[some], canvas)
             right += int((leaf.argmax(1) == photos.photos.leaf[some]).sum())
@@ -334,13 +333,13 @@ Asked = tuple[int, Canvas]  # which photo, and the shape that it is wanted in
 
 def batches_of(photos: Picked, canvases: Sequence[Canvas], size: int, order: torch.Generator) -> list[list[Asked]]:
     """Whole batches, each of one shape. What is left over of all shapes comes as the first canvas, if it fills any."""
-    shuffled = torch.randperm(len(photos), generator=order).numpy()
     batches: list[list[Asked]] = []
     left: list[Asked] = []
-    for canvas, numbers in _by_canvas(Picked(photos.photos, photos.rows[shuffled]), canvases).items():
-        chosen, whole = shuffled[numbers].tolist(), len(numbers) // size * size
-        batches += [[(number, canvas) for number in chosen[i : i + size]] for i in range(0, whole, size)]
-        left += [(number, canvases[0]) for number in chosen[whole:]]
+    for canvas, numbers in _by_canvas(photos, canvases).items():
+        shuffled = numbers[torch.randperm(len(numbers), generator=order).numpy()].tolist()
+        whole = len(shuffled) // size * size
+        batches += [[(number, canvas) for number in shuffled[i : i + size]] for i in range(0, whole, size)]
+        left += [(number, canvases[0]) for number in shuffled[whole:]]
     batches += [left[i : i + size] for i in range(0, len(left) // size * size, size)]
     return [batches[i] for i in torch.randperm(len(batches), generator=order).tolist()]
 

@@ -86,7 +86,7 @@ class Torch:
         self._device = device
 
     def features(self, pictures: Sequence[Pixels]) -> Rows:
-        return _in_place((numbers, self._of(alike)) for numbers, alike in by_shape(pictures))
+        return _in_place((numbers, self._of(alike)) for numbers, alike in _by_shape(pictures))
 
     def _of(self, pictures: NDArray[np.uint8]) -> Rows:
         with torch.inference_mode(), _out_of_memory_named():
@@ -107,7 +107,7 @@ class Bfloat16:
         self._network = torch.compile(resident, dynamic=False)
 
     def features(self, pictures: Sequence[Pixels]) -> Rows:
-        return _in_place((numbers, self._of(alike)) for numbers, alike in by_shape(pictures))
+        return _in_place((numbers, self._of(alike)) for numbers, alike in _by_shape(pictures))
 
     def _of(self, pictures: NDArray[np.uint8]) -> Rows:
         count = len(pictures)
@@ -146,7 +146,7 @@ class OpenVino:
     def features(self, pictures: Sequence[Pixels]) -> Rows:
         answers: list[tuple[list[int], Rows]] = []
         try:
-            for numbers, alike in by_shape(pictures, AT_ONCE):
+            for numbers, alike in _by_shape(pictures, AT_ONCE):
                 self._streams.start_async([alike], userdata=(answers, numbers))
             self._streams.wait_all()
         except RuntimeError as why:
@@ -207,7 +207,7 @@ def converted(network: Network, identity: str, cache: Path) -> Any:
     import openvino
 
     version = openvino.__version__.split("-")[0]
-    folder = cache / "openvino" / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}-any-{version}"
+    folder = cache / "openvino" / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}-{version}"
     model = folder / "network.xml"
     if not model.is_file():
         example = torch.from_numpy(known_good((EXAMPLE, EXAMPLE), 2))
@@ -224,18 +224,6 @@ def converted(network: Network, identity: str, cache: Path) -> Any:
         except OSError:  # another process was faster
             shutil.rmtree(beside)
     return model
-
-
-def by_shape(pictures: Sequence[Pixels], at_most: int | None = None) -> Iterator[tuple[list[int], NDArray[np.uint8]]]:
-    """Numbers of pictures of one shape, and n x height x width x RGB of these; `at_most` so many together."""
-    shapes: dict[tuple[int, ...], list[int]] = {}
-    for number, picture in enumerate(pictures):
-        shapes.setdefault(picture.shape, []).append(number)
-    step = at_most or len(pictures)
-    for numbers in shapes.values():
-        for start in range(0, len(numbers), step):
-            some = numbers[start : start + step]
-            yield some, np.stack([pictures[number] for number in some])
 
 
 def known_good(canvas: Canvas, count: int = BATCH) -> NDArray[np.uint8]:
@@ -290,6 +278,18 @@ def _keep_answer(request: Any, place: tuple[list[tuple[list[int], Rows]], list[i
     answers, numbers = place
     # The output lives in the engine's own memory until the next call.
     answers.append((numbers, np.array(request.get_output_tensor(0).data, dtype=np.float32)))
+
+
+def _by_shape(pictures: Sequence[Pixels], at_most: int | None = None) -> Iterator[tuple[list[int], NDArray[np.uint8]]]:
+    """Numbers of pictures of one shape, and n x height x width x RGB of these; `at_most` so many together."""
+    shapes: dict[tuple[int, ...], list[int]] = {}
+    for number, picture in enumerate(pictures):
+        shapes.setdefault(picture.shape, []).append(number)
+    step = at_most or len(pictures)
+    for numbers in shapes.values():
+        for start in range(0, len(numbers), step):
+            some = numbers[start : start + step]
+            yield some, np.stack([pictures[number] for number in some])
 
 
 def _in_place(answers: Iterable[tuple[list[int], Rows]]) -> Rows:

@@ -1,7 +1,7 @@
 """The network that turns pictures into features, and how a photo becomes its input.
 
 A photo is not squeezed to a square: that hides lengths, and length is what tells trousers from shorts. The network
-looks at about as many pixels of every photo, in the nearest of a few shapes.
+looks at about as many pixels of every photo, in the nearest of the shapes that its pack names.
 
 A pack carries its own network as safetensors; serving loads nothing else. Training starts from the ImageNet weights
 that packages carry.
@@ -156,7 +156,7 @@ def model_input(photo: Photo, canvases: Sequence[Canvas]) -> Pixels:
 
 
 def fitted(pixels: Pixels, canvases: Sequence[Canvas]) -> Pixels:
-    """To the nearest canvas, and not cropped: sellers fill the frame, and what lies at its edge tells a coat."""
+    """To the nearest canvas and not cropped: sellers fill the frame, and its edges tell a coat from a shirt."""
     height, width = nearest_canvas(pixels.shape[0] / pixels.shape[1], canvases)
     larger = pixels.shape[0] > height and pixels.shape[1] > width
     how = cv2.INTER_AREA if larger else cv2.INTER_LINEAR

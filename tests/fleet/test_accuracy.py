@@ -1,8 +1,13 @@
 """What the built-in pack says of real photos that took no part in its training, and of strangers."""
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +19,7 @@ from shared.vision.evaluation import calibration_error, strangers
 from shared.vision.reader import Reader, open_reader, photo_of
 from shared.vision.training import Sample, read_samples
 from tests.conftest import home
+from tests.fleet.conftest import PROJECT
 
 # What models/builtin/MODEL_CARD.md reports.
 MEASURED = {"garments": 0.899, "groceries, fine": 0.882, "groceries, coarse": 0.932}
@@ -34,7 +40,7 @@ def val(photos: Path) -> list[Sample]:
 
 @pytest.fixture(scope="module")
 def answered(reader: Reader, val: list[Sample]) -> Answered:
-    """Every val photo, prepared in threads while others are looked at, as a worker does."""
+    """To every val photo."""
 
     def prepared(sample: Sample) -> Photo:
         photo = photo_of(sample.body())
@@ -46,7 +52,6 @@ def answered(reader: Reader, val: list[Sample]) -> Answered:
     return list(zip(val, (one for some in batches(opened) for one in reader.categories(some)), strict=True))
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("asked", MEASURED)
 def test_accuracy_on_real_photos_is_at_most_two_points_under_the_measured(answered: Answered, asked: str) -> None:
     """Those called unknown count as wrong."""
@@ -56,6 +61,14 @@ def test_accuracy_on_real_photos_is_at_most_two_points_under_the_measured(answer
     ]
     assert len(right) > 250
     assert np.mean(right) >= MEASURED[asked] - SLACK
+
+
+def test_whoever_asks_by_vitrine_analyze_is_answered_the_same(answered: Answered) -> None:
+    some = answered[::25]
+    lines = analyzed([sample.photo for sample, _ in some if isinstance(sample.photo, Path)])
+    assert [line["photo"] for line in lines] == [str(sample.photo) for sample, _ in some]
+    assert [line["category"]["path"] for line in lines] == [list(said.path) for _, said in some]
+    assert [line["category"]["label"] or "" for line in lines] == [said.label for _, said in some]
 
 
 def test_confidences_are_honest_and_few_known_photos_are_called_unknown(answered: Answered) -> None:
@@ -81,6 +94,15 @@ def test_an_edited_copy_is_nearer_than_any_other_photo(val: list[Sample], reader
         photo.once("pixels/224", lambda inner=inner: inner)  # type: ignore[misc]
     nearest = (reader.vectors(cropped) @ reader.vectors(originals).T).argmax(axis=1)
     assert np.mean(nearest == np.arange(len(some))) >= 0.95
+
+
+def analyzed(photos: list[Path]) -> list[dict[str, Any]]:
+    """The lines of `vitrine analyze`."""
+    command = [sys.executable, "-c", "from services.operations.cli import main; main()", "analyze", *map(str, photos)]
+    env = os.environ | {"VITRINE_HOME": str(home())}
+    done = subprocess.run(command, env=env, cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def batches(photos: list[Photo], size: int = 32) -> Iterator[list[Photo]]:

@@ -65,7 +65,7 @@ def first_run(
 ) -> tuple[Path, subprocess.CompletedProcess[str], dict[str, Any]]:
     """The whole demo catalogue through one worker: home, what was printed, the report.
 
-    Four workers give the same answers in three times the time on two cores; the kill drills import through those.
+    Four workers need three times as long on two cores; the kill drills import through those.
     """
     home = linked_home(tmp_path_factory.mktemp("run"))
     done = run(home, "--fused", "--report", str(home / "report.json"))
