@@ -7,12 +7,17 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from hypothesis import settings
 
 from services.operations.servers import KafkaServer, RedisServer, Server, ServerFailed, kafka_jars
 from tests.seaweed import SeaweedServer
 
 PROJECT = Path(__file__).parent.parent
 S = TypeVar("S", bound=Server)
+
+# An example that takes long says that the machine is busy, not that the code is wrong.
+settings.register_profile("vitrine", deadline=None)
+settings.load_profile("vitrine")
 
 
 def home() -> Path:

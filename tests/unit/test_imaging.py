@@ -93,7 +93,7 @@ def refusal(body: bytes, limits: Limits | None = None) -> BadPhoto:
 # --- metadata leave, the picture stays ------------------------------------------------------------------------------
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(
     kind=st.sampled_from(["JPEG", "PNG", "WEBP"]),
     mode=st.sampled_from(["RGB", "L", "RGBA"]),

@@ -53,7 +53,7 @@ def history(last: int, removal: int | None) -> list[Message]:
     return [*events, removed("x", removal)] if removal else events
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data(), st.integers(1, 4), st.sampled_from([None, 1, 9]))
 def test_any_order_and_any_repetition_of_the_events_end_in_the_same_record(
     data: st.DataObject, last: int, removal: int | None
@@ -64,7 +64,7 @@ def test_any_order_and_any_repetition_of_the_events_end_in_the_same_record(
     assert joined(*(events[i] for i in order), one_by_one=data.draw(st.booleans())) == joined(*events)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_any_order_of_some_of_the_events_agrees_while_no_photo_comes_back(data: st.DataObject) -> None:
     events = [e for e in history(3, None) if data.draw(st.booleans())]
@@ -72,7 +72,7 @@ def test_any_order_of_some_of_the_events_agrees_while_no_photo_comes_back(data: 
     assert enriched(joined(*order)) == enriched(joined(*events))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.permutations(range(4)))
 def test_results_are_ordered_by_revision_then_generation_then_time(order: list[int]) -> None:
     ranked = [(1, 9, 9), (2, 1, 9), (2, 2, 1), (2, 2, 2)]
