@@ -23,7 +23,7 @@ from shared.vision.pack import Pack
 from shared.vision.runtime import Runtime
 from shared.vision.taxonomy import Judgement
 from shared.vision.taxonomy import Path as CategoryPath
-from shared.vision.training import Advance, Sample
+from shared.vision.training import Advance, Sample, held_out
 from shared.vision.trunk import Canvas, detail_of, fitted
 
 COPIED_AT_ONCE = 8  # photos whose copies are in memory together
@@ -162,6 +162,7 @@ def measured(
         | _stranger_figures(pack, strange)
         | _unknown_class_figures(pack, samples, features)
         | _audience_figures(pack, samples, features)
+        | _unseen_sender_figures(pack, samples, features)
         | embedding_figures(samples, pack.heads.vectors(features), embed, canvases, advance)
     )
 
@@ -310,6 +311,18 @@ def _audience_figures(pack: Pack, samples: Sequence[Sample], features: Array) ->
     kids = np.array([samples[i].kids is True for i in told], np.bool_)
     said_kids = pack.heads.kids_probability(features[told]) >= 0.5
     return _told({"audience_balanced_accuracy": (_share(said_kids[kids]) + _share(~said_kids[~kids])) / 2})
+
+
+def _unseen_sender_figures(pack: Pack, samples: Sequence[Sample], features: Array) -> dict[str, float]:
+    """Garments of whose senders the trunks' training saw no photo: most senders are on both sides of the val split.
+
+    By the classifier alone, since the neighbours that vote are of these senders too.
+    """
+    held = [i for i, out in enumerate(held_out(samples)) if out and samples[i].category[0] == "garments"]
+    alone = replace(pack.manifest.votes.votes, share=0.0)
+    found = pack.heads.leaf_probabilities(features[held], alone).argmax(axis=1)
+    truth = np.array([pack.taxonomy.number(samples[i].category) for i in held], np.intp)
+    return _told({"garments_of_unseen_senders_top1": _share(found == truth)})
 
 
 def _same_class_nearest(samples: Sequence[Sample], vectors: Array, val: NDArray[np.intp]) -> float:

@@ -148,11 +148,12 @@ each photo, with a classification loss (0.8) and one that tells photos apart (In
 ## Measured
 
 `vitrine evaluate pack --data FOLDER` prints these again. On the val splits of both data sets, which took no part in
-training; what is unknown or only half known counts as wrong. The share of votes, the temperatures and the distances of
-known photos were fitted on training photos that the trunks were not shown.
+training; what is unknown or only half known counts as wrong. The temperatures and the distances of known photos were
+fitted on training photos that the trunks were not shown.
 
-Chosen with a look at val: which features distances are measured in, how softly neighbours vote, how many directions
-tell strangers, and the share of known photos that may be called unknown. So expect a little less on other photos.
+Chosen with a look at val: which features distances are measured in, how softly neighbours vote and with what share, how
+many directions tell strangers, and the share of known photos that may be called unknown. So expect a little less on
+other photos.
 
 | figure | value |
 | --- | --- |

@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ from shared.vision.heads import Array, Heads, described, unit_rows
 from shared.vision.pack import Bars, EmbeddingSpec, Manifest, Pack, TrunkSpec, VotesSpec
 from shared.vision.runtime import Runtime
 from shared.vision.taxonomy import Judgement, Taxonomy
-from shared.vision.training import Sample, features_of
+from shared.vision.training import Sample, features_of, held_out
 from tests.fakes_vision import jpeg, scenery
 
 HAT, SHIRT = ("garments", "hat"), ("garments", "shirt")
@@ -311,6 +312,21 @@ def test_a_photo_of_a_class_taken_away_is_unnamed_unless_it_looks_like_another_c
     found = measured(knowing_all(some), RUNTIME, some, features(some), features(some)[:0])
     assert found["unnamed_garments_of_no_known_class"] == 1
     assert found["unnamed_groceries_of_no_known_class"] == 0
+
+
+def test_garments_of_senders_not_learned_from_are_judged_by_the_classifier_alone() -> None:
+    some = [sample(HAT, seed, "train") for seed in range(8)] + [sample(SHIRT, seed, "train") for seed in range(50, 66)]
+    some += [sample(KIWI, seed, "train") for seed in range(100, 116)]
+    # Neighbours would be right of all; the classifier calls all a shirt.
+    knowing = knowing_all(some)
+    always_shirt = replace(knowing, heads=replace(knowing.heads, leaf_bias=np.eye(len(LEAVES), dtype=np.float32)[1]))
+    found = measured(always_shirt, RUNTIME, some, features(some), features(some)[:0])
+    held = [one.category for one, out in zip(some, held_out(some), strict=True) if out]
+    assert {HAT, SHIRT, KIWI} == set(held)
+    assert found["garments_of_unseen_senders_top1"] == held.count(SHIRT) / (len(held) - held.count(KIWI))
+    assert "garments_of_unseen_senders_top1" not in measured(
+        always_shirt, RUNTIME, some[24:], features(some[24:]), features(some)[:0]
+    )
 
 
 def test_the_five_likeliest_are_what_the_heads_say_even_of_an_unknown_photo() -> None:
