@@ -12,9 +12,6 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
 
-# Cosine distance that being quite sure of a leaf is worth: a known thing in an unusual picture stays known.
-SURE_IS_NEARER = 0.02
-
 
 @dataclass(frozen=True, slots=True)
 class Votes:
@@ -110,16 +107,16 @@ class Heads:
         """n x D, unit rows."""
         return unit_rows(np.subtract(described(features, self.widths), self.embedding_mean) @ self.embedding_projection)
 
-    def strangeness(self, features: Array, probabilities: Array) -> Array:
-        """n: distance to the nearest landmark, less where a leaf is likely; large for what is unlike all known.
+    def strangeness(self, features: Array) -> Array:
+        """n: cosine distance to the nearest landmark, and the share of a photo that the landmarks' space can't hold.
 
-        `probabilities`: n x L, of the leaves.
+        That space holds nearly all of known photos; of a stranger much is lost. The loss is the residual of ViM,
+        Wang et al., CVPR 2022.
         """
-        # Not at unit length once projected: what is lost of a stranger, and not of known photos, tells it.
-        similarity = (described(features, self.widths) @ self.known_projection) @ self.known_landmarks.T
-        strangeness: Array = (1 - similarity.max(axis=1) - SURE_IS_NEARER * probabilities.max(axis=1)).astype(
-            np.float32
-        )
+        projected = described(features, self.widths) @ self.known_projection
+        lost = 1 - (projected * projected).sum(axis=1)
+        nearest = (projected @ self.known_landmarks.T).max(axis=1)
+        strangeness: Array = (1 - nearest + lost).astype(np.float32)
         return strangeness
 
     def share_nearer(self, strangeness: Array) -> Array:

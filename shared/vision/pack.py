@@ -132,7 +132,7 @@ class Pack:
         """One per row of trunk features. What is strange has an empty path, and the confidence that it is strange."""
         bars = self.manifest.bars
         leaves = self.heads.leaf_probabilities(features, self.manifest.votes.votes)
-        strangeness = self.heads.strangeness(features, leaves)
+        strangeness = self.heads.strangeness(features)
         return [
             Judgement((), float(share), complete=False)
             if strange > bars.strange_beyond

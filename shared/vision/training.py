@@ -28,12 +28,12 @@ from shared.vision.trunk import Canvas, detail_of, fitted
 
 FOLDS = 8
 HELD = 12  # one photo in so many is held out of the trunk's training, or a few more
-FALSE_UNKNOWN = 0.05
-KNOWN_DIMENSIONS = 256
+FALSE_UNKNOWN = 0.03
+KNOWN_DIMENSIONS = 128
 NEIGHBOURS = 10
 SOFTNESS = 0.05
-# Not fitted: near likenesses of the photos held out are among those trained on, so votes seem needless there.
-SHARE = 0.5
+# Not fitted: of groceries held out near likenesses are among those trained on, so votes seem needless there.
+SHARE = 0.25
 BATCH = 32
 
 Advance = Callable[[int], None]
@@ -255,7 +255,7 @@ def fit_heads(
     without = heads(train & ~held, np.zeros(101, np.float32))
     asked = _Asked(features[held], labels[held], _domains([s for s, out in zip(samples, held, strict=True) if out]))
     votes = calibrated(Votes(NEIGHBOURS, SOFTNESS, SHARE, temperature=1.0), without, asked)
-    distances = without.strangeness(asked.features, without.leaf_probabilities(asked.features, votes))
+    distances = without.strangeness(asked.features)
     beyond = max(float(np.quantile(distances[asked.domains == d], 1 - FALSE_UNKNOWN)) for d in set(asked.domains))
     complete = heads(train, np.quantile(distances, np.linspace(0, 1, 101)).astype(np.float32))
     kids = np.array([-1 if sample.kids is None else int(sample.kids) for sample in samples])[held]

@@ -123,6 +123,19 @@ def test_a_photo_that_is_known_has_its_neighbours_leaf() -> None:
     assert (heads.leaf_probabilities(features, only_votes).argmax(axis=1) == np.arange(9) % 4).all()
 
 
+def test_what_the_landmarks_space_cannot_hold_is_strange() -> None:
+    widths, axes = (4,), np.eye(4, dtype=np.float32)
+    # Photos were known along the first two axes only, and all of them are like the first.
+    kept = axes[:, :2]
+    changes = {"known_projection": kept, "known_landmarks": (axes @ kept)[:1].repeat(9, axis=0)}
+    shapes = {"leaf_weight": (4, 4), "audience_weight": (4,), "embedding_mean": (4,), "embedding_projection": (4, 8)}
+    heads = Heads.from_arrays(arrays(**{n: np.zeros(s, np.float32) for n, s in shapes.items()}, **changes), widths)
+    known, unlike_any, lost, half_lost = heads.strangeness(np.stack([*axes[:3], axes[0] + axes[3]]))
+    assert (known, unlike_any, lost) == pytest.approx((0, 1, 2), abs=1e-6)
+    # The square roots of both halves weigh the same: half of its energy is lost.
+    assert half_lost == pytest.approx(1 - np.sqrt(0.5) + 0.5, abs=1e-6)
+
+
 def test_a_temperature_above_one_makes_less_sure_and_changes_no_answer() -> None:
     features = np.abs(np.random.default_rng(5).normal(size=(7, 22))).astype(np.float32)
     heads = Heads.from_arrays(arrays(), WIDTHS)
