@@ -149,7 +149,8 @@ each photo, with a classification loss (0.8) and one that tells photos apart (In
 
 `vitrine evaluate pack --data FOLDER` prints these again. On the val splits of both data sets, which took no part in
 training; what is unknown or only half known counts as wrong. The temperatures and the distances of known photos were
-fitted on training photos that the trunks were not shown.
+fitted on training photos that the trunks were not shown. "Garments of unseen senders" are among those, judged by the
+classifier without votes: most senders of val's garments have photos in train too.
 
 Chosen with a look at val: which features distances are measured in, how softly neighbours vote and with what share, how
 many directions tell strangers, and the share of known photos that may be called unknown. So expect a little less on

@@ -73,8 +73,8 @@ def test_whoever_asks_by_vitrine_analyze_is_answered_the_same(answered: Answered
 
 def test_confidences_are_honest_and_few_known_photos_are_called_unknown(answered: Answered) -> None:
     right = np.array([tuple(said.path) == sample.category and bool(said.label) for sample, said in answered])
-    assert calibration_error(np.array([said.confidence for _, said in answered]), right) < 0.08
-    assert np.mean([not said.path for _, said in answered]) < 0.03
+    assert calibration_error(np.array([said.confidence for _, said in answered]), right) < 0.05
+    assert np.mean([not said.path for _, said in answered]) < 0.02
 
 
 def test_real_photographs_of_neither_domain_are_unknown(reader: Reader) -> None:
