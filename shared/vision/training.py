@@ -24,7 +24,7 @@ from shared.vision.heads import Array, Heads, Votes, described, sigmoid, unit_ro
 from shared.vision.runtime import Runtime
 from shared.vision.taxonomy import Path as CategoryPath
 from shared.vision.taxonomy import Taxonomy
-from shared.vision.trunk import Canvas, detail_of, fitted
+from shared.vision.trunk import Canvas, detail_of, fitted, resized
 
 FOLDS = 8
 HELD = 12  # one photo in so many is held out of the trunk's training, or a few more
@@ -146,7 +146,7 @@ def pictures_of(samples: Sequence[Sample], side: int, cache: Path, advance: Adva
     ratios = np.empty(len(samples), np.float32)
     with ThreadPoolExecutor(2, thread_name_prefix="decode") as pool:
         for number, pixels in enumerate(pool.map(lambda sample: _decoded(sample, side), samples)):
-            found[number] = fitted(pixels, [(side, side)])
+            found[number] = resized(pixels, (side, side))
             ratios[number] = pixels.shape[0] / pixels.shape[1]
             advance(1)
     found.flush()

@@ -1,13 +1,29 @@
-"""Every photo is looked at whole, in about as many pixels, and little distorted."""
+"""Every photo is looked at whole, in about as many pixels, little distorted, and as softly as in training."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+import torch
+from torchvision.transforms import v2  # type: ignore[import-untyped]
 from vitrine.events.v1 import image_pb2
 
 from shared.photos import Photo, Pixels
-from shared.vision.trunk import RATIOS, STEP, Canvas, canvases_of, detail_of, fitted, model_input, nearest_canvas
+from shared.vision.decode import decode
+from shared.vision.fine_tuning import Phase, Recipe
+from shared.vision.trunk import (
+    RATIOS,
+    STEP,
+    Canvas,
+    canvases_of,
+    detail_of,
+    fitted,
+    model_input,
+    nearest_canvas,
+    resized,
+)
 
 SHAPES = canvases_of(224)
 
@@ -64,3 +80,26 @@ def test_a_photo_is_decoded_with_detail_enough_for_its_canvas_and_once(canvases:
     assert model_input(one, canvases).shape == (height, width, 3)
     assert model_input(one, canvases) is model_input(one, canvases)
     assert asked == [detail_of(canvases)] == [224]
+
+
+def sharpness(pictures: Iterable[Pixels]) -> float:
+    """Geometric mean of the Laplacian's energy beside the picture's variance."""
+    greys = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32) for picture in pictures]
+    energies = [(cv2.Laplacian(grey, cv2.CV_32F) ** 2).mean() / grey.var() for grey in greys]
+    return float(np.exp(np.mean(np.log(energies))))
+
+
+def test_photos_are_shown_as_softly_as_the_trunks_learned_them(photos: Path) -> None:
+    """Trunks learn from crops of pictures of 288 x 288 pixels, at 192 and at 224."""
+    torch.manual_seed(1)
+    some = [decode(path.read_bytes(), 288) for path in sorted((photos / "clothing" / "val").rglob("*.jpg"))[::8]]
+
+    def framed(picture: Pixels, side: int) -> Pixels:
+        canvas = nearest_canvas(picture.shape[0] / picture.shape[1], canvases_of(side))
+        crop = v2.RandomResizedCrop(canvas, scale=(Recipe((Phase(side, 1),)).least_crop, 1.0), antialias=True)
+        kept = torch.from_numpy(resized(picture, (288, 288))).permute(2, 0, 1)
+        return np.ascontiguousarray(crop(kept).permute(1, 2, 0).numpy())
+
+    learned = {side: sharpness(framed(picture, side) for picture in some) for side in (192, 224)}
+    served = sharpness(fitted(picture, SHAPES) for picture in some)
+    assert 0.9 * learned[224] < served < 1.1 * learned[192]
