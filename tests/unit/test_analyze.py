@@ -66,7 +66,7 @@ def test_a_line_has_the_fields_that_were_promised(tmp_path: Path) -> None:
     assert list(line) == ["photo", "category", "attributes", "hash", "pack", "embedding"]
     assert set(line["category"]) == {"label", "path", "confidence"}  # type: ignore[call-overload]
     assert set(line["hash"]) == {"pdq", "quality"}  # type: ignore[call-overload]
-    assert line["pack"] == "builtin@4"
+    assert line["pack"] == "builtin@5"
     assert len(line["embedding"]) == 256  # type: ignore[arg-type]
     json.dumps(line)
 

@@ -77,7 +77,7 @@ async def refused(channel: aio.Channel, photo: bytes, timeout: float = 20) -> tu
 
 async def test_a_photo_gets_a_unit_vector_its_space_and_a_category(channel: aio.Channel) -> None:
     found = await embed(channel, jpeg())
-    assert found.space == "builtin@4"
+    assert found.space == "builtin@5"
     assert np.linalg.norm(found.vector) == pytest.approx(1, abs=1e-4)
     assert 0 <= found.category.confidence <= 1
 

@@ -134,7 +134,7 @@ def test_verify_ends_in_failure_when_any_pack_is_broken(copy: Path) -> None:
     (copy / HEADS).unlink()
     found = CliRunner().invoke(packs, ["verify", "builtin", str(copy)])
     assert found.exit_code == 1
-    assert "builtin@4: 3 files are whole" in found.output
+    assert "builtin@5: 3 files are whole" in found.output
     assert "No such file" in found.output
 
 

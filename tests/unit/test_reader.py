@@ -78,7 +78,7 @@ def test_classification_answers_with_its_pack_and_the_uploads_revision(reader: R
     (found,) = task.infer([shown], [None])
     (message,) = task.conclude(shown, found)
     assert isinstance(message, image_pb2.ImageClassified)
-    assert (message.assessment.pack, message.assessment.revision) == ("builtin@4", 7)
+    assert (message.assessment.pack, message.assessment.revision) == ("builtin@5", 7)
     assert 0 <= message.category.confidence <= 1
 
 
@@ -88,7 +88,7 @@ def test_embedding_answers_with_a_unit_vector_in_a_named_space(reader: Reader) -
     (found,) = task.infer([shown], [None])
     (message,) = task.conclude(shown, found)
     assert isinstance(message, image_pb2.ImageEmbedded)
-    assert message.space == "builtin@4"
+    assert message.space == "builtin@5"
     assert np.linalg.norm(message.vector) == pytest.approx(1, abs=1e-4)
 
 
