@@ -316,9 +316,9 @@ def _counts(samples: list[Sample]) -> dict[str, int]:
 
 
 def _runs(plan: Plan) -> tuple[dict[str, str], ...]:
-    """Those of the pack that was started from, and these: one for each trunk."""
+    """Those of the pack that was started from, and these: one for each trunk that was trained on."""
     before = plan.start.manifest.runs if plan.start else ()
-    return (*before, *(_run(architecture, recipe) for architecture, recipe in plan.recipes.items()))
+    return (*before, *(_run(architecture, recipe) for architecture, recipe in plan.recipes.items() if recipe.epochs))
 
 
 def _run(architecture: str, recipe: Recipe) -> dict[str, str]:
