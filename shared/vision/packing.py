@@ -152,9 +152,9 @@ training; what is unknown or only half known counts as wrong. The temperatures a
 fitted on training photos that the trunks were not shown. "Garments of unseen senders" are among those, judged by the
 classifier without votes: most senders of val's garments have photos in train too.
 
-Chosen with a look at val: which features distances are measured in, how softly neighbours vote and with what share, how
-many directions tell strangers, and the share of known photos that may be called unknown. So expect a little less on
-other photos.
+Chosen with a look at val: that pictures are made softer, which features distances are measured in, how softly
+neighbours vote and with what share, how many directions tell strangers, and the share of known photos that may be
+called unknown. So expect a little less on other photos.
 
 | figure | value |
 | --- | --- |

@@ -10,6 +10,7 @@ import torch
 from torchvision.transforms import v2  # type: ignore[import-untyped]
 from vitrine.events.v1 import image_pb2
 
+from services.operations.train import KEPT_SIDE
 from shared.photos import Photo, Pixels
 from shared.vision.decode import decode
 from shared.vision.fine_tuning import Phase, Recipe
@@ -90,14 +91,14 @@ def sharpness(pictures: Iterable[Pixels]) -> float:
 
 
 def test_photos_are_shown_as_softly_as_the_trunks_learned_them(photos: Path) -> None:
-    """Trunks learn from crops of pictures of 288 x 288 pixels, at 192 and at 224."""
+    """Trunks learn from crops of the pictures that are kept, at 192 and at 224."""
     torch.manual_seed(1)
-    some = [decode(path.read_bytes(), 288) for path in sorted((photos / "clothing" / "val").rglob("*.jpg"))[::8]]
+    some = [decode(path.read_bytes(), KEPT_SIDE) for path in sorted((photos / "clothing" / "val").rglob("*.jpg"))[::8]]
 
     def framed(picture: Pixels, side: int) -> Pixels:
         canvas = nearest_canvas(picture.shape[0] / picture.shape[1], canvases_of(side))
         crop = v2.RandomResizedCrop(canvas, scale=(Recipe((Phase(side, 1),)).least_crop, 1.0), antialias=True)
-        kept = torch.from_numpy(resized(picture, (288, 288))).permute(2, 0, 1)
+        kept = torch.from_numpy(resized(picture, (KEPT_SIDE, KEPT_SIDE))).permute(2, 0, 1)
         return np.ascontiguousarray(crop(kept).permute(1, 2, 0).numpy())
 
     learned = {side: sharpness(framed(picture, side) for picture in some) for side in (192, 224)}
