@@ -1,9 +1,10 @@
 """Fakes for what looks at photos: a reader that is told what it sees, a text reader with given lines, a hash bank."""
 
 import threading
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -24,12 +25,7 @@ ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
     "packages": ("colour", "brand", "size", "volume", "weight"),
 }
 READ = frozenset({"brand", "size", "volume", "weight", "memory"})
-
-
-@cache
-def features_of_builtin() -> int:
-    """How many features the built-in pack's heads take."""
-    return sum(read_manifest(find_pack("builtin")).trunk.widths)
+BUILTIN = read_manifest(find_pack("builtin"))
 
 
 class FakeReader:
@@ -204,3 +200,32 @@ def scenery(seed: int, height: int = 480, width: int = 640) -> Pixels:
     layers = [cv2.resize(random.uniform(0, 255, (n, n + 2, 3)), (width, height)) for n in (4, 9, 23)]
     picture: NDArray[np.float64] = 0.5 * layers[0] + 0.35 * layers[1] + 0.15 * layers[2]
     return np.clip(picture, 0, 255).astype(np.uint8)
+
+
+def labelled_photos(to: Path, each: int = 1) -> Path:
+    """Laid out as the training photos are: so many hats, shirts, limes and kiwis in train, and one of each in val."""
+    clothing, grocery = to / "clothing", to / "grocery"
+    rows = ["image,split,label,kids,sender_id"]
+    for split, count in (("train", each), ("val", 1)):
+        lines = []
+        for number in range(count):
+            for label in ("hat", "shirt"):
+                _save(clothing / split / label / f"{label}{number}.jpg", f"{split} {label} {number}")
+                rows.append(f"{label}{number},{split},{label},{label == 'hat'},{number}")
+            for fine, name in enumerate(("Lime", "Kiwi")):
+                path = f"{split}/Fruit/{name}/{name}_{number:03}.jpg"
+                _save(grocery / path, f"{split} {name} {number}")
+                lines.append(f"{path}, {fine}, {fine}")
+        (grocery / f"{split}.txt").write_text("\n".join(lines))
+    (clothing / "labels.csv").write_text("\n".join(rows))
+    (grocery / "classes.csv").write_text(
+        "Class Name (str),Class ID (int),Coarse Class Name (str),Iconic Image Path (str)\n"
+        "Lime,0,Citrus,/icon.jpg\nKiwi,1,Kiwi,/icon.jpg\n"
+    )
+    _save(grocery / "icon.jpg", "icon")
+    return to
+
+
+def _save(path: Path, what: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(jpeg(scenery(zlib.crc32(what.encode()), 96, 128)))

@@ -15,7 +15,7 @@ from shared.errors import OutOfMemory
 from shared.photos import Pixels
 from shared.vision.pack import open_pack
 from shared.vision.reader import Reader
-from tests.fakes_vision import features_of_builtin
+from tests.fakes_vision import BUILTIN
 
 
 class SmallTrunk:
@@ -27,7 +27,9 @@ class SmallTrunk:
     def features(self, inputs: list[Pixels]) -> NDArray[np.float32]:
         if len(inputs) > self.room:
             raise OutOfMemory("full")
-        return np.stack([np.random.default_rng(int(x.sum())).random(features_of_builtin(), np.float32) for x in inputs])
+        return np.stack(
+            [np.random.default_rng(int(x.sum())).random(sum(BUILTIN.trunk.widths), np.float32) for x in inputs]
+        )
 
 
 def photographed(path: Path, shade: int = 90) -> Path:
@@ -66,7 +68,7 @@ def test_a_line_has_the_fields_that_were_promised(tmp_path: Path) -> None:
     assert list(line) == ["photo", "category", "attributes", "hash", "pack", "embedding"]
     assert set(line["category"]) == {"label", "path", "confidence"}  # type: ignore[call-overload]
     assert set(line["hash"]) == {"pdq", "quality"}  # type: ignore[call-overload]
-    assert line["pack"] == "builtin@5"
+    assert line["pack"] == BUILTIN.pack_name
     assert len(line["embedding"]) == 256  # type: ignore[arg-type]
     json.dumps(line)
 

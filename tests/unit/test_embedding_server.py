@@ -22,7 +22,7 @@ from shared.settings import Settings
 from shared.vision.decode import MAX_BYTES
 from shared.vision.pack import open_pack
 from shared.vision.reader import Reader
-from tests.fakes_vision import features_of_builtin
+from tests.fakes_vision import BUILTIN
 
 
 class FakeTrunk:
@@ -36,7 +36,9 @@ class FakeTrunk:
         self.threads.add(threading.current_thread().name)
         if self.full:
             raise OutOfMemory("full")
-        return np.stack([np.random.default_rng(int(x.sum())).random(features_of_builtin(), np.float32) for x in inputs])
+        return np.stack(
+            [np.random.default_rng(int(x.sum())).random(sum(BUILTIN.trunk.widths), np.float32) for x in inputs]
+        )
 
 
 def jpeg() -> bytes:
@@ -77,7 +79,7 @@ async def refused(channel: aio.Channel, photo: bytes, timeout: float = 20) -> tu
 
 async def test_a_photo_gets_a_unit_vector_its_space_and_a_category(channel: aio.Channel) -> None:
     found = await embed(channel, jpeg())
-    assert found.space == "builtin@5"
+    assert found.space == BUILTIN.embedding.space
     assert np.linalg.norm(found.vector) == pytest.approx(1, abs=1e-4)
     assert 0 <= found.category.confidence <= 1
 

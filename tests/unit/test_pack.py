@@ -17,6 +17,7 @@ from shared.vision.pack import HEADS, MANIFEST, MODELS, TRUNK, PackUnusable, ope
 from shared.vision.packing import ATTRIBUTES
 from shared.vision.reader import runtime_of
 from shared.vision.runtime import DeviceAbsent, open_device
+from tests.fakes_vision import BUILTIN
 
 REPOSITORY = Path(packing.__file__).parents[2]
 
@@ -134,7 +135,7 @@ def test_verify_ends_in_failure_when_any_pack_is_broken(copy: Path) -> None:
     (copy / HEADS).unlink()
     found = CliRunner().invoke(packs, ["verify", "builtin", str(copy)])
     assert found.exit_code == 1
-    assert "builtin@5: 3 files are whole" in found.output
+    assert f"{BUILTIN.pack_name}: 3 files are whole" in found.output
     assert "No such file" in found.output
 
 

@@ -10,7 +10,7 @@ from services.embedding.task import EmbeddingTask
 from shared.photos import Photo, Pixels
 from shared.vision.pack import open_pack
 from shared.vision.reader import Reader
-from tests.fakes_vision import features_of_builtin
+from tests.fakes_vision import BUILTIN
 
 
 class CountingTrunk:
@@ -22,7 +22,7 @@ class CountingTrunk:
     def features(self, inputs: list[Pixels]) -> NDArray[np.float32]:
         self.forwards.append(len(inputs))
         return np.stack(
-            [np.random.default_rng(int(x.mean())).random(features_of_builtin(), np.float32) for x in inputs]
+            [np.random.default_rng(int(x.mean())).random(sum(BUILTIN.trunk.widths), np.float32) for x in inputs]
         )
 
 
@@ -78,7 +78,7 @@ def test_classification_answers_with_its_pack_and_the_uploads_revision(reader: R
     (found,) = task.infer([shown], [None])
     (message,) = task.conclude(shown, found)
     assert isinstance(message, image_pb2.ImageClassified)
-    assert (message.assessment.pack, message.assessment.revision) == ("builtin@5", 7)
+    assert (message.assessment.pack, message.assessment.revision) == (BUILTIN.pack_name, 7)
     assert 0 <= message.category.confidence <= 1
 
 
@@ -88,7 +88,7 @@ def test_embedding_answers_with_a_unit_vector_in_a_named_space(reader: Reader) -
     (found,) = task.infer([shown], [None])
     (message,) = task.conclude(shown, found)
     assert isinstance(message, image_pb2.ImageEmbedded)
-    assert message.space == "builtin@5"
+    assert message.space == BUILTIN.embedding.space
     assert np.linalg.norm(message.vector) == pytest.approx(1, abs=1e-4)
 
 
