@@ -178,7 +178,7 @@ def fine_tune(
     """The averaged weights after the last epoch; `start` is changed. A run begun in this folder is continued.
 
     `stepped` is told each step and how many there are in all, `finished` each epoch. Raises ValueError when the folder
-    holds a run of another recipe or of other photos.
+    holds a run of another recipe or of other photos, and when there are too few photos for a batch.
     """
     run = _Run(start, learn, taxonomy, recipe, folder)
     for epoch in range(run.epochs_done, recipe.epochs):
@@ -231,6 +231,8 @@ class _Run:
         self._ema = ModelEmaV3(model, decay=recipe.ema)
         self._optimiser = torch.optim.AdamW(_groups(model, recipe))
         self._steps_per_epoch = len(learn) // recipe.batch
+        if recipe.epochs and not self._steps_per_epoch:
+            raise ValueError(f"{len(learn)} photos to learn from don't fill a batch of {recipe.batch}: add more")
         self._peaks = [group["lr"] for group in self._optimiser.param_groups]
         self._identity = _identity(learn, recipe)
         self.epochs_done = 0

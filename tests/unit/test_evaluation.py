@@ -36,7 +36,7 @@ from shared.vision.pack import Bars, EmbeddingSpec, Manifest, Pack, TrunkSpec, V
 from shared.vision.runtime import Runtime
 from shared.vision.taxonomy import Judgement, Taxonomy
 from shared.vision.training import Sample, features_of, held_out
-from tests.fakes_vision import jpeg, scenery
+from tests.fakes_vision import jpeg, labelled_photos, scenery
 
 HAT, SHIRT = ("garments", "hat"), ("garments", "shirt")
 KIWI, LIME = ("groceries", "Fruit", "Kiwi", "Kiwi"), ("groceries", "Fruit", "Citrus", "Lime")
@@ -378,32 +378,7 @@ def test_an_architecture_without_imagenet_weights_is_one_line() -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Photos laid out as the training photos are: two hats, two shirts; two limes, two kiwis."""
-    clothing, grocery = tmp_path / "photos" / "clothing", tmp_path / "photos" / "grocery"
-    rows = ["image,split,label,kids,sender_id"]
-    lists: dict[str, list[str]] = {"train": [], "val": []}
-    for split, seed in (("train", 10), ("val", 20)):
-        for number, label in enumerate(("hat", "shirt")):
-            save(clothing / split / label / f"{split}{number}.jpg", seed + number)
-            rows.append(f"{split}{number},{split},{label},{label == 'hat'},{number}")
-        for number, (_, group, _, fine) in enumerate((LIME, KIWI)):
-            path = f"{split}/{group}/{fine}/{fine}_00{number}.jpg"
-            save(grocery / path, seed + 5 + number)
-            lists[split].append(f"{path}, {number}, {number}")
-    (clothing / "labels.csv").write_text("\n".join(rows))
-    (grocery / "classes.csv").write_text(
-        "Class Name (str),Class ID (int),Coarse Class Name (str),Iconic Image Path (str)\n"
-        "Lime,0,Citrus,/icon.jpg\nKiwi,1,Kiwi,/icon.jpg\n"
-    )
-    save(grocery / "icon.jpg", 99)
-    for split, lines in lists.items():
-        (grocery / f"{split}.txt").write_text("\n".join(lines))
-    return tmp_path / "photos"
-
-
-def save(path: Path, seed: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(jpeg(scenery(seed, 96, 128)))
+    return labelled_photos(tmp_path / "photos")
 
 
 @pytest.fixture

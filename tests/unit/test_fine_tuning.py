@@ -74,6 +74,11 @@ def test_a_folder_with_another_recipes_run_is_refused(photos: Photos, tmp_path: 
         run(photos, tmp_path, recipe=replace(RECIPE, seed=2))
 
 
+def test_too_few_photos_for_a_batch_are_refused(photos: Photos, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="24 photos to learn from don't fill a batch of 25"):
+        run(photos, tmp_path, recipe=replace(RECIPE, batch=25))
+
+
 def test_steps_and_epochs_are_told(photos: Photos, tmp_path: Path) -> None:
     steps: list[tuple[Step, int]] = []
     epochs: list[Epoch] = []

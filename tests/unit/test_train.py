@@ -1,5 +1,8 @@
 """Training goes on from a pack where that pack stands, and puts trunks side by side."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,11 +13,13 @@ import torch
 from services.operations.train import _members, _next, recipe_for, take_over
 from shared.vision.ensemble import Member, joined, members_of
 from shared.vision.fine_tuning import Classifier, Phase, Recipe, predict
-from shared.vision.pack import Pack, open_pack
+from shared.vision.pack import TRUNK, Pack, open_pack
+from shared.vision.packing import CARD
 from shared.vision.runtime import Rows, Torch, known_good
 from shared.vision.taxonomy import Taxonomy
 from shared.vision.training import Linear
 from shared.vision.trunk import Network
+from tests.fakes_vision import labelled_photos
 
 SIDE = 96
 PICTURES = known_good((SIDE, SIDE))
@@ -91,3 +96,28 @@ def test_only_a_trunk_that_goes_on_does_so_at_half_the_rates(builtin: Pack) -> N
 def test_a_pack_supersedes_the_one_that_it_replaces(builtin: Pack, tmp_path: Path) -> None:
     assert _next(builtin.folder) == (builtin.manifest.version + 1, builtin.manifest.generation + 1)
     assert _next(tmp_path) == (1, 1)
+
+
+def trained(folder: Path, name: str, *more: str) -> "subprocess.CompletedProcess[str]":
+    """By the command, of the photos in the folder.
+
+    In a process of its own: one that has forked loaders after OpenVINO ran crashes when it starts another program.
+    """
+    command = [str(Path(sys.executable).with_name("vitrine")), "train", "pack", "--data", str(folder / "photos")]
+    command += ["--to", str(folder / name), "--drawn", "2", "--architecture", "tf_efficientnet_lite0", *more]
+    variables = os.environ | {"VITRINE_HOME": str(folder / "home")}
+    return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=250)
+
+
+def test_a_pack_is_made_of_photos_and_gone_on_from(tmp_path: Path) -> None:
+    labelled_photos(tmp_path / "photos", each=16)
+    first = tmp_path / "first"
+    for name, *more in (("first", "--phases", "64x0"), ("second", "--phases", "64x1", "--start", str(first))):
+        found = trained(tmp_path, name, *more)
+        assert found.returncode == 0, found.stderr
+    before, after = (open_pack(str(tmp_path / name)).manifest for name in ("first", "second"))
+    assert before.runs == ()  # ImageNet's trunk as it is
+    assert [(run["start"], run["phases"]) for run in after.runs] == [("first@1", "1 at 64 px")]
+    assert after.files[TRUNK] != before.files[TRUNK]
+    assert {"garments_top1", "groceries_fine_top1", "copies_mean"} < after.measured.keys()
+    assert "| trunk | tf_efficientnet_lite0 |" in (tmp_path / "second" / CARD).read_text()
