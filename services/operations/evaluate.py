@@ -20,9 +20,16 @@ from shared.vision.heads import Array
 from shared.vision.pack import Pack, open_pack
 from shared.vision.reader import runtime_of
 from shared.vision.runtime import Runtime
-from shared.vision.training import Advance, PhotosUnusable, Sample, features_of, read_samples
+from shared.vision.training import (
+    Advance,
+    PhotosUnusable,
+    Sample,
+    features_of,
+    photos_under,
+    read_samples,
+    strange_samples,
+)
 
-PHOTO_ENDINGS = {".jpg", ".jpeg", ".png", ".webp"}
 COMPARED = ("embedding_map_garments", "embedding_map_groceries", "embedding_same_class_nearest", "copies_mean")
 
 Figures = Mapping[str, float]
@@ -80,8 +87,7 @@ def _judgeable(data: Path) -> list[Sample]:
 
 
 def _strange(more: Path | None) -> list[Sample]:
-    added = sorted(path for path in more.rglob("*") if path.suffix.lower() in PHOTO_ENDINGS) if more else []
-    return [Sample(path, ("unknown",), "val", group=path.name) for path in [*strangers(), *added]]
+    return strange_samples([*strangers(), *(photos_under(more) if more else [])])
 
 
 def _features(samples: list[Sample], runtime: Runtime, opened: Pack, bars: Bars, what: str) -> Array:

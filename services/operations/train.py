@@ -4,6 +4,7 @@ import csv
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from math import isnan
 from pathlib import Path
 from typing import TypeVar
 
@@ -45,6 +46,7 @@ from shared.vision.pack import (
     sha256_of,
 )
 from shared.vision.packing import CARD, manifest_of, model_card, write_manifest, write_weights
+from shared.vision.reader import runtime_of
 from shared.vision.runtime import DeviceAbsent, open_device, open_runtime
 from shared.vision.taxonomy import Taxonomy
 from shared.vision.training import (
@@ -55,9 +57,12 @@ from shared.vision.training import (
     features_of,
     features_of_pictures,
     fit_heads,
+    fit_unknown,
     held_out,
+    photos_under,
     pictures_of,
     read_samples,
+    strange_samples,
     taxonomy_of,
 )
 from shared.vision.trunk import IMAGENET, canvases_of, imagenet, load_network, nearest_canvas, save_network
@@ -65,6 +70,8 @@ from shared.vision.trunk import IMAGENET, canvases_of, imagenet, load_network, n
 DRAWN_SEED = 5
 KEPT_SIDE = 288  # of the pictures that are augmented: as many as the longest that is trained on
 CANVASES = canvases_of(224)
+FEWEST_STRANGERS = 50
+LEARNED_STRANGERS = "learned_strangers_cross_fitted_unknown"
 VIEWS = 2  # of each photo, beside itself, that the embedding learns from
 ARCHITECTURES = ("tf_efficientnet_lite2", "tf_efficientnet_lite0")
 PHASES = "160x16,192x5,224x2"
@@ -82,8 +89,21 @@ class Plan:
     version: int
     generation: int
     drawn: int
+    strangers: Path | None
     recipes: Mapping[str, Recipe]  # of each architecture that is trained
     start: Pack | None  # its trunks of these architectures are trained on, and its others stay beside
+
+
+_data = click.option(
+    "--data", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path), help="Photos."
+)
+_strangers = click.option(
+    "--strangers",
+    "strange",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Photos of nothing that the pack should know: they teach it what to call unknown.",
+)
+_drawn = click.option("--drawn", default=32, show_default=True, help="Rendered photos of each rendered category.")
 
 
 @click.group()
@@ -92,12 +112,13 @@ def train() -> None:
 
 
 @train.command()
-@click.option("--data", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path), help="Photos.")
+@_data
 @click.option("--to", default=MODELS / "builtin", type=click.Path(path_type=Path), help="The pack's folder.")
 @click.option("--work", type=click.Path(path_type=Path), help="Checkpoint and curves; a run begun there goes on.")
 @click.option("--version", type=click.IntRange(1), help="Of pack and embedding space; else one above that replaced.")
 @click.option("--generation", type=click.IntRange(1), help="Results of a higher one supersede; else one above, too.")
-@click.option("--drawn", default=32, show_default=True, help="Rendered photos of each rendered category.")
+@_strangers
+@_drawn
 @click.option(
     "--architecture",
     "architectures",
@@ -121,6 +142,7 @@ def pack(
     work: Path | None,
     version: int | None,
     generation: int | None,
+    strange: Path | None,
     drawn: int,
     architectures: tuple[str, ...],
     start_name: str | None,
@@ -139,11 +161,31 @@ def pack(
         work = work or Settings().home / "training" / begun
         next_version, next_generation = _next(to)
         version, generation = version or next_version, generation or next_generation
-        manifest = _train(Plan(data, to, work, version, generation, drawn, recipes, start))
+        manifest = _train(Plan(data, to, work, version, generation, drawn, strange, recipes, start))
     except (PhotosUnusable, PackUnusable, DeviceAbsent, ValueError) as why:
         raise click.ClickException(str(why)) from why
     Console().print(_table(manifest))
     click.echo(f"{to}: {manifest.pack_name}, trained in {time.monotonic() - started:.0f} s; curves are in {work}")
+
+
+@train.command()
+@click.argument("name", default="builtin")
+@_data
+@_strangers
+@click.option("--to", required=True, type=click.Path(path_type=Path), help="The new pack's folder.")
+@_drawn
+def unknown(name: str, data: Path, strange: Path | None, to: Path, drawn: int) -> None:
+    """Learn anew what the pack NAME (or in a folder) calls unknown.
+
+    Its categories and vectors stay as they are, so that vectors made before can be compared with those to come.
+    """
+    started = time.monotonic()
+    try:
+        manifest = _learn_unknown(open_pack(name), data, strange, to, drawn)
+    except (PhotosUnusable, PackUnusable, DeviceAbsent, ValueError) as why:
+        raise click.ClickException(str(why)) from why
+    Console().print(_table(manifest))
+    click.echo(f"{to}: {manifest.pack_name}, made in {time.monotonic() - started:.0f} s")
 
 
 def recipe_for(architecture: str, start: Pack | None, recipe: Recipe) -> Recipe:
@@ -179,6 +221,7 @@ def _train(plan: Plan) -> Manifest:
         real = read_samples(plan.data)
         rendered = drawn_samples(_watched(training_photos(DRAWN_SEED, plan.drawn), progress, "drawing"))
         samples = [*real, *rendered]
+        to_learn = _strangers_to_learn(plan.strangers)
         members = _members(plan.start, taxonomy_of(samples))
         photos = _photos(samples, settings, progress)
         beside = [member for member in members if member.architecture not in plan.recipes]
@@ -204,16 +247,64 @@ def _train(plan: Plan) -> Manifest:
             runtime,
             lambda n: progress.advance(bar, n),
         )
-        strange = [Sample(path, ("unknown",), "val", group=path.name) for path in strangers()]
-        strange_rows = features(strange, "strangers")
+        strange = features(to_learn, "strangers") if to_learn else rows[:0]
+        judged = features(strange_samples(strangers()), "judged by")
 
     spec = TrunkSpec(architectures=architectures, canvases=CANVASES, final=network.final, stages=network.stages)
-    fitted = fit_heads(samples, rows, seen.reshape(len(learned), VIEWS, -1), spec.widths, linear)
+    fitted = fit_heads(samples, rows, seen.reshape(len(learned), VIEWS, -1), spec.widths, linear, strange)
     write_weights(plan.to, network, fitted.heads)
     manifest = manifest_of(plan.to, fitted, spec, _runs(plan), plan.version, plan.generation)
     write_manifest(plan.to, manifest)
-    figures = measured(open_pack(str(plan.to)), runtime, real, rows[: len(real)], strange_rows)
-    return _completed(plan, manifest, figures, _counts(samples))
+    figures = measured(open_pack(str(plan.to)), runtime, real, rows[: len(real)], judged)
+    return _completed(plan.to, manifest, figures, fitted.strangers_found, _counts(samples, to_learn))
+
+
+def _learn_unknown(start: Pack, data: Path, strangers_folder: Path | None, to: Path, drawn: int) -> Manifest:
+    settings = Settings()
+    spec = start.manifest.trunk
+    with _progress() as progress:
+        real = read_samples(data)
+        samples = [*real, *drawn_samples(_watched(training_photos(DRAWN_SEED, drawn), progress, "drawing"))]
+        if taxonomy_of(samples).leaves != start.taxonomy.leaves:
+            raise ValueError(f"{start.folder} knows other categories than these photos")
+        to_learn = _strangers_to_learn(strangers_folder)
+        runtime = runtime_of(start, settings)
+
+        def features(some: list[Sample], what: str) -> np.typing.NDArray[np.float32]:
+            bar = progress.add_task(what, total=len(some))
+            return features_of(some, runtime, spec.canvases, lambda n: progress.advance(bar, n))
+
+        rows = features(samples, "features")
+        strange = features(to_learn, "strangers") if to_learn else rows[:0]
+        judged = features(strange_samples(strangers()), "judged by")
+
+    fitted = fit_unknown(samples, rows, spec.widths, strange)
+    write_weights(to, load_network(spec.architectures, start.folder / TRUNK), fitted.put_into(start.heads))
+    before = start.manifest
+    manifest = before.model_copy(
+        update={
+            "name": to.name,
+            "version": before.version + 1,
+            "generation": before.generation + 1,
+            "bars": before.bars.model_copy(update={"strange_beyond": round(fitted.beyond, 6)}),
+            "files": {file: sha256_of(to / file) for file in (TRUNK, HEADS)},
+        }
+    )
+    write_manifest(to, manifest)
+    figures = measured(open_pack(str(to)), runtime, real, rows[: len(real)], judged)
+    return _completed(to, manifest, figures, fitted.strangers_found, _counts(samples, to_learn))
+
+
+def _strangers_to_learn(folder: Path | None) -> list[Sample]:
+    """Raises PhotosUnusable."""
+    if folder is None:
+        return []
+    found = strange_samples(photos_under(folder))
+    if len(found) < FEWEST_STRANGERS:
+        raise PhotosUnusable(
+            f"{folder} has {len(found)} photos of strangers: fewer than {FEWEST_STRANGERS} teach little"
+        )
+    return found
 
 
 def _photos(samples: list[Sample], settings: Settings, progress: Progress) -> Photos:
@@ -303,7 +394,7 @@ def _member(architecture: str, classifier: Classifier) -> Member:
     return Member(architecture, weights, linear)
 
 
-def _counts(samples: list[Sample]) -> dict[str, int]:
+def _counts(samples: list[Sample], strange: list[Sample]) -> dict[str, int]:
     held = held_out(samples)
     real = [sample for sample in samples if not sample.staged]
     return {
@@ -312,6 +403,7 @@ def _counts(samples: list[Sample]) -> dict[str, int]:
         "real, val (measured only)": sum(sample.split == "val" for sample in real),
         "iconic": sum(sample.staged and isinstance(sample.photo, Path) for sample in samples),
         f"drawn, seed {DRAWN_SEED}": sum(isinstance(sample.photo, bytes) for sample in samples),
+        "strangers, learned from": len(strange),
     }
 
 
@@ -327,14 +419,17 @@ def _run(architecture: str, recipe: Recipe) -> dict[str, str]:
     return {"trunk": architecture, **settings, "phases": phases}
 
 
-def _completed(plan: Plan, manifest: Manifest, figures: Mapping[str, float], counts: Mapping[str, int]) -> Manifest:
+def _completed(
+    folder: Path, manifest: Manifest, figures: Mapping[str, float], strangers_found: float, counts: Mapping[str, int]
+) -> Manifest:
     """With figures and card written."""
-    rounded = {name: round(value, 4) for name, value in figures.items()}
+    found = dict(figures) if isnan(strangers_found) else {**figures, LEARNED_STRANGERS: strangers_found}
+    rounded = {name: round(value, 4) for name, value in found.items()}
     complete = manifest.model_copy(update={"measured": rounded})
-    (plan.to / CARD).write_text(model_card(complete, counts))
-    files = {name: sha256_of(plan.to / name) for name in (TRUNK, HEADS, CARD)}
+    (folder / CARD).write_text(model_card(complete, counts))
+    files = {name: sha256_of(folder / name) for name in (TRUNK, HEADS, CARD)}
     complete = complete.model_copy(update={"files": files})
-    write_manifest(plan.to, complete)
+    write_manifest(folder, complete)
     return complete
 
 

@@ -40,7 +40,8 @@ class Heads:
     voter_leaves: Array  # K: whole numbers below L
     known_projection: Array  # F x S
     known_landmarks: Array  # K x S
-    known_distances: Array  # ascending: how far photos not trained on lie from their landmark, in 100 equal shares
+    known_direction: Array  # S: where known photos lie, and strangers don't; zeros where no strangers taught it
+    known_distances: Array  # ascending: how strange known photos are that were not trained on, in 100 equal shares
     widths: tuple[int, ...]
 
     def __post_init__(self) -> None:
@@ -61,6 +62,7 @@ class Heads:
             "voter_leaves": (known,),
             "known_projection": (features, space),
             "known_landmarks": (known, space),
+            "known_direction": (space,),
             "known_distances": (101,),
         }
         for name, shape in expected.items():
@@ -108,19 +110,14 @@ class Heads:
         return unit_rows(np.subtract(described(features, self.widths), self.embedding_mean) @ self.embedding_projection)
 
     def strangeness(self, features: Array) -> Array:
-        """n: cosine distance to the nearest landmark, and the share of a photo that the landmarks' space can't hold.
-
-        That space holds nearly all of known photos; of a stranger much is lost. The loss is the residual of ViM,
-        Wang et al., CVPR 2022.
-        """
+        """n: how remote a photo is from known ones, less what its direction says for it. See shared.vision.outliers."""
         projected = described(features, self.widths) @ self.known_projection
-        lost = 1 - (projected * projected).sum(axis=1)
-        nearest = (projected @ self.known_landmarks.T).max(axis=1)
-        strangeness: Array = (1 - nearest + lost).astype(np.float32)
+        strangeness = remoteness(projected, self.known_landmarks)
+        strangeness -= projected @ self.known_direction
         return strangeness
 
     def share_nearer(self, strangeness: Array) -> Array:
-        """n: the share of known photos that lie nearer to their landmark, 0 to 1."""
+        """n: the share of known photos that are less strange, 0 to 1."""
         shares = np.interp(strangeness, self.known_distances, np.linspace(0, 1, len(self.known_distances)))
         return shares.astype(np.float32)
 
@@ -133,6 +130,18 @@ class Heads:
         leaves = self.voter_leaves.astype(np.intp)[nearest]
         np.add.at(voted, (np.arange(len(vectors))[:, None], leaves), weights)
         return voted
+
+
+def remoteness(projected: Array, landmarks: Array) -> Array:
+    """n: cosine distance to the nearest landmark, and the share of a photo that the landmarks' space can't hold.
+
+    Of n x S and K x S. That space holds nearly all of known photos; of a stranger much is lost. The loss is the
+    residual of ViM, Wang et al., CVPR 2022.
+    """
+    lost = 1 - (projected * projected).sum(axis=1)
+    nearest = (projected @ landmarks.T).max(axis=1)
+    remote: Array = (1 - nearest + lost).astype(np.float32)
+    return remote
 
 
 def described(features: Array, widths: Sequence[int]) -> Array:

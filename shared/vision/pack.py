@@ -95,7 +95,7 @@ class Bars(_Strict):
 
     leaf_at_least: float = Field(ge=0, le=1, description="Calibrated probability below which no leaf is named")
     node_at_least: float = Field(ge=0, le=1, description="The same for the nodes above")
-    strange_beyond: float = Field(ge=0, le=2, description="Distance beyond which a photo is unknown altogether")
+    strange_beyond: float = Field(description="Strangeness beyond which a photo is unknown altogether")
 
 
 class Manifest(_Strict):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
+from math import nan
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,8 @@ from shared.errors import Poison
 from shared.photos import Pixels
 from shared.vision.decode import decode
 from shared.vision.embedding import fit_embedding
-from shared.vision.heads import Array, Heads, Votes, described, sigmoid, unit_rows
+from shared.vision.heads import Array, Heads, Votes, described, remoteness, sigmoid, unit_rows
+from shared.vision.outliers import fit_direction
 from shared.vision.runtime import Runtime
 from shared.vision.taxonomy import Path as CategoryPath
 from shared.vision.taxonomy import Taxonomy
@@ -28,13 +30,14 @@ from shared.vision.trunk import Canvas, detail_of, fitted, resized
 
 FOLDS = 8
 HELD = 12  # one photo in so many is held out of the trunk's training, or a few more
-FALSE_UNKNOWN = 0.03
+FALSE_UNKNOWN = 0.0075
 KNOWN_DIMENSIONS = 128
 NEIGHBOURS = 10
 SOFTNESS = 0.05
 # Not fitted: of groceries held out near likenesses are among those trained on, so votes seem needless there.
 SHARE = 0.25
 BATCH = 32
+PHOTO_ENDINGS = {".jpg", ".jpeg", ".png", ".webp"}
 
 Advance = Callable[[int], None]
 
@@ -108,6 +111,16 @@ def drawn_samples(photos: Iterable[tuple[bytes, CategoryPath]]) -> list[Sample]:
     return [
         Sample(body, path, "train", group=f"drawn {number}", staged=True) for number, (body, path) in enumerate(photos)
     ]
+
+
+def strange_samples(photos: Iterable[Path]) -> list[Sample]:
+    """Photos of nothing that a pack knows."""
+    return [Sample(photo, ("unknown",), "val", group=photo.name) for photo in photos]
+
+
+def photos_under(folder: Path) -> list[Path]:
+    """By name, so that those of one folder lie side by side."""
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in PHOTO_ENDINGS)
 
 
 def features_of(samples: Sequence[Sample], runtime: Runtime, canvases: Sequence[Canvas], advance: Advance) -> Array:
@@ -195,6 +208,8 @@ class Trained:
     taxonomy: Taxonomy
     votes: Votes
     strange_beyond: float
+    # Of the strangers learned from, by directions that were learned without their like. nan where there were none.
+    strangers_found: float
 
 
 def taxonomy_of(samples: Iterable[Sample]) -> Taxonomy:
@@ -219,12 +234,18 @@ def held_out(samples: Sequence[Sample]) -> NDArray[np.bool_]:
 
 
 def fit_heads(
-    samples: Sequence[Sample], features: Array, views: Array, widths: Sequence[int], classifier: Linear
+    samples: Sequence[Sample],
+    features: Array,
+    views: Array,
+    widths: Sequence[int],
+    classifier: Linear,
+    strange: Array,
 ) -> Trained:
     """From the samples of the train split; the others are not looked at. One row of features per sample.
 
     `views`: photos of the train split x views x features. `classifier` is what the trunk was trained with, on all of
-    these but `held_out`.
+    these but `held_out`. `strange`: features of photos that should be called unknown, those alike side by side; may be
+    empty.
     """
     held = held_out(samples)
     train = np.array([sample.split == "train" for sample in samples])
@@ -232,10 +253,12 @@ def fit_heads(
     labels = np.array([taxonomy.number(sample.category) for sample in samples])
     seen = described(features, widths)
     seen_views = np.stack([described(view, widths) for view in views.swapaxes(0, 1)], axis=1)
+    unknown = fit_unknown(samples, features, widths, strange)
+    asked_samples = [sample for sample, out in zip(samples, held, strict=True) if out]
+    asked = _Asked(features[held], labels[held], _domains(asked_samples))
 
-    def heads(rows: NDArray[np.bool_], distances: Array) -> Heads:
+    def heads(rows: NDArray[np.bool_]) -> Heads:
         mean, projection = fit_embedding(seen[rows], seen_views[rows[train]], labels[rows])
-        known = _principal(seen[rows], KNOWN_DIMENSIONS)
         return Heads(
             leaf_weight=classifier.leaf_weight,
             leaf_bias=classifier.leaf_bias,
@@ -245,21 +268,83 @@ def fit_heads(
             embedding_projection=projection,
             voters=unit_rows(np.subtract(seen[rows], mean) @ projection),
             voter_leaves=labels[rows].astype(np.float32),
-            known_projection=known,
-            known_landmarks=seen[rows] @ known,
-            known_distances=distances,
+            known_projection=unknown.projection,
+            known_landmarks=unknown.landmarks[rows[train]],
+            known_direction=unknown.direction,
+            known_distances=unknown.distances,
             widths=tuple(widths),
         )
 
     # As if the photos held out did not exist: then they are asked about.
-    without = heads(train & ~held, np.zeros(101, np.float32))
-    asked = _Asked(features[held], labels[held], _domains([s for s, out in zip(samples, held, strict=True) if out]))
-    votes = calibrated(Votes(NEIGHBOURS, SOFTNESS, SHARE, temperature=1.0), without, asked)
-    distances = without.strangeness(asked.features)
-    beyond = max(float(np.quantile(distances[asked.domains == d], 1 - FALSE_UNKNOWN)) for d in set(asked.domains))
-    complete = heads(train, np.quantile(distances, np.linspace(0, 1, 101)).astype(np.float32))
-    kids = np.array([-1 if sample.kids is None else int(sample.kids) for sample in samples])[held]
-    return Trained(_with_audience_calibrated(complete, asked.features, kids), taxonomy, votes, beyond)
+    votes = calibrated(Votes(NEIGHBOURS, SOFTNESS, SHARE, temperature=1.0), heads(train & ~held), asked)
+    kids = np.array([-1 if sample.kids is None else int(sample.kids) for sample in asked_samples])
+    complete = _with_audience_calibrated(heads(train), asked.features, kids)
+    return Trained(complete, taxonomy, votes, unknown.beyond, unknown.strangers_found)
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """What tells known photos from strangers: the fields of Heads that begin with known, and from where on."""
+
+    projection: Array
+    landmarks: Array
+    direction: Array
+    distances: Array
+    beyond: float
+    # Of the strangers learned from, by directions that were learned without their like. nan where there were none.
+    strangers_found: float
+
+    def put_into(self, heads: Heads) -> Heads:
+        """Their categories, audiences and vectors stay as they are."""
+        return replace(
+            heads,
+            known_projection=self.projection,
+            known_landmarks=self.landmarks,
+            known_direction=self.direction,
+            known_distances=self.distances,
+        )
+
+
+def fit_unknown(samples: Sequence[Sample], features: Array, widths: Sequence[int], strange: Array) -> Unknown:
+    """From the samples of the train split; one row of features per sample. `strange`: see fit_heads."""
+    held = held_out(samples)
+    train = np.array([sample.split == "train" for sample in samples])
+    seen = described(features, widths)
+    projection = _principal(seen[train & ~held], KNOWN_DIMENSIONS)
+    placed = seen @ projection
+    asked = [sample for sample, out in zip(samples, held, strict=True) if out]
+    strangeness = _cross_fitted(placed[train & ~held], placed[held], described(strange, widths) @ projection, asked)
+    domains = _domains(asked)
+    beyond = max(float(np.quantile(strangeness.known[domains == domain], 1 - FALSE_UNKNOWN)) for domain in set(domains))
+    return Unknown(
+        projection=projection,
+        landmarks=placed[train],
+        direction=strangeness.direction,
+        distances=np.quantile(strangeness.known, np.linspace(0, 1, 101)).astype(np.float32),
+        beyond=beyond,
+        strangers_found=float((strangeness.strange > beyond).mean()) if len(strange) else nan,
+    )
+
+
+@dataclass(frozen=True)
+class _Strangeness:
+    """A direction fitted to all, and what directions say that were fitted without a photo's group or its like."""
+
+    direction: Array  # S
+    known: Array  # m
+    strange: Array  # n
+
+
+def _cross_fitted(landmarks: Array, held: Array, strange: Array, held_samples: Sequence[Sample]) -> _Strangeness:
+    """Of K x S landmarks, m x S photos held out, and n x S strangers, those alike side by side."""
+    known_folds, strange_folds = fold_of(held_samples), np.arange(len(strange)) * FOLDS // max(len(strange), 1)
+    known, others = remoteness(held, landmarks), remoteness(strange, landmarks)
+    for fold in range(FOLDS):
+        asked, of_strangers = known_folds == fold, strange_folds == fold
+        direction = fit_direction(landmarks, held[~asked], strange[~of_strangers])
+        known[asked] -= held[asked] @ direction
+        others[of_strangers] -= strange[of_strangers] @ direction
+    return _Strangeness(fit_direction(landmarks, held, strange), known, others)
 
 
 @dataclass(frozen=True)

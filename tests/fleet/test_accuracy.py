@@ -21,8 +21,8 @@ from shared.vision.training import Sample, read_samples
 from tests.conftest import home
 from tests.fleet.conftest import PROJECT
 
-# What models/builtin/MODEL_CARD.md reports.
-MEASURED = {"garments": 0.919, "groceries, fine": 0.905, "groceries, coarse": 0.956}
+# What models/builtin/MODEL_CARD.md reports, in full precision or in bfloat16, where it is lower.
+MEASURED = {"garments": 0.921, "groceries, fine": 0.902, "groceries, coarse": 0.956}
 SLACK = 0.02
 
 Answered = list[tuple[Sample, image_pb2.Category]]
@@ -74,7 +74,7 @@ def test_whoever_asks_by_vitrine_analyze_is_answered_the_same(answered: Answered
 def test_confidences_are_honest_and_few_known_photos_are_called_unknown(answered: Answered) -> None:
     right = np.array([tuple(said.path) == sample.category and bool(said.label) for sample, said in answered])
     assert calibration_error(np.array([said.confidence for _, said in answered]), right) < 0.05
-    assert np.mean([not said.path for _, said in answered]) < 0.02
+    assert np.mean([not said.path for _, said in answered]) < 0.01
 
 
 def test_real_photographs_of_neither_domain_are_unknown(reader: Reader) -> None:

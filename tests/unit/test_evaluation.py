@@ -94,6 +94,7 @@ def pack_of(rows: Array, leaves: Sequence[int]) -> Pack:
         voter_leaves=np.array(leaves, np.float32),
         known_projection=projection,
         known_landmarks=seen,
+        known_direction=np.zeros(WIDTH, np.float32),
         known_distances=np.linspace(0, 1, 101, dtype=np.float32),
         widths=(WIDTH,),
     )

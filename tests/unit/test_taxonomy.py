@@ -1,5 +1,7 @@
 """How far down the tree a photo's probabilities carry, and how sure the answer says that it is."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -89,6 +91,7 @@ def arrays(**changes: np.ndarray) -> dict[str, np.ndarray]:
         "voter_leaves": np.arange(9, dtype=np.float32) % 4,
         "known_projection": random.normal(size=(22, 6)).astype(np.float16),
         "known_landmarks": unit_rows(random.normal(size=(9, 6)).astype(np.float32)),
+        "known_direction": np.zeros(6, np.float32),
         "known_distances": np.linspace(0, 1, 101, dtype=np.float32),
     } | changes
 
@@ -127,13 +130,20 @@ def test_what_the_landmarks_space_cannot_hold_is_strange() -> None:
     widths, axes = (4,), np.eye(4, dtype=np.float32)
     # Photos were known along the first two axes only, and all of them are like the first.
     kept = axes[:, :2]
-    changes = {"known_projection": kept, "known_landmarks": (axes @ kept)[:1].repeat(9, axis=0)}
+    changes = {
+        "known_projection": kept,
+        "known_landmarks": (axes @ kept)[:1].repeat(9, axis=0),
+        "known_direction": np.zeros(2, np.float32),
+    }
     shapes = {"leaf_weight": (4, 4), "audience_weight": (4,), "embedding_mean": (4,), "embedding_projection": (4, 8)}
     heads = Heads.from_arrays(arrays(**{n: np.zeros(s, np.float32) for n, s in shapes.items()}, **changes), widths)
     known, unlike_any, lost, half_lost = heads.strangeness(np.stack([*axes[:3], axes[0] + axes[3]]))
     assert (known, unlike_any, lost) == pytest.approx((0, 1, 2), abs=1e-6)
     # The square roots of both halves weigh the same: half of its energy is lost.
     assert half_lost == pytest.approx(1 - np.sqrt(0.5) + 0.5, abs=1e-6)
+    # What lies in the direction of known photos is less strange, by as much as it lies there.
+    knowing = replace(heads, known_direction=np.array([0, 0.25], np.float32))
+    assert knowing.strangeness(np.stack([axes[0], axes[1], axes[2]])) == pytest.approx((0, 0.75, 2), abs=1e-6)
 
 
 def test_a_temperature_above_one_makes_less_sure_and_changes_no_answer() -> None:

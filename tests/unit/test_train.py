@@ -10,16 +10,23 @@ import numpy as np
 import pytest
 import torch
 
-from services.operations.train import _members, _next, recipe_for, take_over
+from services.operations.train import (
+    FEWEST_STRANGERS,
+    _members,
+    _next,
+    _strangers_to_learn,
+    recipe_for,
+    take_over,
+)
 from shared.vision.ensemble import Member, joined, members_of
 from shared.vision.fine_tuning import Classifier, Phase, Recipe, predict
 from shared.vision.pack import TRUNK, Pack, open_pack
 from shared.vision.packing import CARD
 from shared.vision.runtime import Rows, Torch, known_good
 from shared.vision.taxonomy import Taxonomy
-from shared.vision.training import Linear
+from shared.vision.training import Linear, PhotosUnusable
 from shared.vision.trunk import Network
-from tests.fakes_vision import labelled_photos
+from tests.fakes_vision import jpeg, labelled_photos
 
 SIDE = 96
 PICTURES = known_good((SIDE, SIDE))
@@ -98,26 +105,61 @@ def test_a_pack_supersedes_the_one_that_it_replaces(builtin: Pack, tmp_path: Pat
     assert _next(tmp_path) == (1, 1)
 
 
-def trained(folder: Path, name: str, *more: str) -> "subprocess.CompletedProcess[str]":
+def trained(folder: Path, name: str, *words: str) -> "subprocess.CompletedProcess[str]":
     """By the command, of the photos in the folder.
 
     In a process of its own: one that has forked loaders after OpenVINO ran crashes when it starts another program.
     """
-    command = [str(Path(sys.executable).with_name("vitrine")), "train", "pack", "--data", str(folder / "photos")]
-    command += ["--to", str(folder / name), "--drawn", "2", "--architecture", "tf_efficientnet_lite0", *more]
+    command = [str(Path(sys.executable).with_name("vitrine")), "train", *words, "--data", str(folder / "photos")]
+    command += ["--to", str(folder / name), "--drawn", "2"]
     variables = os.environ | {"VITRINE_HOME": str(folder / "home")}
     return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=250)
 
 
 def test_a_pack_is_made_of_photos_and_gone_on_from(tmp_path: Path) -> None:
     labelled_photos(tmp_path / "photos", each=16)
-    first = tmp_path / "first"
-    for name, *more in (("first", "--phases", "64x0"), ("second", "--phases", "64x1", "--start", str(first))):
-        found = trained(tmp_path, name, *more)
+    strange = ("--strangers", str(strangers(tmp_path / "strangers", FEWEST_STRANGERS)))
+    lite0, first = ("pack", "--architecture", "tf_efficientnet_lite0"), str(tmp_path / "first")
+    for name, *words in (
+        ("first", *lite0, "--phases", "64x0"),
+        ("second", *lite0, "--phases", "64x1", "--start", first, *strange),
+        ("third", "unknown", first, *strange),
+    ):
+        found = trained(tmp_path, name, *words)
         assert found.returncode == 0, found.stderr
-    before, after = (open_pack(str(tmp_path / name)).manifest for name in ("first", "second"))
+    packs = [open_pack(str(tmp_path / name)) for name in ("first", "second", "third")]
+    before, after, third = (pack.manifest for pack in packs)
+    assert [bool(pack.heads.known_direction.any()) for pack in packs] == [False, True, True]
     assert before.runs == ()  # ImageNet's trunk as it is
     assert [(run["start"], run["phases"]) for run in after.runs] == [("first@1", "1 at 64 px")]
     assert after.files[TRUNK] != before.files[TRUNK]
     assert {"garments_top1", "groceries_fine_top1", "copies_mean"} < after.measured.keys()
-    assert "| trunk | tf_efficientnet_lite0 |" in (tmp_path / "second" / CARD).read_text()
+    # What is unknown was learned anew, and vectors stay comparable.
+    assert (third.pack_name, third.generation, third.embedding, third.files[TRUNK]) == (
+        "third@2",
+        2,
+        before.embedding,
+        before.files[TRUNK],
+    )
+    np.testing.assert_array_equal(packs[2].heads.voters, packs[0].heads.voters)
+    assert (
+        "learned_strangers_cross_fitted_unknown"
+        in after.measured.keys() & third.measured.keys() - before.measured.keys()
+    )
+    card = (tmp_path / "second" / CARD).read_text()
+    assert "| trunk | tf_efficientnet_lite0 |" in card and f"| strangers, learned from | {FEWEST_STRANGERS} |" in card
+
+
+def test_too_few_strangers_teach_nothing(tmp_path: Path) -> None:
+    folder = strangers(tmp_path, FEWEST_STRANGERS - 1)
+    assert _strangers_to_learn(None) == []
+    with pytest.raises(PhotosUnusable, match=f"{folder} has 49 photos"):
+        _strangers_to_learn(folder)
+
+
+def strangers(folder: Path, count: int) -> Path:
+    folder.mkdir(exist_ok=True)
+    for seed in range(count):
+        noise = np.random.default_rng(seed).integers(0, 256, (96, 128, 3), np.uint8)
+        (folder / f"{seed:02d}.jpg").write_bytes(jpeg(noise))
+    return folder
