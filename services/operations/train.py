@@ -2,7 +2,7 @@
 
 import csv
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import isnan
 from pathlib import Path
@@ -47,7 +47,7 @@ from shared.vision.pack import (
 )
 from shared.vision.packing import CARD, manifest_of, model_card, write_manifest, write_weights
 from shared.vision.reader import runtime_of
-from shared.vision.runtime import DeviceAbsent, open_device, open_runtime
+from shared.vision.runtime import DeviceAbsent, Runtime, open_device, open_runtime
 from shared.vision.taxonomy import Taxonomy
 from shared.vision.training import (
     Linear,
@@ -65,7 +65,7 @@ from shared.vision.training import (
     strange_samples,
     taxonomy_of,
 )
-from shared.vision.trunk import IMAGENET, canvases_of, imagenet, load_network, nearest_canvas, save_network
+from shared.vision.trunk import IMAGENET, Canvas, canvases_of, imagenet, load_network, nearest_canvas, save_network
 
 DRAWN_SEED = 5
 KEPT_SIDE = 288  # of the pictures that are augmented: as many as the longest that is trained on
@@ -181,7 +181,10 @@ def unknown(name: str, data: Path, strange: Path | None, to: Path, drawn: int) -
     """
     started = time.monotonic()
     try:
-        manifest = _learn_unknown(open_pack(name), data, strange, to, drawn)
+        start = open_pack(name)
+        if to.resolve() == start.folder.resolve():
+            raise click.UsageError(f"{to} is the pack that is read: name another folder with --to")
+        manifest = _learn_unknown(start, data, strange, to, drawn)
     except (PhotosUnusable, PackUnusable, DeviceAbsent, ValueError) as why:
         raise click.ClickException(str(why)) from why
     Console().print(_table(manifest))
@@ -235,10 +238,7 @@ def _train(plan: Plan) -> Manifest:
         device = open_device(settings.device)
         runtime = open_runtime(network, CANVASES, sha256_of(weights), device, settings.threads, settings.home / "cache")
 
-        def features(some: list[Sample], what: str) -> np.typing.NDArray[np.float32]:
-            bar = progress.add_task(what, total=len(some))
-            return features_of(some, runtime, CANVASES, lambda n: progress.advance(bar, n))
-
+        features = _features(runtime, CANVASES, progress)
         rows = features(samples, "features")
         learned = np.flatnonzero([sample.split == "train" for sample in samples])
         bar = progress.add_task("views", total=VIEWS * len(learned))
@@ -269,11 +269,7 @@ def _learn_unknown(start: Pack, data: Path, strangers_folder: Path | None, to: P
             raise ValueError(f"{start.folder} knows other categories than these photos")
         to_learn = _strangers_to_learn(strangers_folder)
         runtime = runtime_of(start, settings)
-
-        def features(some: list[Sample], what: str) -> np.typing.NDArray[np.float32]:
-            bar = progress.add_task(what, total=len(some))
-            return features_of(some, runtime, spec.canvases, lambda n: progress.advance(bar, n))
-
+        features = _features(runtime, spec.canvases, progress)
         rows = features(samples, "features")
         strange = features(to_learn, "strangers") if to_learn else rows[:0]
         judged = features(strange_samples(strangers()), "judged by")
@@ -293,6 +289,16 @@ def _learn_unknown(start: Pack, data: Path, strangers_folder: Path | None, to: P
     write_manifest(to, manifest)
     figures = measured(open_pack(str(to)), runtime, real, rows[: len(real)], judged)
     return _completed(to, manifest, figures, fitted.strangers_found, _counts(samples, to_learn))
+
+
+def _features(
+    runtime: Runtime, canvases: Sequence[Canvas], progress: Progress
+) -> Callable[[list[Sample], str], np.typing.NDArray[np.float32]]:
+    def features(some: list[Sample], what: str) -> np.typing.NDArray[np.float32]:
+        bar = progress.add_task(what, total=len(some))
+        return features_of(some, runtime, canvases, lambda n: progress.advance(bar, n))
+
+    return features
 
 
 def _strangers_to_learn(folder: Path | None) -> list[Sample]:
