@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
 from services.operations.train import (
     FEWEST_STRANGERS,
@@ -17,6 +18,7 @@ from services.operations.train import (
     _strangers_to_learn,
     recipe_for,
     take_over,
+    train,
 )
 from shared.vision.ensemble import Member, joined, members_of
 from shared.vision.fine_tuning import Classifier, Phase, Recipe, predict
@@ -148,6 +150,19 @@ def test_a_pack_is_made_of_photos_and_gone_on_from(tmp_path: Path) -> None:
     )
     card = (tmp_path / "second" / CARD).read_text()
     assert "| trunk | tf_efficientnet_lite0 |" in card and f"| strangers, learned from | {FEWEST_STRANGERS} |" in card
+
+
+def test_a_pack_is_not_written_over_the_one_that_is_read(builtin: Pack, tmp_path: Path) -> None:
+    found = CliRunner().invoke(train, ["unknown", "--data", str(tmp_path), "--to", str(builtin.folder)])
+    assert found.exit_code == 2 and "name another folder with --to" in found.output
+
+
+def test_what_is_unknown_is_not_learned_from_photos_of_other_categories(builtin: Pack, tmp_path: Path) -> None:
+    labelled_photos(tmp_path / "photos")
+    words = ["unknown", "--data", str(tmp_path / "photos"), "--to", str(tmp_path / "new"), "--drawn", "1"]
+    found = CliRunner().invoke(train, words)
+    assert found.exit_code == 1 and f"{builtin.folder} knows other categories" in found.output
+    assert not (tmp_path / "new").exists()
 
 
 def test_too_few_strangers_teach_nothing(tmp_path: Path) -> None:
