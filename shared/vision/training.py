@@ -30,7 +30,9 @@ from shared.vision.trunk import Canvas, detail_of, fitted, resized
 
 FOLDS = 8
 HELD = 12  # one photo in so many is held out of the trunk's training, or a few more
+# Of photos held out, how many may be called unknown. Where strangers taught what they are like, few have to be.
 FALSE_UNKNOWN = 0.0075
+FALSE_UNKNOWN_UNTAUGHT = 0.03
 KNOWN_DIMENSIONS = 128
 NEIGHBOURS = 10
 SOFTNESS = 0.05
