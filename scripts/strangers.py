@@ -59,6 +59,8 @@ PHOTOS_OF_OPENCV = [
 def main(folder: Path) -> None:
     """Raises CalledProcessError when a package can't be had."""
     learn, judge = folder / "learn", folder / "judge"
+    if learn.exists() or judge.exists():
+        sys.exit(f"{folder} has photos of an earlier run: name another folder")
     with tempfile.TemporaryDirectory() as scratch:
         for activity in ACTIVITIES:
             _embedded(_unpacked("gcompris-qt-data", Path(scratch)) / GCOMPRIS / f"{activity}.rcc", learn / "gcompris")
@@ -96,7 +98,10 @@ def _copied(photos: Iterable[Path], to: Path) -> None:
 def _embedded(resources: Path, to: Path) -> None:
     """The photographs in a Qt resource file."""
     to.mkdir(parents=True, exist_ok=True)
-    for number, photo in enumerate(_webp_photos(resources.read_bytes())):
+    photos = list(_webp_photos(resources.read_bytes()))
+    if not photos:
+        sys.exit(f"{resources.name} has no photographs any more: this script knows gcompris-qt-data 3.1")
+    for number, photo in enumerate(photos):
         (to / f"{resources.stem}-{number:03d}.webp").write_bytes(photo)
 
 

@@ -1,6 +1,7 @@
 """`vitrine train pack`: makes a model pack from labelled photos."""
 
 import csv
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -36,6 +37,7 @@ from shared.vision.pack import (
     HEADS,
     MANIFEST,
     MODELS,
+    NAME,
     TRUNK,
     Manifest,
     Pack,
@@ -94,15 +96,9 @@ class Plan:
     start: Pack | None  # its trunks of these architectures are trained on, and its others stay beside
 
 
-_data = click.option(
-    "--data", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path), help="Photos."
-)
-_strangers = click.option(
-    "--strangers",
-    "strange",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Photos of nothing that the pack should know: they teach it what to call unknown.",
-)
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+STRANGERS_HELP = "Photos of nothing that the pack should know: they teach it what to call unknown."
+_data = click.option("--data", required=True, type=FOLDER, help="Photos.")
 _drawn = click.option("--drawn", default=32, show_default=True, help="Rendered photos of each rendered category.")
 
 
@@ -117,7 +113,7 @@ def train() -> None:
 @click.option("--work", type=click.Path(path_type=Path), help="Checkpoint and curves; a run begun there goes on.")
 @click.option("--version", type=click.IntRange(1), help="Of pack and embedding space; else one above that replaced.")
 @click.option("--generation", type=click.IntRange(1), help="Results of a higher one supersede; else one above, too.")
-@_strangers
+@click.option("--strangers", "strange", type=FOLDER, help=STRANGERS_HELP)
 @_drawn
 @click.option(
     "--architecture",
@@ -171,10 +167,10 @@ def pack(
 @train.command()
 @click.argument("name", default="builtin")
 @_data
-@_strangers
-@click.option("--to", required=True, type=click.Path(path_type=Path), help="The new pack's folder.")
+@click.option("--strangers", "strange", required=True, type=FOLDER, help=STRANGERS_HELP)
+@click.option("--to", required=True, type=click.Path(file_okay=False, path_type=Path), help="The new pack's folder.")
 @_drawn
-def unknown(name: str, data: Path, strange: Path | None, to: Path, drawn: int) -> None:
+def unknown(name: str, data: Path, strange: Path, to: Path, drawn: int) -> None:
     """Learn anew what the pack NAME (or in a folder) calls unknown.
 
     Its categories and vectors stay as they are, so that vectors made before can be compared with those to come.
@@ -184,6 +180,8 @@ def unknown(name: str, data: Path, strange: Path | None, to: Path, drawn: int) -
         start = open_pack(name)
         if to.resolve() == start.folder.resolve():
             raise click.UsageError(f"{to} is the pack that is read: name another folder with --to")
+        if not re.fullmatch(NAME, to.resolve().name):
+            raise click.UsageError(f"{to.resolve().name!r} can't be a pack's name: small letters, digits and hyphens")
         manifest = _learn_unknown(start, data, strange, to, drawn)
     except (PhotosUnusable, PackUnusable, DeviceAbsent, ValueError) as why:
         raise click.ClickException(str(why)) from why
@@ -259,15 +257,14 @@ def _train(plan: Plan) -> Manifest:
     return _completed(plan.to, manifest, figures, fitted.strangers_found, _counts(samples, to_learn))
 
 
-def _learn_unknown(start: Pack, data: Path, strangers_folder: Path | None, to: Path, drawn: int) -> Manifest:
+def _learn_unknown(start: Pack, data: Path, strange_folder: Path, to: Path, drawn: int) -> Manifest:
     settings = Settings()
     spec = start.manifest.trunk
     with _progress() as progress:
         real = read_samples(data)
         samples = [*real, *drawn_samples(_watched(training_photos(DRAWN_SEED, drawn), progress, "drawing"))]
-        if taxonomy_of(samples).leaves != start.taxonomy.leaves:
-            raise ValueError(f"{start.folder} knows other categories than these photos")
-        to_learn = _strangers_to_learn(strangers_folder)
+        _same_photos(start, samples)
+        to_learn = _strangers_to_learn(strange_folder)
         runtime = runtime_of(start, settings)
         features = _features(runtime, spec.canvases, progress)
         rows = features(samples, "features")
@@ -275,13 +272,13 @@ def _learn_unknown(start: Pack, data: Path, strangers_folder: Path | None, to: P
         judged = features(strange_samples(strangers()), "judged by")
 
     fitted = fit_unknown(samples, rows, spec.widths, strange)
+    before, (version, generation) = start.manifest, _next(to)
     write_weights(to, load_network(spec.architectures, start.folder / TRUNK), fitted.put_into(start.heads))
-    before = start.manifest
     manifest = before.model_copy(
         update={
-            "name": to.name,
-            "version": before.version + 1,
-            "generation": before.generation + 1,
+            "name": to.resolve().name,
+            "version": max(version, before.version + 1),
+            "generation": max(generation, before.generation + 1),
             "bars": before.bars.model_copy(update={"strange_beyond": round(fitted.beyond, 6)}),
             "files": {file: sha256_of(to / file) for file in (TRUNK, HEADS)},
         }
@@ -299,6 +296,15 @@ def _features(
         return features_of(some, runtime, canvases, lambda n: progress.advance(bar, n))
 
     return features
+
+
+def _same_photos(start: Pack, samples: list[Sample]) -> None:
+    """Raises ValueError when a pack was not made of these: its voters are those photos in their order."""
+    if taxonomy_of(samples).leaves != start.taxonomy.leaves:
+        raise ValueError(f"{start.folder} knows other categories than these photos")
+    leaves = [start.taxonomy.number(sample.category) for sample in samples if sample.split == "train"]
+    if leaves != start.heads.voter_leaves.tolist():
+        raise ValueError(f"{start.folder} was made of other photos: give those, and as many drawn ones (--drawn)")
 
 
 def _strangers_to_learn(folder: Path | None) -> list[Sample]:

@@ -89,7 +89,7 @@ class Heads:
         return softmax((np.log(mixed + np.float32(1e-6)) / np.float32(votes.temperature)).astype(np.float32))
 
     def without_leaf(self, leaf: int) -> "Heads":
-        """As if no photo of it were known."""
+        """As if no photo of it were known, but for what it taught the projections and the known direction."""
         others = self.voter_leaves != leaf
         bias = self.leaf_bias.copy()
         bias[leaf] = -1e9

@@ -21,6 +21,7 @@ def fit_direction(landmarks: Array, unseen: Array, strange: Array) -> Array:
     """S: what to take off a photo's remoteness, for each unit that it goes in this direction of the landmarks' space.
 
     Rows of that space: K landmarks, m known photos that are none, n strangers. Zeros without strangers.
+    Raises ValueError when no minimum is found.
     """
     space = landmarks.shape[1]
     if not len(strange):
@@ -29,7 +30,7 @@ def fit_direction(landmarks: Array, unseen: Array, strange: Array) -> Array:
     remote = np.concatenate([_remoteness_among(landmarks), remoteness(rows[len(landmarks) :], landmarks)])
     # Photos trained on and others weigh the same, and known ones together as much as strangers.
     weights = np.concatenate([np.full(len(some), 1 / max(len(some), 1)) for some in (landmarks, unseen, strange)])
-    weights[: -len(strange)] /= 2
+    weights[: -len(strange)] /= weights[: -len(strange)].sum()
     signs = np.append(np.full(len(landmarks) + len(unseen), -1.0), np.full(len(strange), 1.0))
     inputs = np.concatenate([rows, DISTANCE_SCALE * remote[:, None], np.ones((len(rows), 1))], axis=1, dtype=np.float64)
 
@@ -43,7 +44,10 @@ def fit_direction(landmarks: Array, unseen: Array, strange: Array) -> Array:
     # Whatever these strangers say, what is more remote is stranger.
     bounds = [(None, None)] * space + [(LEAST_OF_DISTANCE, None), (None, None)]
     start = np.append(np.zeros(space), [LEAST_OF_DISTANCE, 0])
-    found = minimize(cost, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 2000}).x
+    fitted = minimize(cost, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 2000})
+    if fitted.status == 1:  # too many rounds; an exhausted line search is as near as floats get
+        raise ValueError(f"strangers can't be learned from: {fitted.message}")
+    found = fitted.x
     direction: Array = (-found[:space] / (DISTANCE_SCALE * found[space])).astype(np.float32)
     return direction
 

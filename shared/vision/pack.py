@@ -21,6 +21,7 @@ MODELS = Path(__file__).resolve().parents[2] / "models"
 MANIFEST = "manifest.json"
 HEADS = "heads.safetensors"
 TRUNK = "trunk.safetensors"
+NAME = "[a-z0-9][a-z0-9-]*"
 
 # What only text on the product tells. A category with one of these is worth reading.
 READ_ATTRIBUTES = frozenset({"brand", "size", "volume", "weight", "memory"})
@@ -95,13 +96,15 @@ class Bars(_Strict):
 
     leaf_at_least: float = Field(ge=0, le=1, description="Calibrated probability below which no leaf is named")
     node_at_least: float = Field(ge=0, le=1, description="The same for the nodes above")
-    strange_beyond: float = Field(description="Strangeness beyond which a photo is unknown altogether")
+    strange_beyond: float = Field(
+        allow_inf_nan=False, description="Strangeness beyond which a photo is unknown altogether"
+    )
 
 
 class Manifest(_Strict):
     """Everything about a pack but its weights."""
 
-    name: str = Field(pattern="^[a-z0-9][a-z0-9-]*$")
+    name: str = Field(pattern=f"^{NAME}$")
     version: int = Field(ge=1)
     generation: int = Field(ge=1, description="Grows with every pack that supersedes another")
     trunk: TrunkSpec

@@ -151,7 +151,7 @@ known photos, by a logistic regression beside the distance (outlier exposure, He
 ## Measured
 
 `vitrine evaluate pack --data FOLDER` prints these again, but for "learned strangers cross fitted unknown": how many of
-the strangers learned from are unknown if an eighth of them, those alike together, is left out in turn. On the val
+the strangers learned from are unknown if an eighth of them, side by side by name, is left out in turn. On the val
 splits of both data sets, which took no part in training; what is unknown or only half known counts as wrong. The
 temperatures and the strangeness of known photos were fitted on training photos that the trunks were not shown.
 "Garments of unseen senders" are among those, judged by the classifier without votes: most senders of val's garments

@@ -210,7 +210,7 @@ class Trained:
     taxonomy: Taxonomy
     votes: Votes
     strange_beyond: float
-    # Of the strangers learned from, by directions that were learned without their like. nan where there were none.
+    # Of the strangers learned from, by directions learned without them and their neighbours in the folder; else nan.
     strangers_found: float
 
 
@@ -293,7 +293,7 @@ class Unknown:
     direction: Array
     distances: Array
     beyond: float
-    # Of the strangers learned from, by directions that were learned without their like. nan where there were none.
+    # Of the strangers learned from, by directions learned without them and their neighbours in the folder; else nan.
     strangers_found: float
 
     def put_into(self, heads: Heads) -> Heads:
@@ -330,7 +330,7 @@ def fit_unknown(samples: Sequence[Sample], features: Array, widths: Sequence[int
 
 @dataclass(frozen=True)
 class _Strangeness:
-    """A direction fitted to all, and what directions say that were fitted without a photo's group or its like."""
+    """A direction fitted to all, and what directions say that were fitted without a photo's group or neighbours."""
 
     direction: Array  # S
     known: Array  # m

@@ -153,14 +153,16 @@ def test_a_pack_is_made_of_photos_and_gone_on_from(tmp_path: Path) -> None:
 
 
 def test_a_pack_is_not_written_over_the_one_that_is_read(builtin: Pack, tmp_path: Path) -> None:
-    found = CliRunner().invoke(train, ["unknown", "--data", str(tmp_path), "--to", str(builtin.folder)])
+    words = ["unknown", "--data", str(tmp_path), "--strangers", str(tmp_path)]
+    found = CliRunner().invoke(train, [*words, "--to", str(builtin.folder)])
+    assert CliRunner().invoke(train, [*words, "--to", str(tmp_path / "New_Pack")]).exit_code == 2
     assert found.exit_code == 2 and "name another folder with --to" in found.output
 
 
 def test_what_is_unknown_is_not_learned_from_photos_of_other_categories(builtin: Pack, tmp_path: Path) -> None:
     labelled_photos(tmp_path / "photos")
-    words = ["unknown", "--data", str(tmp_path / "photos"), "--to", str(tmp_path / "new"), "--drawn", "1"]
-    found = CliRunner().invoke(train, words)
+    words = ["unknown", "--data", str(tmp_path / "photos"), "--strangers", str(tmp_path / "photos")]
+    found = CliRunner().invoke(train, [*words, "--to", str(tmp_path / "new"), "--drawn", "1"])
     assert found.exit_code == 1 and f"{builtin.folder} knows other categories" in found.output
     assert not (tmp_path / "new").exists()
 
