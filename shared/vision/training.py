@@ -317,7 +317,8 @@ def fit_unknown(samples: Sequence[Sample], features: Array, widths: Sequence[int
     asked = [sample for sample, out in zip(samples, held, strict=True) if out]
     strangeness = _cross_fitted(placed[train & ~held], placed[held], described(strange, widths) @ projection, asked)
     domains = _domains(asked)
-    beyond = max(float(np.quantile(strangeness.known[domains == domain], 1 - FALSE_UNKNOWN)) for domain in set(domains))
+    lost = FALSE_UNKNOWN if len(strange) else FALSE_UNKNOWN_UNTAUGHT
+    beyond = max(float(np.quantile(strangeness.known[domains == domain], 1 - lost)) for domain in set(domains))
     return Unknown(
         projection=projection,
         landmarks=placed[train],

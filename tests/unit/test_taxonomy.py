@@ -7,7 +7,7 @@ import pytest
 
 from shared.vision.heads import Heads, Votes, unit_rows
 from shared.vision.taxonomy import Judgement, Taxonomy
-from shared.vision.training import FOLDS, HELD, Sample, fold_of, held_out
+from shared.vision.training import FOLDS, HELD, Sample, fit_unknown, fold_of, held_out
 
 HAT, SHOES = ("garments", "hat"), ("garments", "shoes")
 LIME, LEMON = ("groceries", "Fruit", "Lime", "Lime"), ("groceries", "Fruit", "Lemon", "Lemon")
@@ -144,6 +144,18 @@ def test_what_the_landmarks_space_cannot_hold_is_strange() -> None:
     # What lies in the direction of known photos is less strange, by as much as it lies there.
     knowing = replace(heads, known_direction=np.array([0, 0.25], np.float32))
     assert knowing.strangeness(np.stack([axes[0], axes[1], axes[2]])) == pytest.approx((0, 0.75, 2), abs=1e-6)
+
+
+def test_where_strangers_taught_fewer_known_photos_may_be_called_unknown() -> None:
+    random = np.random.default_rng(6)
+    samples = [Sample(b"", HAT, "train", group=f"sender {n}") for n in range(960)]
+    features = np.abs(random.normal(size=(960, 22), loc=2)).astype(np.float32)
+    strange = np.abs(random.normal(size=(60, 22))).astype(np.float32)
+    untaught = fit_unknown(samples, features, WIDTHS, strange[:0])
+    taught = fit_unknown(samples, features, WIDTHS, strange)
+    # Of photos held out three in a hundred, or fewer than one, are stranger than the bar.
+    assert untaught.beyond == pytest.approx(untaught.distances[97], abs=1e-6)
+    assert taught.distances[99] < taught.beyond < taught.distances[100]
 
 
 def test_a_temperature_above_one_makes_less_sure_and_changes_no_answer() -> None:
