@@ -1,30 +1,54 @@
 # One file, a target per kind of image:
-#   base       gateway, recommendation (join and serve), lag, topics; without torch
-#   inference  the four consumers and the fused worker; torch, OpenVINO and the packs
-# Both run as user 10001 and write nowhere but under /tmp.
+#   base           gateway, recommendation (join and serve), lag, topics; without torch
+#   inference      the four consumers and the fused worker, on CPUs: torch without CUDA's libraries, OpenVINO, the packs
+#   inference-gpu  the same for GPUs: CUDA's libraries, and the C compiler with which Triton builds its launchers
+# All run as user 10001 and write nowhere but under /tmp.
 
 FROM python:3.11.14-slim-bookworm AS builder
 ENV UV_COMPILE_BYTECODE=1 \
     UV_LINK_MODE=copy \
     UV_NO_CACHE=1 \
     UV_PYTHON=/opt/venv/bin/python
-RUN pip install --no-cache-dir uv==0.13.9 && uv venv --python /usr/local/bin/python3.11 /opt/venv
+# pdqhash has no wheel for Linux. Debian's headers are for a base image whose Python is Debian's.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends g++ libpython3-dev \
+    && rm -rf /var/lib/apt/lists/*
+RUN python3.11 -m venv /opt/uv \
+    && /opt/uv/bin/pip install --no-cache-dir --disable-pip-version-check uv==0.13.9 \
+    && /opt/uv/bin/uv venv --python /usr/local/bin/python3.11 /opt/venv
+ENV PATH=/opt/uv/bin:$PATH
 WORKDIR /build
+COPY requirements/build.txt requirements/
 
+# --no-deps: the lists are complete, and rapidocr would ask for the OpenCV that needs a display.
 FROM builder AS base-packages
 COPY requirements/base.txt requirements/
-# --no-deps: the list is complete, and rapidocr would ask for the OpenCV that needs a display.
 RUN uv pip install --no-deps --require-hashes -r requirements/base.txt
 
 FROM builder AS inference-packages
+COPY requirements/inference-cpu.txt requirements/
+RUN uv pip install --no-deps --build-constraints requirements/build.txt --require-hashes -r requirements/inference-cpu.txt
+COPY scripts/without-cuda.py scripts/
+RUN scripts/without-cuda.py /opt/venv/lib/python3.11/site-packages
+
+FROM builder AS inference-gpu-packages
 COPY requirements/inference.txt requirements/
-RUN uv pip install --no-deps --require-hashes -r requirements/inference.txt
+RUN uv pip install --no-deps --build-constraints requirements/build.txt --require-hashes -r requirements/inference.txt
+
+FROM builder AS vitrine
+COPY LICENSE NOTICE pyproject.toml ./
+COPY shared shared
+COPY services services
+RUN uv pip install --no-deps --build-constraints requirements/build.txt --target /app . \
+    && cp LICENSE NOTICE /app
 
 FROM python:3.11.14-slim-bookworm AS runtime
 # HOME: libraries that keep a cache look there, and /tmp is the only place to write to.
 ENV HOME=/tmp \
-    PATH=/opt/venv/bin:$PATH \
+    PATH=/app/bin:/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONPATH=/app \
     PYTHONUNBUFFERED=1 \
     VITRINE_HOME=/var/lib/vitrine
 # A fixed number, so that Kubernetes can tell that it isn't root.
@@ -37,26 +61,25 @@ CMD ["vitrine", "--help"]
 
 FROM runtime AS base
 COPY --from=base-packages /opt/venv /opt/venv
-COPY LICENSE NOTICE pyproject.toml ./
-COPY shared shared
-COPY services services
-# After the packages, so that a change of source rebuilds only what is below; uv and the pins are borrowed, not kept.
-RUN --mount=type=bind,from=builder,source=/usr/local/bin/uv,target=/usr/local/bin/uv \
-    --mount=type=bind,source=requirements/inference.txt,target=/mnt/pins.txt \
-    uv pip install --no-cache --python /opt/venv/bin/python --no-deps --build-constraints /mnt/pins.txt --editable . \
-    && python -m compileall -q shared services
+COPY --from=vitrine /app /app
 USER 10001:10001
 
+FROM runtime AS inference-gpu
+# Triton compiles a launcher for each kernel.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends gcc libc6-dev libpython3-dev \
+    && rm -rf /var/lib/apt/lists/*
+COPY --from=inference-gpu-packages /opt/venv /opt/venv
+COPY --from=vitrine /app /app
+COPY models models
+USER 10001:10001
+
+# Last: what a build without --target makes.
 FROM runtime AS inference
 COPY --from=inference-packages /opt/venv /opt/venv
-COPY LICENSE NOTICE pyproject.toml ./
+COPY --from=vitrine /app /app
 COPY models models
-COPY shared shared
-COPY services services
-RUN --mount=type=bind,from=builder,source=/usr/local/bin/uv,target=/usr/local/bin/uv \
-    --mount=type=bind,source=requirements/inference.txt,target=/mnt/pins.txt \
-    uv pip install --no-cache --python /opt/venv/bin/python --no-deps --build-constraints /mnt/pins.txt --editable . \
-    && python -m compileall -q shared services
 # Converted once, here: a container may have nowhere to write to, and each would do it at its start.
 RUN vitrine packs bench builtin
 USER 10001:10001

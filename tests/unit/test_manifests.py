@@ -33,6 +33,7 @@ from tests.manifests import (
 )
 
 CONSUMERS = {"classification", "attributes", "embedding", "fraud"}
+IMAGES = ("base", "inference", "inference-gpu")
 FLEET = CONSUMERS | {"gateway", "join", "serve", "lag"}
 SERVICES: dict[str, dict[str, Any]] = compose()["services"]
 ALL = [manifest for kustomization in KUSTOMIZATIONS for manifest in rendered(kustomization)]
@@ -74,6 +75,10 @@ def with_subclasses(of: type[Settings]) -> Iterator[type[Settings]]:
     yield of
     for child in of.__subclasses__():
         yield from with_subclasses(child)
+
+
+def requirements(name: str) -> str:
+    return (ROOT / "requirements" / f"{name}.txt").read_text()
 
 
 def is_pinned(image: str) -> bool:
@@ -126,17 +131,30 @@ def test_hadolint_finds_nothing_in_the_dockerfile() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("image", ["base", "inference"])
+@pytest.mark.parametrize("image", IMAGES)
 def test_an_image_ends_as_a_user_that_kubernetes_can_tell_from_root(image: str) -> None:
     users = re.findall(r"^USER\s+(\S+)", stages()[image], re.MULTILINE)
     assert users[-1:] == ["10001:10001"]
 
 
 @pytest.mark.parametrize(
-    ("stage", "requirements"), [("base-packages", "base.txt"), ("inference-packages", "inference.txt")]
+    ("image", "requirements"),
+    [("base", "base.txt"), ("inference", "inference-cpu.txt"), ("inference-gpu", "inference.txt")],
 )
-def test_packages_are_installed_by_hash(stage: str, requirements: str) -> None:
-    assert f"--require-hashes -r requirements/{requirements}" in stages()[stage]
+def test_packages_are_installed_by_hash_and_so_is_what_they_are_built_with(image: str, requirements: str) -> None:
+    assert f"--require-hashes -r requirements/{requirements}" in stages()[f"{image}-packages"]
+    if image != "base":  # of which each package has a wheel
+        assert "--build-constraints requirements/build.txt" in stages()[f"{image}-packages"]
+
+
+def test_images_without_a_gpu_install_the_same_versions_and_nothing_of_cuda_but_its_runtime() -> None:
+    pins = {
+        name: set(re.findall(r"^([\w.-]+==\S+)", requirements(name), re.MULTILINE))
+        for name in ("inference", "inference-cpu")
+    }
+    assert pins["inference-cpu"] < pins["inference"]
+    cuda = {pin.partition("==")[0] for pin in pins["inference-cpu"] if pin.startswith(("nvidia", "cuda", "triton"))}
+    assert cuda == {"nvidia-cuda-runtime"}
 
 
 def test_the_base_image_gets_nothing_from_the_stages_with_torch() -> None:
