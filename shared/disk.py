@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from shared.errors import Transient
+from shared.errors import Transient, Unusable
 
 NO_APPEND_ONLY_FILE = (
     "Redis keeps no append-only file, so a crash of it would lose records that Kafka believes done: "
@@ -22,11 +22,12 @@ def wait_for_disk(pipe: Any, marker: str, seconds: float) -> None:
 
 
 def confirm_on_disk(answers: Sequence[Any], seconds: float) -> None:
-    """What the pipeline answered. Raises Transient when it is not on disk, and what else Redis answered with."""
+    """What the pipeline answered. Raises Transient when it is not on disk, Unusable for a Redis that keeps
+    nothing there, and what else Redis answered with."""
     for why in answers:
         if isinstance(why, Exception):
             if "appendonly" in str(why):
-                raise Transient(NO_APPEND_ONLY_FILE) from why
+                raise Unusable(NO_APPEND_ONLY_FILE) from why
             raise why
     local, _replicas = answers[-1]
     if local < 1:

@@ -26,4 +26,4 @@ class OutOfMemory(Exception):
 
 
 class Unusable(Exception):
-    """The pack, trunk or device that this process was given can't be used; the message says what to do."""
+    """The pack, trunk, device or server that this process was given can't be used; the message says what to do."""

@@ -1,24 +1,41 @@
-"""Honest health over HTTP: /livez, /readyz and /metrics, answered by a thread of their own."""
+"""Honest health over HTTP: /startz, /livez, /readyz and /metrics, answered by a thread of their own.
 
+Started: it has loaded. Live: it makes progress, or has nothing to do. Ready: it can do its work now, so what it needs
+is there too. Only /livez decides a restart, since no restart brings a broker back.
+"""
+
+import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from socketserver import ThreadingMixIn
+from typing import Literal, NoReturn, TypeVar
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from wsgiref.types import StartResponse, WSGIEnvironment
 
+import structlog
 from prometheus_client import make_wsgi_app
+
+from shared.errors import Transient
+from shared.metrics import READY
+
+log = structlog.get_logger()
+T = TypeVar("T")
+
+# Why a process isn't ready, as the metric calls it; the text beside it is for people.
+Reason = Literal["starting", "stopping", "stalled", "self_test", "broker", "group", "store", "redis"]
+Check = Callable[[], Awaitable[object]]
 
 
 class Health:
-    """Healthy means "made progress lately, or had nothing to do". Written by the service, read by the probes."""
+    """What the probes are answered from. Written by the service, read by other threads."""
 
     def __init__(self, stalled_after: float = 120.0, clock: Callable[[], float] = time.monotonic) -> None:
         self._stalled_after = stalled_after
         self._clock = clock
         self._progress = clock()
         self._busy = False
-        self._not_ready: str | None = "starting"
+        self._whys: dict[Reason, str | None] = {"starting": "has not loaded yet"}  # None: all is well
 
     def progressed(self) -> None:
         self._progress = self._clock()
@@ -29,11 +46,24 @@ class Health:
             self.progressed()
         self._busy = busy
 
-    def ready(self) -> None:
-        self._not_ready = None
+    def started(self) -> None:
+        """All is loaded: from here on only what is away can make it unready."""
+        self.ready("starting")
 
-    def not_ready(self, why: str) -> None:
-        self._not_ready = why
+    def ready(self, reason: Reason) -> None:
+        """There is nothing to be said against it any more."""
+        if self._whys.get(reason):
+            log.info("ready again" if reason != "starting" else "loaded", reason=reason)
+        self._whys[reason] = None
+
+    def not_ready(self, reason: Reason, why: str) -> None:
+        if self._whys.get(reason) != why:
+            log.warning("not ready", reason=reason, why=why)
+        self._whys[reason] = why
+
+    @property
+    def why_not_started(self) -> str | None:
+        return self._whys["starting"]
 
     @property
     def why_not_live(self) -> str | None:
@@ -43,8 +73,55 @@ class Health:
         return None
 
     @property
+    def whys(self) -> dict[Reason, str | None]:
+        """By all that was ever said of it; None where nothing stands in the way now."""
+        return {**self._whys, "stalled": self.why_not_live}
+
+    @property
     def why_not_ready(self) -> str | None:
-        return self._not_ready or self.why_not_live
+        """One line a reason."""
+        return "\n".join(f"{reason}: {why}" for reason, why in self.whys.items() if why) or None
+
+    def show(self) -> None:
+        """To /metrics."""
+        for reason, why in self.whys.items():
+            READY.labels(reason).set(why is None)
+
+
+async def watch(
+    health: Health, checks: Mapping[Reason, Check], every_seconds: float = 5.0, timeout_seconds: float = 5.0
+) -> NoReturn:
+    """Until cancelled: asks each thing that the process needs whether it is there, over and over."""
+
+    async def ask(reason: Reason) -> None:
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await checks[reason]()
+        except TimeoutError:
+            health.not_ready(reason, f"no answer within {timeout_seconds:g} s")
+        except Exception as why:  # noqa: BLE001  whatever it is, it is the answer
+            health.not_ready(reason, str(why).partition("\n")[0] or type(why).__name__)
+        else:
+            health.ready(reason)
+
+    for reason in checks:
+        health.not_ready(reason, "not asked yet")
+    while True:
+        await asyncio.gather(*map(ask, checks))
+        await asyncio.sleep(every_seconds)
+
+
+async def patiently(health: Health, reason: Reason, attempt: Callable[[], Awaitable[T]], seconds: float = 2.0) -> T:
+    """What the attempt returns, made again while it raises Transient: a process that only waits need not restart."""
+    while True:
+        try:
+            found = await attempt()
+        except Transient as why:
+            health.not_ready(reason, str(why))
+            await asyncio.sleep(seconds)
+        else:
+            health.ready(reason)
+            return found
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -61,11 +138,14 @@ def serve_health(health: Health, host: str, port: int) -> int:
     metrics = make_wsgi_app()
 
     def app(environ: WSGIEnvironment, start: StartResponse) -> list[bytes]:
-        path = environ.get("PATH_INFO")
-        if path == "/livez":
-            return _answer(health.why_not_live, start)
-        if path == "/readyz":
-            return _answer(health.why_not_ready, start)
+        match environ.get("PATH_INFO"):
+            case "/startz":
+                return _answer(health.why_not_started, start)
+            case "/livez":
+                return _answer(health.why_not_live, start)
+            case "/readyz":
+                return _answer(health.why_not_ready, start)
+        health.show()
         return list(metrics(environ, start))
 
     server = make_server(host, port, app, server_class=_Server, handler_class=_Quiet)
@@ -74,5 +154,5 @@ def serve_health(health: Health, host: str, port: int) -> int:
 
 
 def _answer(why_not: str | None, start: StartResponse) -> list[bytes]:
-    start("200 OK" if why_not is None else "503 Service Unavailable", [("Content-Type", "text/plain")])
+    start("200 OK" if why_not is None else "503 Service Unavailable", [("Content-Type", "text/plain; charset=utf-8")])
     return [(why_not or "ok").encode() + b"\n"]

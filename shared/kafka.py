@@ -1,6 +1,8 @@
 """Kafka by librdkafka: a producer that waits for the broker, a source that never stops polling, a sink for outcomes."""
 
 import asyncio
+import json
+import logging
 import threading
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -11,10 +13,12 @@ from typing import Any, Literal
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka import Producer as Librdkafka
+from confluent_kafka.admin import AdminClient
 
 from shared.errors import Transient
 from shared.events import Event
 from shared.ledger import Ledger
+from shared.logs import OncePer
 from shared.metrics import REBALANCE_SECONDS
 from shared.records import Assignment, Outcome, Record, Rejected
 from shared.topics import DEAD_LETTERS, Topic
@@ -22,6 +26,31 @@ from shared.topics import DEAD_LETTERS, Topic
 log = structlog.get_logger()
 
 GroupProtocol = Literal["classic", "consumer"]
+
+# Handed to each client: left to itself librdkafka writes its own lines to stderr, between ours, which are JSON.
+CLIENT_LOG = logging.getLogger("librdkafka")
+# While a broker is away it says so ten times a second.
+CLIENT_LOG.addFilter(OncePer(60.0))
+STATISTICS_SECONDS = 5.0
+
+
+class Broker:
+    """Asks Kafka whether it is there and has the topics that a process needs."""
+
+    def __init__(self, bootstrap: str, topics: Iterable[Topic], timeout_seconds: float = 3.0) -> None:
+        self._bootstrap = bootstrap
+        self._topics = [topic.name for topic in topics]
+        self._timeout_seconds = timeout_seconds
+        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+
+    async def check(self) -> None:
+        """Raises Transient."""
+        try:
+            known = await asyncio.to_thread(self._admin.list_topics, timeout=self._timeout_seconds)
+        except KafkaException as why:
+            raise Transient(f"Kafka at {self._bootstrap} does not answer: {why.args[0].str()}") from why
+        if missing := [name for name in self._topics if name not in known.topics]:
+            raise Transient(f"Kafka at {self._bootstrap} has no topic {', '.join(missing)}: run `vitrine topics`")
 
 
 class Producer:
@@ -38,9 +67,9 @@ class Producer:
                 "partitioner": "murmur2_random",
                 "message.timeout.ms": int(delivery_seconds * 1000),
                 "message.max.bytes": 4_000_000,
-                "error_cb": _log_client_error,
                 "log_level": 3,
-            }
+            },
+            logger=CLIENT_LOG,
         )
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="producer", daemon=True)
@@ -128,7 +157,9 @@ class KafkaSource:
         self._topics = [topic.name for topic in topics]
         self._max_queued = max_queued
         self._revoke_seconds = revoke_seconds
-        self._consumer = Consumer(_consumer_settings(bootstrap, group, protocol, session_seconds))
+        self._group_state = "not yet connected"
+        settings = _consumer_settings(bootstrap, group, protocol, session_seconds)
+        self._consumer = Consumer({**settings, "stats_cb": self._heard}, logger=CLIENT_LOG)
         self._ledger = Ledger()
         self._current: dict[tuple[str, int], Assignment] = {}
         self._epoch = 0
@@ -183,6 +214,14 @@ class KafkaSource:
         with suppress(AttributeError, RuntimeError):  # not started, or its loop is gone
             self._loop.call_soon_threadsafe(self._queue.put_nowait, None)
 
+    async def check(self) -> None:
+        """Raises Transient while the broker that coordinates the group isn't reached.
+
+        Not while there is no assignment: of more members than partitions some have none, and are told nothing.
+        """
+        if self._group_state != "up":
+            raise Transient(f"the group's coordinator is not reached ({self._group_state})")
+
     async def close(self) -> None:
         """Leave the group, after the last commit."""
         self.stop()
@@ -210,6 +249,9 @@ class KafkaSource:
             self._failure = why
             with suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._queue.put_nowait, None)
+
+    def _heard(self, statistics: str) -> None:
+        self._group_state = json.loads(statistics).get("cgrp", {}).get("state", "unknown")
 
     def _receive(self, message: Message) -> None:
         if (error := message.error()) is not None:
@@ -377,8 +419,8 @@ def _consumer_settings(bootstrap: str, group: str, protocol: GroupProtocol, sess
         "enable.auto.offset.store": False,
         "queued.min.messages": 1000,
         "queued.max.messages.kbytes": 8192,
-        "error_cb": _log_client_error,
         "log_level": 3,
+        "statistics.interval.ms": int(STATISTICS_SECONDS * 1000),
     }
     if protocol == "classic":  # KIP-848 has the broker decide these
         settings |= {
@@ -387,10 +429,6 @@ def _consumer_settings(bootstrap: str, group: str, protocol: GroupProtocol, sess
             "heartbeat.interval.ms": int(session_seconds * 1000 / 3),
         }
     return settings
-
-
-def _log_client_error(error: KafkaError) -> None:
-    log.warning("kafka client", error=error.str())
 
 
 def _bytes(value: bytes | str | None) -> bytes:

@@ -1,7 +1,10 @@
 """Structured logs on stderr: JSON lines, or coloured ones on a terminal, each with its trace id."""
 
 import logging
+import re
 import sys
+import time
+from collections.abc import Callable
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -37,6 +40,21 @@ def start_logging(service: str, level: str = "INFO") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+
+
+class OncePer(logging.Filter):
+    """Lets a line through that it hasn't let through for so long; lines that differ in numbers only are the same."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._seconds = seconds
+        self._clock = clock
+        self._passed: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        now = self._clock()
+        self._passed = {line: at for line, at in self._passed.items() if now - at < self._seconds}
+        return self._passed.setdefault(re.sub(r"\d+", "", record.getMessage()), now) == now
 
 
 def _trace_id(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

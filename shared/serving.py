@@ -4,11 +4,10 @@ import asyncio
 import hashlib
 import logging
 import os
-import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,14 +18,15 @@ from vitrine.events.v1 import image_pb2, listing_pb2
 from shared import metrics
 from shared.errors import Transient, Unusable
 from shared.fetching import fetch_from
-from shared.health import Health, serve_health
-from shared.kafka import GroupProtocol, KafkaSink, KafkaSource, Producer
+from shared.health import Check, Health, Reason, patiently, serve_health, watch
+from shared.kafka import Broker, GroupProtocol, KafkaSink, KafkaSource, Producer
 from shared.logs import start_logging
 from shared.photo_store import PhotoStore, open_photo_store
+from shared.process import on_stop
 from shared.records import CANARY_LISTING, Assignment, Record
 from shared.settings import DurableSettings
 from shared.task import Task
-from shared.topics import CANARY, IMAGE_UPLOADED, group_of
+from shared.topics import CANARY, DEAD_LETTERS, IMAGE_UPLOADED, RESULTS, group_of
 from shared.tracing import start_tracing
 from shared.vision.decode import decode
 from shared.worker import Limits, Worker
@@ -64,6 +64,8 @@ class Parts:
     beside: Sequence[Callable[[Executor], AbstractAsyncContextManager[Any]]] = ()
     # Each returns once what its task keeps elsewhere is on disk. They block, and raise Transient.
     flushes: Sequence[Callable[[], None]] = ()
+    # What the tasks need besides the broker and the photo store.
+    needs: Mapping[Reason, Check] = field(default_factory=dict)
 
     async def flushed(self) -> None:
         for flush in self.flushes:
@@ -79,6 +81,8 @@ def run_worker(name: str, build: Callable[[WorkerSettings], Parts]) -> NoReturn:
     try:
         asyncio.run(_serve(name, build, settings))
         code = 0
+    except asyncio.CancelledError:  # told to stop before it was at work
+        code = 0
     except Exception as why:
         for cause in root_causes(why):
             expected = isinstance(cause, Transient | Unusable | OSError)
@@ -89,12 +93,17 @@ def run_worker(name: str, build: Callable[[WorkerSettings], Parts]) -> NoReturn:
 
 
 async def _serve(name: str, build: Callable[[WorkerSettings], Parts], settings: WorkerSettings) -> None:
+    starting = asyncio.current_task()
+    assert starting is not None
+    on_stop(starting.cancel)
     health = Health()
+    metrics.export(metrics.WORKER)
     if settings.metrics_port:
         serve_health(health, settings.host, settings.metrics_port)
     parts = await asyncio.to_thread(build, settings)
     metrics.MODEL.info({"pack": parts.pack})
     store = open_photo_store(settings.photo_store)
+    known_good = await patiently(health, "store", lambda: canary(store))
     producer = Producer(settings.kafka)
     source = KafkaSource(
         settings.kafka,
@@ -107,16 +116,18 @@ async def _serve(name: str, build: Callable[[WorkerSettings], Parts], settings: 
         fetch_from(store, decode),
         parts.tasks,
         KafkaSink(producer, parts.pack),
-        await canary(store),
+        known_good,
         settings.limits,
         health,
         parts.flushed,
     )
-    for sign in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(sign, worker.stop)
+    on_stop(worker.stop)
+    broker = Broker(settings.kafka, (IMAGE_UPLOADED, *RESULTS.values(), DEAD_LETTERS, CANARY))
+    needs = {"broker": broker.check, "group": source.check, "store": store.check, **parts.needs}
     async with AsyncExitStack() as beside:
         # Closed last: queries are answered until their server has ended.
         beside.callback(worker.close)
+        beside.callback(asyncio.create_task(watch(health, needs)).cancel)
         for start in parts.beside:
             await beside.enter_async_context(start(worker.device))
         log.info("serving", tasks=[task.name for task in parts.tasks], pack=parts.pack)

@@ -24,6 +24,11 @@ class Settings(BaseSettings):
     )
     host: str = Field(default="127.0.0.1", description="Interface to listen on; loopback until callers are known")
     metrics_port: int = Field(default=0, description="Port of /metrics, /livez and /readyz; 0 serves none")
+    drain_seconds: float = Field(
+        default=5.0,
+        description="On SIGTERM, how long calls are still taken: until whoever routes them has learned that we go",
+        ge=0,
+    )
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR")
     device: str = Field(default="auto", description="auto, cpu or cuda; a device that is absent fails at start")
     threads: int = Field(default=0, description="CPU threads for this process; 0 takes all cores", ge=0)

@@ -132,17 +132,18 @@ class Worker:
         """Run until the source ends and all it gave is committed. If any stage crashes, all stop, uncommitted."""
         try:
             await self._on_device(self._warm_up)
-            self.health.ready()
+            self.health.started()
             async with asyncio.TaskGroup() as stages:
                 stages.create_task(self._consume(stages), name="consume")
                 stages.create_task(self._infer(stages), name="infer")
                 stages.create_task(self._publish(), name="publish")
                 stages.create_task(self._commit(), name="commit")
         finally:
-            self.health.not_ready("stopped")
+            self.health.not_ready("stopping", "stopped")
 
     def stop(self) -> None:
         """Take nothing more; `run` returns once all that was begun is committed."""
+        self.health.not_ready("stopping", "finishing what is in flight")
         self._stopping.set()
         self.source.stop()
 
@@ -404,7 +405,7 @@ class Worker:
     async def _recover(self) -> None:
         self.source.hold()
         metrics.PAUSED.set(1)
-        self.health.not_ready("the self-test fails: a known-good photo does not get through")
+        self.health.not_ready("self_test", "a known-good photo does not get through")
         sound = False
         while not sound:
             with suppress(TimeoutError):
@@ -416,7 +417,7 @@ class Worker:
         # Counted after the test: what was rejected before it passed is not to be believed.
         self._era += 1
         metrics.PAUSED.set(0)
-        self.health.ready()
+        self.health.ready("self_test")
         self.source.release()
 
     async def _sound(self) -> bool:

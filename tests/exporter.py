@@ -36,6 +36,8 @@ def keep_moving() -> None:
 
 
 if __name__ == "__main__":
+    for group in (metrics.WORKER, metrics.INTAKE, metrics.JOIN, metrics.RPC, metrics.LAG):
+        metrics.export(group)
     threading.Thread(target=keep_moving, daemon=True).start()
     print(serve_health(Health(), "127.0.0.1", 0), flush=True)
     sys.stdin.read()

@@ -37,7 +37,7 @@ def tool(name: str, package: str) -> str:
 
 
 def prometheus_tool(name: str) -> str:
-    """The path of `prometheus` or `promtool`, of the version that is deployed. Raises RuntimeError when it is missing."""
+    """The path of `prometheus` or `promtool`, as deployed. Raises RuntimeError when it is missing."""
     version = compose()["services"]["prometheus"]["image"].rpartition(":v")[2]
     if (found := home() / f"prometheus-{version}" / name).is_file():
         return str(found)

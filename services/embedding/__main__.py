@@ -2,11 +2,13 @@
 
 from services.embedding.server import serve_embedding
 from services.embedding.task import EmbeddingTask
+from shared import metrics
 from shared.serving import Parts, WorkerSettings, run_worker
 from shared.vision.reader import Reader, open_reader
 
 
 def parts(settings: WorkerSettings, reader: Reader) -> Parts:
+    metrics.export(metrics.RPC)
     return Parts([EmbeddingTask(reader)], reader.pack_name, [lambda device: serve_embedding(reader, device, settings)])
 
 

@@ -17,6 +17,7 @@ from pydantic import Field
 from vitrine.embedding.v1 import embedding_pb2, embedding_pb2_grpc
 
 from shared.errors import OutOfMemory, Poison
+from shared.grpc import server_options
 from shared.metrics import RPC_SECONDS
 from shared.photos import Photo
 from shared.settings import Settings
@@ -106,13 +107,7 @@ async def serve_embedding(
     `device` is the one thread that touches the device. Raises OSError when the port is taken.
     """
     wanted = EmbeddingServerSettings().grpc_port if port is None else port
-    server = aio.server(
-        options=[
-            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-            # Two processes sharing one port would each get half of the queries, unseen.
-            ("grpc.so_reuseport", 0),
-        ]
-    )
+    server = aio.server(options=server_options(MAX_MESSAGE_BYTES))
     health = grpc_health.aio.HealthServicer()
     embedding_pb2_grpc.add_EmbeddingServiceServicer_to_server(EmbeddingServicer(reader, device), server)
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
@@ -128,6 +123,7 @@ async def serve_embedding(
         yield bound
     finally:
         await health.enter_graceful_shutdown()
+        await asyncio.sleep(settings.drain_seconds)
         await server.stop(GRACE_SECONDS)
 
 

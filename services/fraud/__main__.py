@@ -1,5 +1,7 @@
 """The fraud consumer, and the follower that takes removed photos out of its hash bank."""
 
+import asyncio
+
 from services.fraud.bank import open_bank
 from services.fraud.removals import follow_removals
 from services.fraud.task import FraudTask
@@ -14,6 +16,7 @@ def parts(settings: WorkerSettings, reader: Reader) -> Parts:
         reader.pack_name,
         beside=[lambda _device: follow_removals(bank, settings)],
         flushes=[bank.flushed],
+        needs={"redis": lambda: asyncio.to_thread(bank.ping)},
     )
 
 

@@ -12,6 +12,7 @@ from vitrine.events.v1 import listing_pb2
 from services.fraud.bank import Bank
 from shared.errors import Poison, Transient
 from shared.events import parse
+from shared.kafka import CLIENT_LOG
 from shared.settings import Settings
 from shared.topics import LISTING_CHANGED, group_of
 
@@ -60,7 +61,8 @@ def _follow(bank: Bank, bootstrap: str, stopping: threading.Event) -> None:
             # A new bank learns every removal there ever was.
             "auto.offset.reset": "earliest",
             "log_level": 3,
-        }
+        },
+        logger=CLIENT_LOG,
     )
     try:
         consumer.subscribe([LISTING_CHANGED.name])

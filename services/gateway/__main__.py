@@ -2,28 +2,32 @@
 
 import asyncio
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from math import ceil
 
-import structlog
 import uvicorn
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
 
 from services.gateway.app import create_app
 from services.gateway.intake import Intake
 from services.gateway.lookup import RecommendationClient
 from services.gateway.settings import GatewaySettings
-from shared.errors import Transient
-from shared.kafka import Producer
+from shared.health import Health, watch
+from shared.kafka import Broker, Producer
 from shared.logs import start_logging
 from shared.photo_store import open_photo_store
+from shared.process import on_stop
 from shared.topics import IMAGE_UPLOADED, LISTING_CHANGED
 from shared.tracing import start_tracing
 
-log = structlog.get_logger()
 
-# Kubernetes and the supervisor wait thirty before they kill.
-GRACE_SECONDS = 25
+class Server(uvicorn.Server):
+    """uvicorn would stop listening at once, and end by the signal that told it to: nothing after it would be run."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
 
 
 def main() -> None:
@@ -37,41 +41,41 @@ async def serve(settings: GatewaySettings) -> None:
     store = open_photo_store(settings.photo_store)
     lookup = RecommendationClient(settings.recommendation, settings.lookup_seconds)
     producer = Producer(settings.kafka, settings.acknowledge_seconds)
-    broker = Broker(settings.kafka, settings.probe_seconds)
+    broker = Broker(settings.kafka, (LISTING_CHANGED, IMAGE_UPLOADED), settings.probe_seconds)
+    health = Health()
     with ThreadPoolExecutor(settings.threads or os.cpu_count() or 1, "decode") as decoders:
         intake = Intake(store, producer, settings, decoders)
-        app = create_app(intake, lookup, {"photo store": store.check, "broker": broker.check}, settings)
         config = uvicorn.Config(
-            app,
+            create_app(intake, lookup, health, settings),
             host=settings.host,
             port=settings.http_port,
             log_config=None,
             access_log=False,
-            timeout_graceful_shutdown=GRACE_SECONDS,
+            timeout_graceful_shutdown=ceil(settings.finish_seconds),
         )
+        watching = asyncio.create_task(watch(health, {"broker": broker.check, "store": store.check}))
         try:
-            await uvicorn.Server(config).serve()
+            await until_stopped(Server(config), health, settings.drain_seconds)
         finally:
+            watching.cancel()
             await lookup.close()
             await asyncio.to_thread(producer.close)
 
 
-class Broker:
-    """Asks Kafka whether it is there and has the topics that uploads go to."""
-
-    def __init__(self, bootstrap: str, timeout_seconds: float) -> None:
-        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
-        self._timeout_seconds = timeout_seconds
-
-    async def check(self) -> None:
-        """Raises Transient."""
-        try:
-            known = await asyncio.to_thread(self._admin.list_topics, timeout=self._timeout_seconds)
-        except KafkaException as why:
-            raise Transient(f"does not answer: {why.args[0].str()}") from why
-        missing = [topic.name for topic in (LISTING_CHANGED, IMAGE_UPLOADED) if topic.name not in known.topics]
-        if missing:
-            raise Transient(f"has no topic {', '.join(missing)}: run `vitrine topics`")
+async def until_stopped(server: Server, health: Health, drain_seconds: float) -> None:
+    """Serves until SIGTERM, and for `drain_seconds` more: a connection is refused as soon as nobody listens."""
+    stopping = asyncio.Event()
+    on_stop(stopping.set)
+    health.started()
+    serving = asyncio.create_task(server.serve())
+    told = asyncio.create_task(stopping.wait())
+    await asyncio.wait([serving, told], return_when=asyncio.FIRST_COMPLETED)
+    told.cancel()
+    if not serving.done():
+        health.not_ready("stopping", "told to stop")
+        await asyncio.sleep(drain_seconds)
+        server.should_exit = True
+    await serving
 
 
 if __name__ == "__main__":

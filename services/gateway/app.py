@@ -1,8 +1,7 @@
 """The HTTP interface. It reads requests, asks the intake or the lookup, and words the answers."""
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import structlog
@@ -25,12 +24,11 @@ from services.gateway.lookup import Lookup
 from services.gateway.problems import MEDIA_TYPE, Problem, ProblemDetails, Refusal
 from services.gateway.settings import GatewaySettings
 from shared.errors import Transient
-from shared.metrics import HTTP_SECONDS, REFUSED
+from shared.health import Health
+from shared.metrics import HTTP_SECONDS, INTAKE, REFUSED, export
 from shared.tracing import current_trace_id, extracted, tracer
 
 log = structlog.get_logger()
-
-Probe = Callable[[], Awaitable[object]]
 
 ListingId = Annotated[
     str,
@@ -51,10 +49,11 @@ IdempotencyKey = Annotated[
 ]
 
 
-def create_app(intake: Intake, lookup: Lookup, probes: Mapping[str, Probe], settings: GatewaySettings) -> FastAPI:
-    """The application. `probes` are asked by /readyz: each raises when the thing of its name is away."""
+def create_app(intake: Intake, lookup: Lookup, health: Health, settings: GatewaySettings) -> FastAPI:
+    """The application. `health` is what the probes are answered from."""
     app = FastAPI(title="Vitrine gateway", version="1", docs_url=None, redoc_url=None)
     memory = Memory(settings.upload_memory_bytes)
+    export(INTAKE)
 
     @app.post("/v1/listings", status_code=202, responses=_refusals(400, 408, 413, 415, 422, 503), openapi_extra=_FORM)
     async def create_listing(
@@ -115,20 +114,22 @@ def create_app(intake: Intake, lookup: Lookup, probes: Mapping[str, Probe], sett
             return answers.pending(listing_id)
         raise _no_such_listing(listing_id)
 
+    @app.get("/startz", include_in_schema=False)
+    async def startz() -> PlainTextResponse:
+        return _probed(health.why_not_started)
+
     @app.get("/livez", include_in_schema=False)
     async def livez() -> PlainTextResponse:
-        return PlainTextResponse("ok\n")
+        return _probed(health.why_not_live)
 
     @app.get("/readyz", include_in_schema=False)
     async def readyz() -> PlainTextResponse:
         """Whether uploads would be accepted now."""
-        names = list(probes)
-        whys = await asyncio.gather(*(_why_not(probes[name], settings.probe_seconds) for name in names))
-        away = [f"{name}: {why}\n" for name, why in zip(names, whys, strict=True) if why]
-        return PlainTextResponse("".join(away) or "ok\n", 503 if away else 200)
+        return _probed(health.why_not_ready)
 
     @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:
+        health.show()
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     _word_refusals(app)
@@ -198,15 +199,8 @@ def _no_such_listing(listing_id: str) -> Problem:
     )
 
 
-async def _why_not(probe: Probe, seconds: float) -> str | None:
-    try:
-        async with asyncio.timeout(seconds):
-            await probe()
-    except TimeoutError:
-        return f"no answer within {seconds:g} s"
-    except Exception as why:  # noqa: BLE001  whatever it is, it is the answer
-        return str(why).partition("\n")[0] or type(why).__name__
-    return None
+def _probed(why_not: str | None) -> PlainTextResponse:
+    return PlainTextResponse(f"{why_not or 'ok'}\n", 503 if why_not else 200)
 
 
 # --- requests ---------------------------------------------------------------------------------------------------------

@@ -29,6 +29,11 @@ class GatewaySettings(Settings):
     probe_seconds: float = Field(default=3, description="How long /readyz waits for each thing it asks", gt=0)
 
     @property
+    def finish_seconds(self) -> float:
+        """How long an upload that has just begun may take: its body, then the broker's acknowledgement."""
+        return self.upload_seconds + self.acknowledge_seconds
+
+    @property
     def photo_limits(self) -> Limits:
         return Limits(self.max_photo_bytes, self.max_photo_pixels, self.min_photo_side)
 

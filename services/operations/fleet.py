@@ -188,6 +188,8 @@ def services_of(plan: Plan, kafka: str, redis: str) -> list[Service]:
     common = {
         "VITRINE_HOME": str(plan.home.resolve()),
         "VITRINE_HOST": "127.0.0.1",
+        # Nobody routes calls here, and whoever presses Ctrl-C has no use for waiting.
+        "VITRINE_DRAIN_SECONDS": "0",
         "VITRINE_KAFKA": kafka,
         "VITRINE_REDIS": redis,
         "VITRINE_PACK": plan.pack,

@@ -16,10 +16,10 @@ from pydantic import Field
 
 from services.operations.broker import admin, reader
 from services.operations.offsets import Partition, Standing, standings
+from shared import metrics
 from shared.errors import Transient
 from shared.health import Health, serve_health
 from shared.logs import start_logging
-from shared.metrics import GROUP_AGE_SECONDS, GROUP_LAG, LAG_READ
 from shared.settings import Settings
 
 log = structlog.get_logger()
@@ -104,7 +104,7 @@ class LagExporter:
         self._timestamps = timestamps
         self._expected = expected
         self._clock = clock
-        self._shown: dict[Gauge, set[Labels]] = {GROUP_LAG: set(), GROUP_AGE_SECONDS: set()}
+        self._shown: dict[Gauge, set[Labels]] = {metrics.GROUP_LAG: set(), metrics.GROUP_AGE_SECONDS: set()}
 
     def read(self) -> None:
         """One reading. Raises Transient when no broker answers, KafkaException when it refuses."""
@@ -115,9 +115,9 @@ class LagExporter:
         ages: dict[Labels, float] = {(one.group, one.topic): 0.0 for one in found}
         for one, stamp in stamps.items():
             ages[one.group, one.topic] = max(ages[one.group, one.topic], now - stamp)
-        self._show(GROUP_LAG, lags)
-        self._show(GROUP_AGE_SECONDS, ages)
-        LAG_READ.set(now)
+        self._show(metrics.GROUP_LAG, lags)
+        self._show(metrics.GROUP_AGE_SECONDS, ages)
+        metrics.LAG_READ.set(now)
 
     def _show(self, gauge: Gauge, values: Mapping[Labels, float]) -> None:
         for labels, value in values.items():
@@ -136,9 +136,9 @@ def export(exporter: LagExporter, health: Health, every_seconds: float, stop: th
             exporter.read()
         except (Transient, KafkaException) as why:
             log.warning("lag not read", error=str(why))
-            health.not_ready(f"lag not read: {why}")
+            health.not_ready("broker", f"lag not read: {why}")
         else:
-            health.ready()
+            health.ready("broker")
         health.busy(False)
         stop.wait(every_seconds)
 
@@ -150,6 +150,9 @@ def main() -> None:
     for sign in (signal.SIGTERM, signal.SIGINT):
         signal.signal(sign, lambda *_: stop.set())
     health = Health()
+    metrics.export(metrics.LAG)
+    health.not_ready("broker", "lag not read yet")
+    health.started()
     port = serve_health(health, settings.host, settings.metrics_port)
     log.info("exporting lag", kafka=settings.kafka, port=port)
     timestamps = Timestamps(settings.kafka)

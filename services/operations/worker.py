@@ -34,4 +34,5 @@ def fused(settings: WorkerSettings, names: list[str]) -> Parts:
         reader.pack_name,
         [start for parts in each for start in parts.beside],
         [flush for parts in each for flush in parts.flushes],
+        {reason: check for parts in each for reason, check in parts.needs.items()},
     )

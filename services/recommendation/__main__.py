@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import signal
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
@@ -14,10 +13,11 @@ import structlog
 from services.recommendation.index import RedisVectorIndex
 from services.recommendation.settings import JoinSettings, ServeSettings
 from services.recommendation.store import RedisRecords, connect
-from shared.errors import Transient
-from shared.health import Health, serve_health
+from shared import metrics
+from shared.errors import Transient, Unusable
+from shared.health import Health, patiently, serve_health, watch
 from shared.logs import start_logging
-from shared.metrics import INDEX_VECTORS
+from shared.process import on_stop
 from shared.settings import Settings
 from shared.tracing import start_tracing
 
@@ -47,19 +47,23 @@ def serve() -> None:
 
 async def _join(settings: JoinSettings, stopping: asyncio.Event) -> None:
     # Here, so that serve needs neither Faust nor Kafka's client.
-    from services.recommendation.join import Join, Settlement, check_topics, faust_app
-    from shared.kafka import Producer
+    from services.recommendation.join import TOPICS, Join, Settlement, faust_app
+    from shared.kafka import Broker, Producer
 
     if settings.log_level != "DEBUG":
         for chatty in ("faust", "mode", "aiokafka"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
+    metrics.export(metrics.JOIN)
     health = _health(settings)
     # Longer than a flush to disk may take.
     redis = connect(settings.redis, timeout_seconds=15.0)
     records = RedisRecords(redis, wait_for_disk=settings.wait_for_disk)
     index = RedisVectorIndex(redis)
-    await records.flushed()
-    await asyncio.to_thread(check_topics, settings.kafka)
+    broker = Broker(settings.kafka, TOPICS)
+    health.started()
+    await patiently(health, "redis", records.flushed)
+    await patiently(health, "broker", broker.check)
+    health.not_ready("group", "has no partitions yet")
     producer = Producer(settings.kafka)
     settlement = Settlement(records.flushed, health)
     failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -69,14 +73,16 @@ async def _join(settings: JoinSettings, stopping: asyncio.Event) -> None:
             failure.set_exception(why)
 
     app = faust_app(settings, Join(records, index, producer), settlement, failed)
-    app.on_partitions_assigned.connect(lambda *_, **__: health.ready(), weak=False)
+    app.on_partitions_assigned.connect(lambda *_, **__: health.ready("group"), weak=False)
     await app.start()
+    on_stop(stopping.set)
     log.info("joining", kafka=settings.kafka)
     tasks: list[asyncio.Future[Any]] = [
         failure,
         asyncio.create_task(stopping.wait()),
         asyncio.create_task(settlement.run()),
         asyncio.create_task(_observe(index)),
+        asyncio.create_task(watch(health, {"redis": records.ping, "broker": broker.check})),
         asyncio.create_task(app.wait_until_stopped()),
     ]
     done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -84,7 +90,7 @@ async def _join(settings: JoinSettings, stopping: asyncio.Event) -> None:
         task.result()
     if not stopping.is_set():
         raise Transient(f"Faust stopped by itself: {app.crash_reason!r}")
-    health.not_ready("stopping")
+    health.not_ready("stopping", "settling what is joined")
     await settlement.settle()
     with suppress(TimeoutError):
         await asyncio.wait_for(app.stop(), STOP_SECONDS)
@@ -95,7 +101,7 @@ async def _join(settings: JoinSettings, stopping: asyncio.Event) -> None:
 async def _observe(index: RedisVectorIndex) -> None:
     while True:
         for space in await index.spaces():
-            INDEX_VECTORS.labels(space).set(await index.size(space))
+            metrics.INDEX_VECTORS.labels(space).set(await index.size(space))
         await asyncio.sleep(15)
 
 
@@ -103,6 +109,7 @@ async def _serve(settings: ServeSettings, stopping: asyncio.Event) -> None:
     from services.recommendation.lookups import Lookups
     from services.recommendation.server import EmbeddingClient, Server
 
+    metrics.export(metrics.RPC)
     health = _health(settings)
     redis = connect(settings.redis, timeout_seconds=2.0, attempts=2)
     records = RedisRecords(redis)
@@ -110,11 +117,12 @@ async def _serve(settings: ServeSettings, stopping: asyncio.Event) -> None:
     lookups = Lookups(records, RedisVectorIndex(redis))
     server = Server(records, lookups, embedding, health, settings.rpc_seconds)
     port = await server.start(f"{settings.host}:{settings.grpc_port}")
+    on_stop(stopping.set)
     log.info("serving", host=settings.host, port=port)
     checking = asyncio.create_task(server.keep_checking())
     await stopping.wait()
     checking.cancel()
-    await server.stop(STOP_SECONDS)
+    await server.stop(STOP_SECONDS, settings.drain_seconds)
     await embedding.close()
     await redis.aclose()
 
@@ -134,15 +142,18 @@ def _run(name: str, settings: Settings, service: Callable[[asyncio.Event], Await
 
 
 async def _until_signalled(service: Callable[[asyncio.Event], Awaitable[None]]) -> None:
-    stopping = asyncio.Event()
-    for sign in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(sign, stopping.set)
+    starting = asyncio.current_task()
+    assert starting is not None
+    # Until the service has work to finish, and says otherwise.
+    on_stop(starting.cancel)
     code = 1
     try:
-        await service(stopping)
+        await service(asyncio.Event())
+        code = 0
+    except asyncio.CancelledError:
         code = 0
     except Exception as why:
-        expected = isinstance(why, Transient | RuntimeError | OSError)
+        expected = isinstance(why, Transient | Unusable | RuntimeError | OSError)
         log.error("stopped", error=f"{type(why).__name__}: {why}", exc_info=None if expected else why)
     # From inside the loop: leaving it waits for all tasks to end, which Faust's never do. Neither must threads
     # of clients that still wait for a broker keep a dead service alive.

@@ -14,8 +14,6 @@ from typing import Any, Protocol, cast
 
 import faust
 import structlog
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
 from faust.streams import Stream
 from faust.types import EventT, StreamT
 from vitrine.events.v1 import enriched_pb2, listing_pb2
@@ -37,6 +35,8 @@ from shared.tracing import extracted, tracer
 
 log = structlog.get_logger()
 
+# What it reads and writes. Faust would wait for a topic that isn't there without a word.
+TOPICS = (*parts.SOURCES, LISTING_ENRICHED, DEAD_LETTERS)
 # Two joins meet at one listing now and then; so often in a row means that something is wrong.
 MAX_CONFLICTS = 20
 
@@ -250,19 +250,6 @@ class Settlement:
         self._in_work -= len(events)
         self._health.progressed()
         self._health.busy(self._in_work > 0)
-
-
-def check_topics(bootstrap: str, timeout_seconds: float = 10.0) -> None:
-    """Raises Transient when Kafka is away or lacks a topic: Faust itself would wait for either without a word."""
-    try:
-        there = (
-            AdminClient({"bootstrap.servers": bootstrap, "log_level": 0}).list_topics(timeout=timeout_seconds).topics
-        )
-    except KafkaException as why:
-        raise Transient(f"Kafka at {bootstrap} is away: {why.args[0].str()}") from why
-    missing = [topic.name for topic in (*parts.SOURCES, LISTING_ENRICHED, DEAD_LETTERS) if topic.name not in there]
-    if missing:
-        raise Transient(f"Kafka at {bootstrap} has no topic {', '.join(missing)}: create them with `vitrine topics`")
 
 
 def faust_app(

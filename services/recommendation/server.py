@@ -18,6 +18,7 @@ from vitrine.recommendation.v1 import recommendation_pb2_grpc
 from services.recommendation.lookups import MAX_PHOTO_BYTES, Lookups, Refusal
 from services.recommendation.store import Records
 from shared.errors import Transient
+from shared.grpc import MAX_AGE_SECONDS, server_options
 from shared.health import Health
 from shared.metrics import RPC_SECONDS
 from shared.tracing import current_traceparent, extracted, tracer
@@ -141,11 +142,15 @@ class Watched(aio.ServerInterceptor):
 
         async def watched(request: Any, context: Context) -> Any:
             started = time.perf_counter()
-            # What is left when nobody sets another: the caller hung up, or its deadline passed.
+            # What is left when nobody sets another: the caller hung up.
             code, details, response = grpc.StatusCode.CANCELLED, "", None
             try:
                 with tracer.start_as_current_span(method, context=extracted(_metadata(context))):
                     code, details, response = await self._answer(handler.unary_unary(request, context), context)
+            except asyncio.CancelledError:
+                if (left := context.time_remaining()) is not None and left <= 0:
+                    code = grpc.StatusCode.DEADLINE_EXCEEDED
+                raise
             finally:
                 RPC_SECONDS.labels(method, code.name).observe(time.perf_counter() - started)
             if code != grpc.StatusCode.OK:
@@ -183,18 +188,20 @@ class Server:
     """Listens as soon as it is started; healthy while Redis answers."""
 
     def __init__(
-        self, records: Records, lookups: Lookups, embedding: EmbeddingClient, health: Health, rpc_seconds: float
+        self,
+        records: Records,
+        lookups: Lookups,
+        embedding: EmbeddingClient,
+        health: Health,
+        rpc_seconds: float,
+        max_age_seconds: float = MAX_AGE_SECONDS,
     ) -> None:
         self._records = records
         self._health = health
         self._servicer = grpc_health.aio.HealthServicer()
         self._server = aio.server(
             interceptors=[Watched(rpc_seconds)],
-            options=[
-                ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-                # Else a second server could listen on the same port, and take half of the calls.
-                ("grpc.so_reuseport", 0),
-            ],
+            options=server_options(MAX_MESSAGE_BYTES, max_age_seconds),
         )
         service = RecommendationService(lookups, embedding, rpc_seconds)
         recommendation_pb2_grpc.add_RecommendationServiceServicer_to_server(service, self._server)
@@ -205,6 +212,7 @@ class Server:
         """Returns the port, useful when 0 was asked for any free one; raises RuntimeError when it is taken."""
         port = self._server.add_insecure_port(address)
         await self._server.start()
+        self._health.started()
         await self.check()
         return int(port)
 
@@ -214,10 +222,10 @@ class Server:
             async with asyncio.timeout(2.0):
                 await self._records.ping()
         except (Transient, TimeoutError) as why:
-            self._health.not_ready(f"Redis does not answer: {why}")
+            self._health.not_ready("redis", f"Redis does not answer: {why}")
             await self._tell(health_pb2.HealthCheckResponse.NOT_SERVING)
         else:
-            self._health.ready()
+            self._health.ready("redis")
             await self._tell(health_pb2.HealthCheckResponse.SERVING)
 
     async def keep_checking(self, every_seconds: float = 2.0) -> None:
@@ -226,10 +234,11 @@ class Server:
             await asyncio.sleep(every_seconds)
             await self.check()
 
-    async def stop(self, grace_seconds: float) -> None:
-        """Lets calls under way finish, and takes no new ones."""
-        self._health.not_ready("stopping")
+    async def stop(self, grace_seconds: float, drain_seconds: float = 0.0) -> None:
+        """Says that it goes, takes calls for `drain_seconds` all the same, then lets those under way finish."""
+        self._health.not_ready("stopping", "told to stop")
         await self._servicer.enter_graceful_shutdown()
+        await asyncio.sleep(drain_seconds)
         await self._server.stop(grace_seconds)
 
     async def _tell(self, status: Any) -> None:

@@ -12,7 +12,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from services.fraud.bank import MATCHES_KEPT, PREFIX, SCORED_AGAIN, Bank, BankedPhoto, Marked, RedisBank, open_bank
-from shared.errors import Transient
+from shared.errors import Transient, Unusable
 from shared.vision.pdq import BITS, MATCH_DISTANCE, Fingerprint, fingerprint
 from tests.fakes_vision import FakeBank, scenery
 
@@ -316,7 +316,7 @@ def test_a_redis_without_an_append_only_file_is_refused_unless_that_is_accepted(
     with redis.Redis.from_url(redis_url) as client:
         client.config_set("appendonly", "no")
         try:
-            with pytest.raises(Transient, match="VITRINE_WAIT_FOR_DISK"):
+            with pytest.raises(Unusable, match="VITRINE_WAIT_FOR_DISK"):
                 open_bank(redis_url).flushed()
             open_bank(redis_url, wait_for_disk=False).flushed()
         finally:

@@ -17,7 +17,6 @@ import pytest
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from prometheus_client import REGISTRY
 from vitrine.embedding.v1 import embedding_pb2, embedding_pb2_grpc
 from vitrine.recommendation.v1 import recommendation_pb2 as api
 from vitrine.recommendation.v1.recommendation_pb2_grpc import RecommendationServiceStub
@@ -28,6 +27,7 @@ from services.recommendation.server import SERVICE, EmbeddingClient, Server
 from services.recommendation.store import Records, RedisRecords, connect
 from shared.errors import Transient
 from shared.health import Health
+from shared.metrics import RPC
 from tests.joining import SPACE, MemoryRecords, changed, filled, results, unit
 
 Code = grpc.StatusCode
@@ -64,14 +64,16 @@ class Served:
 
 
 @asynccontextmanager
-async def served(records: Records, index: Any, rpc_seconds: float = 5.0) -> AsyncIterator[Served]:
+async def served(
+    records: Records, index: Any, rpc_seconds: float = 5.0, max_age_seconds: float = 60.0
+) -> AsyncIterator[Served]:
     fake, embedding_server = FakeEmbedding(), aio.server(options=[("grpc.max_receive_message_length", -1)])
     embedding_pb2_grpc.add_EmbeddingServiceServicer_to_server(fake, embedding_server)
     port = embedding_server.add_insecure_port("127.0.0.1:0")
     await embedding_server.start()
     health = Health()
     client = EmbeddingClient(f"127.0.0.1:{port}")
-    server = Server(records, Lookups(records, index), client, health, rpc_seconds)
+    server = Server(records, Lookups(records, index), client, health, rpc_seconds, max_age_seconds)
     address = f"127.0.0.1:{await server.start('127.0.0.1:0')}"
     async with aio.insecure_channel(address) as channel:
         yield Served(RecommendationServiceStub(channel), channel, server, health, fake, embedding_server)
@@ -155,11 +157,30 @@ async def test_an_embedding_that_takes_too_long_is_a_deadline_exceeded() -> None
             await shop.stub.SearchByPhoto(api.SearchByPhotoRequest(photo=b"slow"))
 
 
-async def test_a_call_without_a_deadline_gets_one() -> None:
-    class Stuck(MemoryRecords):
-        async def records(self, listing_ids: object) -> Any:
-            await asyncio.Future()
+class Stuck(MemoryRecords):
+    async def records(self, listing_ids: object) -> Any:
+        await asyncio.Future()
 
+
+async def test_a_callers_deadline_that_passes_is_counted_as_that_and_not_as_a_caller_that_hung_up() -> None:
+    def counted(code: str) -> float:
+        labels = {"method": "GetListing", "code": code}
+        return RPC.get_sample_value("vitrine_rpc_seconds_count", labels) or 0
+
+    before = counted("DEADLINE_EXCEEDED"), counted("CANCELLED")
+    async with served(Stuck(), ExactVectorIndex()) as shop:
+        request = api.GetListingRequest(listing_id="a")
+        with fails(Code.DEADLINE_EXCEEDED, ""):
+            await shop.stub.GetListing(request, timeout=0.2)
+        hangs_up = shop.stub.GetListing(request)
+        await asyncio.sleep(0.2)
+        hangs_up.cancel()
+        async with asyncio.timeout(5):
+            while (counted("DEADLINE_EXCEEDED"), counted("CANCELLED")) != (before[0] + 1, before[1] + 1):  # noqa: ASYNC110  no event tells
+                await asyncio.sleep(0.01)
+
+
+async def test_a_call_without_a_deadline_gets_one() -> None:
     async with served(Stuck(), ExactVectorIndex(), rpc_seconds=0.1) as shop:
         with fails(Code.DEADLINE_EXCEEDED, "not answered within 0.1 s"):
             await shop.stub.GetListing(api.GetListingRequest(listing_id="a"))
@@ -197,7 +218,7 @@ async def test_a_bug_fails_its_call_and_nothing_else() -> None:
 async def test_every_call_is_timed_by_method_and_code(shop: Served) -> None:
     def calls() -> float:
         labels = {"method": "GetListing", "code": "NOT_FOUND"}
-        return REGISTRY.get_sample_value("vitrine_rpc_seconds_count", labels) or 0
+        return RPC.get_sample_value("vitrine_rpc_seconds_count", labels) or 0
 
     before = calls()
     with pytest.raises(aio.AioRpcError):
@@ -213,6 +234,15 @@ async def test_the_callers_trace_reaches_the_embedding_service(shop: Served) -> 
     metadata = (("traceparent", f"00-{trace}-b7ad6b7169203331-01"),)
     await shop.stub.SearchByPhoto(api.SearchByPhotoRequest(photo=b"\x01"), metadata=metadata)
     assert trace in str(shop.embedding.traceparent)
+
+
+async def test_a_connection_ends_at_its_age_so_that_its_client_hears_of_new_pods_and_no_call_fails() -> None:
+    async with served(MemoryRecords(), ExactVectorIndex(), max_age_seconds=0.5) as shop:
+        for _ in range(2):
+            with fails(Code.NOT_FOUND, "nobody"):
+                await shop.stub.GetListing(api.GetListingRequest(listing_id="nobody"))
+            async with asyncio.timeout(10):
+                await shop.channel.wait_for_state_change(grpc.ChannelConnectivity.READY)
 
 
 async def test_reflection_lists_the_service(shop: Served) -> None:

@@ -10,7 +10,7 @@ from services.recommendation.index import ExactVectorIndex
 from services.recommendation.join import Join
 from services.recommendation.parts import Enriched
 from services.recommendation.store import ORPHANS_KEPT_SECONDS, Records, RedisRecords, Stored, Write, connect
-from shared.errors import Transient
+from shared.errors import Transient, Unusable
 from tests.joining import SPACE, MemoryRecords, Published, changed, delivered, filled, removed, results, unit
 
 
@@ -141,7 +141,7 @@ async def test_a_redis_without_an_append_only_file_is_refused_unless_that_is_acc
     redis = connect(redis_url)
     await redis.config_set("appendonly", "no")
     try:
-        with pytest.raises(Transient, match="VITRINE_WAIT_FOR_DISK"):
+        with pytest.raises(Unusable, match="VITRINE_WAIT_FOR_DISK"):
             await RedisRecords(redis).flushed()
         await RedisRecords(redis, wait_for_disk=False).flushed()
     finally:

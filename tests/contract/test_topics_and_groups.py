@@ -17,7 +17,6 @@ import pytest
 from click.testing import CliRunner
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
-from prometheus_client import REGISTRY
 from vitrine.events.v1 import image_pb2, listing_pb2
 
 from services.operations.broker import admin, patiently
@@ -32,6 +31,7 @@ from shared.errors import Transient
 from shared.events import Event
 from shared.health import Health, serve_health
 from shared.kafka import dead_letter
+from shared.metrics import LAG
 from shared.records import Assignment, Record, Rejected
 from shared.topics import DEAD_LETTERS, IMAGE_UPLOADED, TOPICS
 from tests.conftest import home
@@ -228,7 +228,7 @@ def test_a_move_that_makes_no_sense_is_refused(
 
 
 def metric(name: str, **labels: str) -> float | None:
-    return REGISTRY.get_sample_value(name, labels)
+    return LAG.get_sample_value(name, labels)
 
 
 def test_lag_and_age_are_exported_without_any_worker_and_vanish_with_the_group(

@@ -15,7 +15,6 @@ from typing import Any
 import httpx
 import pytest
 from PIL import Image
-from prometheus_client import REGISTRY
 from vitrine.events.v1 import enriched_pb2, image_pb2
 
 from services.gateway.app import create_app
@@ -23,7 +22,8 @@ from services.gateway.intake import Intake
 from services.gateway.settings import GatewaySettings
 from services.operations.fleet import Plan
 from services.operations.showing import addresses
-from shared.errors import Transient
+from shared import metrics
+from shared.health import Health
 from shared.photo_store import PhotoStore, open_photo_store
 from shared.tracing import start_tracing
 from tests.gateway import CLAIMS, FakeLookup, FakeProducer, form, listing_part, photo, photo_part, problem
@@ -42,7 +42,7 @@ class Gateway:
     producer: FakeProducer
     lookup: FakeLookup
     clock: list[int] = field(default_factory=lambda: [NOW, 0])
-    probes_failing: list[str] = field(default_factory=list)
+    health: Health = field(default_factory=Health)
 
     async def post(self, *photos: bytes, claims: Any = CLAIMS, key: str | None = None) -> httpx.Response:
         headers = {"Idempotency-Key": key} if key else {}
@@ -69,11 +69,8 @@ async def gateway(tmp_path: Path, decoders: ThreadPoolExecutor, settings: Gatewa
     start_tracing("gateway")
     store = open_photo_store(str(tmp_path / "photos"))
     producer, lookup = FakeProducer(), FakeLookup()
-    clock, failing = [NOW, 0], list[str]()
-
-    async def probe() -> None:
-        if failing:
-            raise Transient(failing[0])
+    clock, health = [NOW, 0], Health()
+    health.started()
 
     # Every request comes a little later than the one before it, once a test sets the second number.
     def now_us() -> int:
@@ -81,10 +78,10 @@ async def gateway(tmp_path: Path, decoders: ThreadPoolExecutor, settings: Gatewa
         return clock[0]
 
     intake = Intake(store, producer, settings, decoders, now_us)
-    app = create_app(intake, lookup, {"broker": probe, "photo store": store.check}, settings)
+    app = create_app(intake, lookup, health, settings)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
-        yield Gateway(client, store, tmp_path / "photos", producer, lookup, clock, failing)
+        yield Gateway(client, store, tmp_path / "photos", producer, lookup, clock, health)
 
 
 # --- what is accepted -------------------------------------------------------------------------------------------------
@@ -444,14 +441,16 @@ async def test_lookups_are_unavailable_and_uploads_are_not_when_the_recommendati
 
 async def test_ready_means_that_uploads_would_be_accepted(gateway: Gateway) -> None:
     assert (await gateway.client.get("/readyz")).status_code == 200
-    gateway.probes_failing.append("does not answer")
+    gateway.health.not_ready("broker", "does not answer")
     response = await gateway.client.get("/readyz")
     assert (response.status_code, response.text) == (503, "broker: does not answer\n")
     assert (await gateway.client.get("/livez")).status_code == 200, "a restart would not bring the broker back"
+    assert (await gateway.client.get("/startz")).status_code == 200
+    assert 'vitrine_ready{reason="broker"} 0.0' in (await gateway.client.get("/metrics")).text
 
 
 def sample(name: str, **labels: str) -> float:
-    return REGISTRY.get_sample_value(name, labels) or 0.0
+    return metrics.INTAKE.get_sample_value(name, labels) or 0.0
 
 
 async def test_requests_photos_and_refusals_are_counted(gateway: Gateway) -> None:

@@ -196,7 +196,7 @@ def test_the_health_check_of_image_and_compose_is_what_readyz_says() -> None:
         return subprocess.run([sys.executable, *check[2:]], env=variables, capture_output=True, timeout=30).returncode
 
     assert status(VITRINE_METRICS_PORT=port) != 0
-    health.ready()
+    health.started()
     assert status(VITRINE_METRICS_PORT=port) == 0
     assert status(VITRINE_HTTP_PORT=port) == 0
 

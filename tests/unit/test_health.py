@@ -1,0 +1,129 @@
+"""What the probes are told: started, live and ready are three questions."""
+
+import asyncio
+import urllib.error
+import urllib.request
+from typing import Any
+
+import pytest
+
+from shared.errors import Transient
+from shared.health import Health, patiently, serve_health, watch
+
+
+def asked(port: int, path: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as refused:
+        return refused.code, refused.read().decode()
+
+
+class Away:
+    """Something that is needed, away until told otherwise."""
+
+    def __init__(self, why: Exception | None = None) -> None:
+        self.why = why
+        self.asked = 0
+
+    async def check(self) -> None:
+        self.asked += 1
+        if self.why:
+            raise self.why
+
+
+async def watched(health: Health, *times: Any, **checks: Any) -> None:
+    """Runs the watch, and each of the calls once it has asked again."""
+    watching = asyncio.create_task(watch(health, checks, every_seconds=0.001, timeout_seconds=0.05))  # type: ignore[arg-type]
+    for call in times:
+        await asyncio.sleep(0.1)
+        call()
+    watching.cancel()
+
+
+def test_health_is_progress_lately_or_nothing_to_do() -> None:
+    now = 0.0
+    health = Health(stalled_after=10, clock=lambda: now)
+    health.started()
+    now = 100.0
+    assert health.why_not_live is None, "idle for long is healthy"
+    health.busy(True)
+    now = 105.0
+    assert health.why_not_live is None
+    now = 111.0
+    assert health.why_not_live is not None
+    assert health.why_not_ready is not None
+    health.progressed()
+    assert health.why_not_ready is None
+
+
+def test_what_is_needed_and_away_makes_it_unready_but_neither_dead_nor_unstarted() -> None:
+    health, port = Health(), 0
+    port = serve_health(health, "127.0.0.1", 0)
+    assert (asked(port, "/startz")[0], asked(port, "/livez")[0], asked(port, "/readyz")[0]) == (503, 200, 503)
+    health.started()
+    assert asked(port, "/readyz") == (200, "ok\n")
+    health.not_ready("broker", "Kafka at kafka:9092 does not answer")
+    health.not_ready("store", "gone")
+    assert asked(port, "/readyz") == (503, "broker: Kafka at kafka:9092 does not answer\nstore: gone\n")
+    assert (asked(port, "/startz")[0], asked(port, "/livez")[0]) == (200, 200)
+
+
+def test_metrics_say_for_each_reason_whether_it_is_in_the_way() -> None:
+    health = Health()
+    port = serve_health(health, "127.0.0.1", 0)
+    health.started()
+    health.not_ready("redis", "away")
+    shown = asked(port, "/metrics")[1]
+    assert 'vitrine_ready{reason="redis"} 0.0' in shown
+    for fine in ("starting", "stalled"):
+        assert f'vitrine_ready{{reason="{fine}"}} 1.0' in shown
+    health.ready("redis")
+    assert 'vitrine_ready{reason="redis"} 1.0' in asked(port, "/metrics")[1]
+
+
+def test_what_was_not_asked_yet_is_not_taken_to_be_there() -> None:
+    health, forever = Health(), asyncio.Event()
+    health.started()
+    seen: list[str | None] = []
+    asyncio.run(watched(health, lambda: seen.append(health.why_not_ready), broker=forever.wait))
+    assert seen == ["broker: no answer within 0.05 s"]
+
+
+def test_each_thing_is_asked_over_and_over_and_told_by_its_name() -> None:
+    health, broker, store = Health(), Away(Transient("refused\nand more")), Away(KeyError())
+    health.started()
+    seen: list[str | None] = []
+
+    def comes_back() -> None:
+        seen.append(health.why_not_ready)
+        broker.why = store.why = None
+
+    def goes_again() -> None:
+        seen.append(health.why_not_ready)
+        broker.why = Transient("again")
+
+    note = lambda: seen.append(health.why_not_ready)  # noqa: E731
+    asyncio.run(watched(health, comes_back, goes_again, note, broker=broker.check, store=store.check))
+    assert seen == ["broker: refused\nstore: KeyError", None, "broker: again"]
+    assert broker.asked > 3
+
+
+async def test_a_start_waits_for_what_is_away_and_says_so_meanwhile() -> None:
+    health, redis, seen = Health(), Away(Transient("Redis is away")), []
+
+    async def attempt() -> str:
+        await redis.check()
+        return "found"
+
+    waiting = asyncio.create_task(patiently(health, "redis", attempt, seconds=0.001))
+    await asyncio.sleep(0.05)
+    seen.append(health.whys["redis"])
+    redis.why = None
+    assert await waiting == "found"
+    assert (seen, health.whys["redis"]) == (["Redis is away"], None)
+
+
+async def test_a_start_does_not_wait_for_what_will_not_pass() -> None:
+    with pytest.raises(KeyError):
+        await patiently(Health(), "redis", Away(KeyError()).check)
