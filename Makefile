@@ -25,9 +25,14 @@ test: export VITRINE_TEST_PHOTOS ?= $(abspath ../shared/data)
 endif
 # Many tests wait more than they compute, so three files run at a time. The fleet needs the machine for itself.
 .PHONY: test
-test: setup-tests ## Runs every test: unit, contract, fleet (VITRINE_TEST_PHOTOS=folder adds those on real photos)
+test: setup-tests ## Runs every test of the code: unit, contract, fleet (VITRINE_TEST_PHOTOS=folder adds those on real photos)
 	$(PYTEST) -n 3 --dist loadfile tests/unit tests/contract
 	$(PYTEST) tests/fleet
+
+.PHONY: test-deploy
+test-deploy: ## Runs `make run` in a bare Debian root and builds the images, without Docker (as root; ten minutes, 12 GB)
+	@scripts/setup.sh --deploy
+	$(PYTEST) tests/deploy
 
 .PHONY: test-unit
 test-unit: ## Runs the tests that need no server, in seconds

@@ -3,12 +3,14 @@
 # Safe to repeat: a second run does only what is missing, and nothing at all when nothing has changed.
 #   scripts/setup.sh          what `vitrine run` and the tests need
 #   scripts/setup.sh --tests  that, the Prometheus that is deployed and the kubectl that renders k8s/
+#   scripts/setup.sh --deploy  that, and what makes bare roots and builds images without Docker
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 UV_VERSION=0.13.9
 KAFKA_VERSION=4.1.1
 PROMETHEUS_VERSION=$(sed -n 's/.*image: prom\/prometheus:v//p' docker-compose.yml)
+mode=${1:---run}
 home=${VITRINE_HOME:-$PWD/.vitrine}
 venv=$PWD/.venv
 jars=$home/kafka-$KAFKA_VERSION/lib
@@ -48,7 +50,9 @@ missing_packages() {
   java_works || echo java
   [ -d "$jars" ] || command -v mvn >/dev/null || echo maven
   ldconfig -p 2>/dev/null | grep -q libgomp.so.1 || echo libgomp1
-  [ "${1:-}" != --tests ] || command -v kubectl >/dev/null || echo kubernetes-client
+  [ "$mode" = --run ] || command -v kubectl >/dev/null || echo kubernetes-client
+  [ "$mode" != --deploy ] || command -v mmdebstrap >/dev/null || echo mmdebstrap
+  [ "$mode" != --deploy ] || command -v buildah >/dev/null || echo buildah
 }
 
 # Kafka is tried with Java 17; a Debian that no longer has it has a later one, which runs it too.
@@ -64,7 +68,7 @@ package_names() {
 
 install_packages() {
   local missing as_root=() packages
-  missing=$(missing_packages "${1:-}" | xargs)
+  missing=$(missing_packages | xargs)
   [ -n "$missing" ] || return 0
   command -v apt-get >/dev/null ||
     fail "this is no Debian; install these with your system's own tool, then try again: $missing"
@@ -165,16 +169,17 @@ fingerprint() {
 
 unchanged() {
   [ "$(cat "$stamp" 2>/dev/null)" = "$(fingerprint) $venv" ] && [ -x "$venv/bin/vitrine" ] && [ -d "$jars" ] &&
-    compgen -G "$home/cache/openvino/*/network.xml" >/dev/null && [ -z "$(missing_packages "${1:-}")" ] &&
-    { [ "${1:-}" != --tests ] || [ -x "$prometheus/prometheus" ]; }
+    compgen -G "$home/cache/openvino/*/network.xml" >/dev/null && [ -z "$(missing_packages)" ] &&
+    { [ "$mode" = --run ] || [ -x "$prometheus/prometheus" ]; }
 }
 
-unchanged "${1:-}" && exit 0
+case $mode in --run | --tests | --deploy) ;; *) fail "it takes --tests or --deploy, not $mode" ;; esac
+unchanged && exit 0
 mkdir -p "$home"
-install_packages "${1:-}"
+install_packages
 install_python
 fetch_kafka
-[ "${1:-}" != --tests ] || build_prometheus
+[ "$mode" = --run ] || build_prometheus
 VITRINE_HOME=$home convert_network
 echo "$(fingerprint) $venv" >"$stamp"
 say "done"

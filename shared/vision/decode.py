@@ -1,5 +1,7 @@
 """From a photo's bytes to upright RGB pixels: the one place that checks limits and applies EXIF orientation."""
 
+import threading
+from contextlib import nullcontext
 from io import BytesIO
 
 import numpy as np
@@ -13,8 +15,13 @@ from shared.photos import Pixels
 
 MAX_BYTES = 20 * 1024 * 1024
 MAX_PIXELS = 64_000_000
+# Photos of more pixels that have to be decoded whole take turns, or a few of them at once would fill the process.
+# Of phones' JPEGs none does: they are decoded at a fraction of their size.
+LARGE_PIXELS = 16_000_000
 
 ORIENTATION = 0x0112  # the EXIF tag
+_one_large = threading.Lock()
+
 UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, KeyError, MemoryError)
 
 
@@ -28,11 +35,14 @@ def decode(body: bytes, at_least: int | None = None) -> Pixels:
     if len(body) > MAX_BYTES:
         raise Poison("too_large", f"{len(body)} bytes; at most {MAX_BYTES} are read")
     image = _opened(body)
-    orientation = _orientation(image)
     try:
         pixels = _jpeg(body, at_least) if image.format in ("JPEG", "MPO") else None
-        if pixels is None:
-            pixels = _by_pillow(image, at_least)
+        with nullcontext() if pixels is not None or image.width * image.height <= LARGE_PIXELS else _one_large:
+            # Within its turn: to look for a PNG's EXIF block is to decode it.
+            orientation = _orientation(image)
+            if pixels is None:
+                pixels = _by_pillow(image, at_least)
+            image.close()  # it is part of a cycle, and would wait for the collector
     except UNREADABLE as why:
         raise Poison("unreadable", f"broken {image.format} data: {why}") from why
     return _upright(pixels, orientation)
@@ -78,14 +88,22 @@ def _by_pillow(image: Image.Image, at_least: int | None) -> Pixels:
         image.draft(None, (at_least, at_least))
     if image.mode.startswith("I;16"):
         return np.repeat((np.asarray(image) >> 8).astype(np.uint8)[:, :, None], 3, axis=2)
-    if image.has_transparency_data:
+    transparent = image.has_transparency_data
+    if transparent:
+        # Made smaller with colours weighted by how much they cover; a large picture must not be laid on another.
+        image = _as("RGBA", image).convert("RGBa")
+    if at_least is not None and (factor := min(image.size) // max(at_least, 1)) > 1:
+        image = (image if transparent else _as("RGB", image)).reduce(factor)
+    if transparent:
         photo = image.convert("RGBA")
         image = Image.new("RGBA", photo.size, "white")
         image.alpha_composite(photo)
-    image = image.convert("RGB")
-    if at_least is not None and (factor := min(image.size) // max(at_least, 1)) > 1:
-        image = image.reduce(factor)
-    return np.asarray(image, dtype=np.uint8)
+    return np.array(_as("RGB", image), dtype=np.uint8)
+
+
+def _as(mode: str, image: Image.Image) -> Image.Image:
+    """convert() copies a picture that has the mode already."""
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _upright(pixels: Pixels, orientation: int) -> Pixels:

@@ -1,14 +1,18 @@
 """Photos become upright RGB pixels, or one clear reason why not."""
 
 import struct
+import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from shared.errors import Poison
+from shared.vision import decode as decoding
 from shared.vision.decode import MAX_BYTES, MAX_PIXELS, decode
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -132,3 +136,35 @@ def test_too_many_bytes_are_refused_unread() -> None:
     with pytest.raises(Poison) as why:
         decode(bytes(MAX_BYTES + 1))
     assert why.value.code == "too_large"
+
+
+def test_photos_that_must_be_decoded_whole_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight at once held eight pictures of 50 megapixels, and a pod has memory for one."""
+    at_once, most = 0, 0
+    by_pillow = decoding._by_pillow
+
+    def counted(image: Image.Image, at_least: int | None) -> NDArray[np.uint8]:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        time.sleep(0.01)
+        at_once -= 1
+        return by_pillow(image, at_least)
+
+    monkeypatch.setattr(decoding, "_by_pillow", counted)
+    monkeypatch.setattr(decoding, "LARGE_PIXELS", 1000)
+    large, small = (encoded(Image.new("RGBA", (side, side), (9, 9, 9, 99)), "PNG") for side in (100, 20))
+    with ThreadPoolExecutor(8) as threads:
+        assert {one.shape for one in threads.map(decode, [large] * 16)} == {(100, 100, 3)}
+        assert most == 1
+        list(threads.map(decode, [small] * 16))
+        assert most > 1
+
+
+def test_what_is_transparent_does_not_bleed_into_what_is_not_when_it_is_made_smaller() -> None:
+    image = Image.new("RGBA", (80, 80), (255, 0, 0, 0))  # red that nobody sees
+    image.paste((0, 0, 255, 255), (0, 0, 40, 80))
+    made = decode(encoded(image, "PNG"), 10)
+    assert made.shape == (10, 10, 3)
+    assert (made[:, :5] == (0, 0, 255)).all()
+    assert (made[:, 5:] == 255).all()

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
 
+from services.gateway.settings import GatewaySettings
 from services.operations.cli import main as vitrine
 from shared.health import Health, serve_health
 from shared.settings import Settings
@@ -365,6 +367,72 @@ def test_only_livez_decides_a_restart_and_lookups_are_probed_as_they_are_made(na
         assert "grpc" in container["readinessProbe"]
     else:
         assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+
+
+@every_member
+def test_started_means_loaded_and_needs_nothing_else(name: str) -> None:
+    """Where Redis or Kafka is away a restart of what waits for it would bring nothing back."""
+    assert CONTAINERS[name]["startupProbe"]["httpGet"]["path"] == "/startz"
+
+
+@pytest.mark.parametrize("name", ["gateway", "serve", "embedding"])
+def test_whoever_is_called_is_left_in_peace_until_routes_have_changed_and_has_time_to_finish(name: str) -> None:
+    drain, settings = Settings().drain_seconds, GatewaySettings()
+    work = settings.finish_seconds if name == "gateway" else 30
+    assert CONTAINERS[name]["lifecycle"]["preStop"]["sleep"]["seconds"] >= 5
+    pre_stop = CONTAINERS[name]["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert PODS[name]["terminationGracePeriodSeconds"] >= pre_stop + drain + work + 10
+    assert int(SERVICES[name]["stop_grace_period"].removesuffix("s")) >= drain + work + 5
+
+
+def test_photo_searches_outlive_a_broker_that_is_away() -> None:
+    """An embedding pod is then unready; its queries need no broker."""
+    (service,) = [m for m in ALL if m["kind"] == "Service" and name_of(m) == "embedding"]
+    assert service["spec"]["publishNotReadyAddresses"] is True
+
+
+# --- memory -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """A row of the table in docs/architecture.md: MiB as `python -m bench.memory` printed them, and what follows."""
+
+    idle: int
+    start: int
+    converting: int
+    ordinary: int
+    largest: int
+    request: int
+    limit: int
+
+
+def memory_table() -> dict[str, Memory]:
+    chapter = (ROOT / "docs" / "architecture.md").read_text().partition("## Memory")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (\w+) \|((?: [\d,]+ \|){7})$", chapter, re.MULTILINE)
+    return {name: Memory(*(int(cell.replace(",", "")) for cell in cells.split("|")[:-1])) for name, cells in rows}
+
+
+def mebibytes(quantity: str) -> int:
+    number, unit = re.fullmatch(r"(\d+)(Mi|Gi|m|g)", quantity).groups()  # type: ignore[union-attr]
+    return int(number) * (1024 if unit in ("Gi", "g") else 1)
+
+
+@every_member
+def test_a_pod_asks_for_what_it_was_measured_to_hold_and_is_allowed_what_it_holds_at_most(name: str) -> None:
+    row, resources = memory_table()[name], CONTAINERS[name]["resources"]
+    assert mebibytes(resources["requests"]["memory"]) == row.request >= row.ordinary
+    assert mebibytes(resources["limits"]["memory"]) == row.limit >= 1.1 * max(row.largest, row.start, row.converting)
+    assert mebibytes(SERVICES[name]["mem_limit"]) in (row.limit, 512)
+    assert mebibytes(SERVICES[name]["mem_limit"]) >= row.limit
+
+
+def test_the_gateway_has_room_for_all_that_its_settings_let_it_hold() -> None:
+    given = environment_of_pod("gateway")
+    bodies, threads = int(given["VITRINE_UPLOAD_MEMORY_BYTES"]), int(given["VITRINE_THREADS"])
+    # WebP is the worst: libwebp's two canvases of four bytes a pixel, and Pillow's own.
+    decoding = threads * 3 * 4 * GatewaySettings().max_photo_pixels
+    assert memory_table()["gateway"].idle + (bodies + decoding) / 2**20 <= memory_table()["gateway"].limit
 
 
 @every_pod
