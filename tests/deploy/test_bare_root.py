@@ -1,6 +1,7 @@
 """A newcomer's first command, in a Debian that has `make` and nothing else."""
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     make_root(folder, "make")
     copy_project(folder / PROJECT)
     yield folder
+    shutil.rmtree(folder)  # gigabytes, of which pytest would keep those of three runs
 
 
 @pytest.mark.timeout(1500)

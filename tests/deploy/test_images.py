@@ -1,6 +1,7 @@
 """Both images build, are no larger than they need be, and what they were built for starts in them."""
 
 import os
+import shutil
 import time
 import urllib.error
 import urllib.request
@@ -19,9 +20,11 @@ START_SECONDS = 120.0
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Images]:
-    made = Images(tmp_path_factory.mktemp("images"))
+    folder = tmp_path_factory.mktemp("images")
+    made = Images(folder)
     made.import_python()
     yield made
+    shutil.rmtree(folder)  # gigabytes, of which pytest would keep those of three runs
 
 
 @pytest.fixture(scope="module")
