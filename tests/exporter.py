@@ -10,7 +10,14 @@ from prometheus_client.metrics import MetricWrapperBase
 from shared import metrics
 from shared.health import Health, serve_health
 
-LABELS = {"result": "done", "code": "UNAVAILABLE", "status": "503", "partition": "0", "group": "vitrine-fraud"}
+LABELS = {
+    "result": "done",
+    "code": "UNAVAILABLE",
+    "status": "503",
+    "route": "/v1/listings",
+    "partition": "0",
+    "group": "vitrine-fraud",
+}
 
 
 def move(declared: MetricWrapperBase) -> None:

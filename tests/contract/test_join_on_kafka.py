@@ -274,13 +274,36 @@ async def test_partitions_that_change_hands_in_the_middle_lose_nothing(
         other.end()
 
 
-async def test_without_redis_it_ends_with_one_line_and_a_status_that_is_not_0(process: Process) -> None:
-    process.start(VITRINE_REDIS="redis://127.0.0.1:1/0")
-    assert await asyncio.to_thread(process.wait) == 1
-    assert "Redis is away" in process.log and "Traceback" not in process.log
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ({"VITRINE_REDIS": "redis://127.0.0.1:1/0"}, "Redis is away"),
+        ({"VITRINE_KAFKA": "127.0.0.1:1"}, "Kafka at 127.0.0.1:1 does not answer"),
+    ],
+)
+async def test_what_is_away_at_its_start_is_waited_for_and_told_in_one_line(
+    process: Process, address: dict[str, str], says: str
+) -> None:
+    process.start(**address)
+
+    async def said() -> bool:
+        return says in process.log
+
+    await until(said, process)
+    await asyncio.sleep(3)  # longer than it waits between two attempts
+    assert process.log.count(says) == 1
+    assert "Traceback" not in process.log
+    assert not process.ready()
+    assert await asyncio.to_thread(process.stop) == 0
 
 
-async def test_without_kafka_it_ends_with_one_line_and_a_status_that_is_not_0(process: Process) -> None:
-    process.start(VITRINE_KAFKA="127.0.0.1:1")
-    assert await asyncio.to_thread(process.wait) == 1
-    assert "Kafka at 127.0.0.1:1 is away" in process.log and "Traceback" not in process.log
+async def test_a_redis_that_keeps_nothing_on_disk_is_no_use_waiting_for(process: Process, redis_url: str) -> None:
+    redis = connect(redis_url)
+    await redis.config_set("appendonly", "no")
+    try:
+        process.start()
+        assert await asyncio.to_thread(process.wait) == 1
+        assert "VITRINE_WAIT_FOR_DISK=false" in process.log and "Traceback" not in process.log
+    finally:
+        await redis.config_set("appendonly", "yes")
+        await redis.aclose()
