@@ -91,7 +91,7 @@ class Health:
 async def watch(
     health: Health, checks: Mapping[Reason, Check], every_seconds: float = 5.0, timeout_seconds: float = 5.0
 ) -> NoReturn:
-    """Until cancelled: asks each thing that the process needs whether it is there, over and over."""
+    """Until cancelled: asks each thing that the process needs whether it is there; what is away, every second."""
 
     async def ask(reason: Reason) -> None:
         try:
@@ -108,7 +108,8 @@ async def watch(
         health.not_ready(reason, "not asked yet")
     while True:
         await asyncio.gather(*map(ask, checks))
-        await asyncio.sleep(every_seconds)
+        away = any(health.whys[reason] for reason in checks)
+        await asyncio.sleep(min(every_seconds, 1.0) if away else every_seconds)
 
 
 async def patiently(health: Health, reason: Reason, attempt: Callable[[], Awaitable[T]], seconds: float = 2.0) -> T:

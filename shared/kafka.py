@@ -31,7 +31,7 @@ GroupProtocol = Literal["classic", "consumer"]
 CLIENT_LOG = logging.getLogger("librdkafka")
 # While a broker is away it says so ten times a second.
 CLIENT_LOG.addFilter(OncePer(60.0))
-STATISTICS_SECONDS = 5.0
+STATISTICS_SECONDS = 2.0
 
 
 class Broker:
