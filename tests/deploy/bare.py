@@ -9,7 +9,8 @@ from pathlib import Path
 from tests.manifests import ROOT, tool
 
 # How this machine reaches apt's mirrors and the registries, where it doesn't go the usual way.
-REACH = ("/etc/resolv.conf", "/etc/hosts", "/etc/pip.conf", "/root/.m2/settings.xml", "/root/.config/go/env")
+REACH = tuple(map(Path, ("/etc/resolv.conf", "/etc/hosts", "/etc/pip.conf")))
+REACH_FROM_HOME = (".m2/settings.xml", ".config/go/env")
 REACH_VARIABLES = ("PIP_CERT", "PIP_INDEX_URL", "SSL_CERT_FILE", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "GOPROXY")
 CERTIFICATES = Path("/usr/local/share/ca-certificates")
 # Go's caches alone are shared: what they spare is minutes of compiling Prometheus, no step of the set-up.
@@ -27,10 +28,12 @@ def make_root(folder: Path, *packages: str) -> None:
     include = ",".join(("ca-certificates", *packages))
     debstrap = [tool("mmdebstrap", "mmdebstrap"), "--quiet", "--variant=minbase", f"--include={include}"]
     subprocess.run([*debstrap, "bookworm", str(folder)], check=True, timeout=300)
-    for name in REACH:
-        if (given := Path(name)).is_file():
-            (folder / name[1:]).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(given, folder / name[1:])
+    given = {path: folder / path.relative_to("/") for path in REACH}
+    given |= {Path.home() / name: folder / "root" / name for name in REACH_FROM_HOME}
+    for here, there in given.items():
+        if here.is_file():
+            there.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(here, there)
     for certificate in CERTIFICATES.glob("*.crt"):
         shutil.copy(certificate, folder / CERTIFICATES.relative_to("/"))
     subprocess.run(["chroot", folder, "update-ca-certificates"], check=True, timeout=60, capture_output=True)
