@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -65,4 +66,6 @@ def inside(root: Path, *command: str, variables: Mapping[str, str] | None = None
         stderr=subprocess.STDOUT,
         text=True,
         process_group=0,
+        # A shell that runs the tests in its background has them, and all that they start, ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
