@@ -35,7 +35,8 @@ class Health:
         self._clock = clock
         self._progress = clock()
         self._busy = False
-        self._whys: dict[Reason, str | None] = {"starting": "has not loaded yet"}  # None: all is well
+        # None: all is well. `stopping` from the start, or those that stop would be all that speak of it.
+        self._whys: dict[Reason, str | None] = {"starting": "has not loaded yet", "stopping": None}
 
     def progressed(self) -> None:
         self._progress = self._clock()
@@ -49,6 +50,10 @@ class Health:
     def started(self) -> None:
         """All is loaded: from here on only what is away can make it unready."""
         self.ready("starting")
+
+    def needs(self, *reasons: Reason) -> None:
+        """Not ready for these until something else is said of each."""
+        self._whys = {**dict.fromkeys(reasons, "not asked yet"), **self._whys}
 
     def ready(self, reason: Reason) -> None:
         """There is nothing to be said against it any more."""
@@ -104,8 +109,7 @@ async def watch(
         else:
             health.ready(reason)
 
-    for reason in checks:
-        health.not_ready(reason, "not asked yet")
+    health.needs(*checks)
     while True:
         await asyncio.gather(*map(ask, checks))
         away = any(health.whys[reason] for reason in checks)

@@ -103,7 +103,13 @@ async def _serve(name: str, build: Callable[[WorkerSettings], Parts], settings: 
     parts = await asyncio.to_thread(build, settings)
     metrics.MODEL.info({"pack": parts.pack})
     store = open_photo_store(settings.photo_store)
+    # What is away is waited for as one that has started: a restart would only load it all again.
+    health.ready("self_test")
+    health.needs("broker", "group", "store", *parts.needs)
+    health.started()
     known_good = await patiently(health, "store", lambda: canary(store))
+    for reason, check in parts.needs.items():
+        await patiently(health, reason, check)
     producer = Producer(settings.kafka)
     source = KafkaSource(
         settings.kafka,

@@ -23,7 +23,7 @@ class Settings(BaseSettings):
         description="Where `make setup` and `vitrine run` keep trunks, servers, data and logs",
     )
     host: str = Field(default="127.0.0.1", description="Interface to listen on; loopback until callers are known")
-    metrics_port: int = Field(default=0, description="Port of /metrics, /livez and /readyz; 0 serves none")
+    metrics_port: int = Field(default=0, description="Port of /metrics, /startz, /livez and /readyz; 0 serves none")
     drain_seconds: float = Field(
         default=5.0,
         description="On SIGTERM, how long calls are still taken: until whoever routes them has learned that we go",

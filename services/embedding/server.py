@@ -67,7 +67,9 @@ class EmbeddingServicer(embedding_pb2_grpc.EmbeddingServiceServicer):
             await context.abort(why.code, why.message)
             raise
         except asyncio.CancelledError:
-            code = grpc.StatusCode.CANCELLED
+            left = context.time_remaining()
+            passed = left is not None and left <= 0
+            code = grpc.StatusCode.DEADLINE_EXCEEDED if passed else grpc.StatusCode.CANCELLED
             raise
         except Exception:
             code = grpc.StatusCode.INTERNAL

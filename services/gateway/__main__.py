@@ -13,7 +13,7 @@ from services.gateway.app import create_app
 from services.gateway.intake import Intake
 from services.gateway.lookup import RecommendationClient
 from services.gateway.settings import GatewaySettings
-from shared.health import Health, watch
+from shared.health import Check, Health, Reason, watch
 from shared.kafka import Broker, Producer
 from shared.logs import start_logging
 from shared.photo_store import open_photo_store
@@ -53,7 +53,9 @@ async def serve(settings: GatewaySettings) -> None:
             access_log=False,
             timeout_graceful_shutdown=ceil(settings.finish_seconds),
         )
-        watching = asyncio.create_task(watch(health, {"broker": broker.check, "store": store.check}))
+        checks: dict[Reason, Check] = {"broker": broker.check, "store": store.check}
+        health.needs(*checks)
+        watching = asyncio.create_task(watch(health, checks, timeout_seconds=settings.probe_seconds + 1))
         try:
             await until_stopped(Server(config), health, settings.drain_seconds)
         finally:

@@ -26,7 +26,11 @@ class GatewaySettings(Settings):
     acknowledge_seconds: float = Field(default=15, description="How long the broker may take to acknowledge", gt=0)
     ahead_seconds: float = Field(default=300, description="How far updated_at may lie in the future", ge=0)
     lookup_seconds: float = Field(default=2, description="Deadline of a lookup at the recommendation service", gt=0)
-    probe_seconds: float = Field(default=3, description="How long /readyz waits for each thing it asks", gt=0)
+    probe_seconds: float = Field(
+        default=3,
+        description="How long the broker and the photo store may take to answer before it counts as unready",
+        gt=0,
+    )
 
     @property
     def finish_seconds(self) -> float:

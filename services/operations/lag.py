@@ -31,7 +31,7 @@ Labels = tuple[str, ...]
 class LagSettings(Settings):
     """Of the lag exporter."""
 
-    metrics_port: int = Field(default=9107, description="Port of /metrics, /livez and /readyz")
+    metrics_port: int = Field(default=9107, description="Port of /metrics, /startz, /livez and /readyz")
     lag_seconds: float = Field(default=10.0, description="Seconds between two readings", gt=0)
     expected_groups: str = Field(
         default="",

@@ -211,7 +211,9 @@ class Server:
     async def start(self, address: str) -> int:
         """Returns the port, useful when 0 was asked for any free one; raises RuntimeError when it is taken."""
         port = self._server.add_insecure_port(address)
+        await self._tell(health_pb2.HealthCheckResponse.NOT_SERVING)
         await self._server.start()
+        self._health.needs("redis")
         self._health.started()
         await self.check()
         return int(port)

@@ -39,10 +39,12 @@ def decode(body: bytes, at_least: int | None = None) -> Pixels:
         pixels = _jpeg(body, at_least) if image.format in ("JPEG", "MPO") else None
         with nullcontext() if pixels is not None or image.width * image.height <= LARGE_PIXELS else _one_large:
             # Within its turn: to look for a PNG's EXIF block is to decode it.
-            orientation = _orientation(image)
-            if pixels is None:
-                pixels = _by_pillow(image, at_least)
-            image.close()  # it is part of a cycle, and would wait for the collector
+            try:
+                orientation = _orientation(image)
+                if pixels is None:
+                    pixels = _by_pillow(image, at_least)
+            finally:
+                image.close()  # it is part of a cycle, and would wait for the collector
     except UNREADABLE as why:
         raise Poison("unreadable", f"broken {image.format} data: {why}") from why
     return _upright(pixels, orientation)

@@ -1,4 +1,4 @@
-"""A newcomer's first command, in a Debian that has `make` and nothing else."""
+"""A newcomer's first command, in a Debian that has `make`, `ca-certificates` and nothing else."""
 
 import os
 import shutil
