@@ -38,8 +38,11 @@ RUN uv pip install --no-deps --build-constraints requirements/build.txt --requir
 
 FROM builder AS vitrine
 COPY LICENSE NOTICE pyproject.toml ./
+# Of the commands those work that need neither `make run` nor training: worker, topics, groups, dlq, packs, import, search.
 COPY shared shared
 COPY services services
+COPY client client
+COPY cli cli
 RUN uv pip install --no-deps --build-constraints requirements/build.txt --target /app . \
     && cp LICENSE NOTICE /app
 

@@ -22,21 +22,21 @@ from confluent_kafka import Producer as Librdkafka
 from google.protobuf.message import Message
 from vitrine.events.v1 import image_pb2, listing_pb2
 
-from shared.assessment import assess
 from shared.errors import Poison
 from shared.events import Event, event, parse
-from shared.fetching import Fetch, fetch_from
-from shared.kafka import KafkaSink, KafkaSource, Producer
 from shared.logs import start_logging
 from shared.photo_store import open_photo_store, photo_key
 from shared.photos import Photo
-from shared.records import Assignment, Outcome, Record, Rejected
-from shared.serving import WorkerSettings, canary
-from shared.task import Task
+from shared.stream.assessment import assess
+from shared.stream.fetching import Fetch, fetch_from
+from shared.stream.kafka import KafkaSink, KafkaSource, Producer
+from shared.stream.records import Assignment, Outcome, Record, Rejected
+from shared.stream.serving import WorkerSettings, canary
+from shared.stream.task import Task
+from shared.stream.worker import Limits, Worker
 from shared.topics import IMAGE_EMBEDDED, IMAGE_UPLOADED, Topic
 from shared.tracing import start_tracing
 from shared.vision.decode import decode
-from shared.worker import Limits, Worker
 
 # The bare broker loop has a topic of its own: the worker's is read by the worker as soon as it is written.
 BARE_UPLOADED = Topic("bench.uploaded", image_pb2.ImageUploaded, kept_ms=IMAGE_UPLOADED.kept_ms)
@@ -275,7 +275,7 @@ class BareBrokerLoop:
             }
         )
         self._consumer.subscribe([BARE_UPLOADED.name])
-        # As the worker's: see shared/kafka.py.
+        # As the worker's: see shared/stream/kafka.py.
         self._producer = Librdkafka(
             {
                 "bootstrap.servers": plan.kafka,
@@ -455,7 +455,7 @@ def tell(said: Rate | Memory) -> None:
 
 def _tasks(settings: WorkerSettings, names: list[str]) -> Sequence[AnyTask]:
     """Those of production. Imported here, so that the dummy's process needs no torch."""
-    from services.operations.worker import fused
+    from services.fused.__main__ import fused
 
     return fused(settings, names).tasks
 

@@ -17,10 +17,10 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from local.fleet import Fleet, Plan, Ports, running
 from services.gateway.settings import GatewaySettings
-from services.operations.fleet import Fleet, Plan, Ports, running
-from services.operations.rendering import demo_catalogue
 from shared.settings import Settings
+from studio import demo_catalogue
 
 IDLE_SECONDS = 20.0
 SETTLED_SECONDS = 600.0

@@ -36,16 +36,15 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.contenders import BARE, BARE_AHEAD, BARE_BROKER, BARE_UPLOADED, BARE_WHOLE, WORKER, Memory, Plan, Rate
-from services.operations.broker import admin, patiently
-from services.operations.rendering import demo_catalogue
-from services.operations.servers import KafkaServer, RedisServer, ServerFailed, kafka_jars
-from services.operations.supervisor import thread_environment
-from services.operations.tables import number, show
-from services.operations.topics import create_topics
+from cli.tables import number, show
+from local.servers import KafkaServer, RedisServer, ServerFailed, kafka_jars
+from local.supervisor import thread_environment
 from shared.errors import Poison
 from shared.settings import Settings
+from shared.stream.admin import admin, create_topics, patiently
 from shared.topics import TASKS
 from shared.vision.decode import decode
+from studio import demo_catalogue
 
 DUMMY, FUSED = "dummy", "fused"
 KINDS = (DUMMY, *TASKS, FUSED)

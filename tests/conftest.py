@@ -9,7 +9,7 @@ from typing import TypeVar
 import pytest
 from hypothesis import settings
 
-from services.operations.servers import KafkaServer, RedisServer, Server, ServerFailed, kafka_jars
+from local.servers import KafkaServer, RedisServer, Server, ServerFailed, kafka_jars
 from tests.seaweed import SeaweedServer
 
 PROJECT = Path(__file__).parent.parent

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from google.protobuf.message import Message
 from vitrine.events.v1 import image_pb2
 
-from shared.assessment import assess
 from shared.errors import Poison
 from shared.photos import Photo
-from shared.records import Assignment, Outcome, Record, Rejected, Result
+from shared.stream.assessment import assess
+from shared.stream.records import Assignment, Outcome, Record, Rejected, Result
 
 SOUND = b"sound"
 

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from vitrine.events.v1 import image_pb2
 
+from services.attributes.text import Line
 from services.fraud.bank import MATCHES_KEPT, SCORED_AGAIN, BankedPhoto, Marked, Match
+from services.fraud.pdq import MATCH_DISTANCE, Fingerprint, distances
 from shared.photos import Photo, Pixels
 from shared.vision.decode import decode
 from shared.vision.pack import find_pack, read_manifest
-from shared.vision.pdq import MATCH_DISTANCE, Fingerprint, distances
-from shared.vision.text import Line
 
 ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
     "garments": ("colour", "audience"),

@@ -11,7 +11,7 @@ from services.recommendation.join import Join
 from services.recommendation.parts import Enriched, Vector, embedding_field, enriched, vector_in
 from services.recommendation.store import Records, Stored, Write
 from shared.events import Event
-from shared.records import Assignment, Record
+from shared.stream.records import Assignment, Record
 from shared.topics import LISTING_CHANGED, LISTING_ENRICHED, RESULTS
 
 ALLOW, REVIEW, BLOCK = (

@@ -9,8 +9,8 @@ from pathlib import Path
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
-from services.operations.processes import free_port, spawn
-from services.operations.servers import Server, ServerFailed
+from local.processes import free_port, spawn
+from local.servers import Server, ServerFailed
 
 BUCKET = "photos"
 ACCESS_KEY = "vitrine-tests"

@@ -1,7 +1,7 @@
 """The attributes consumer."""
 
 from services.attributes.task import AttributesTask
-from shared.serving import Parts, WorkerSettings, run_worker
+from shared.stream.serving import Parts, WorkerSettings, run_worker
 from shared.vision.reader import Reader, open_reader
 
 

@@ -7,12 +7,12 @@ from typing import Protocol
 from google.protobuf.message import Message
 from vitrine.events.v1 import image_pb2
 
-from shared.assessment import assess
+from services.attributes.colour import Colour, colours_of
+from services.attributes.reading import attributes_in
+from services.attributes.text import LONGEST_SIDE, Line, TextReader
 from shared.photos import Photo, Pixels
-from shared.task import SeesCategories
-from shared.vision.colour import Colour, colours_of
-from shared.vision.reading import attributes_in
-from shared.vision.text import LONGEST_SIDE, Line, TextReader
+from shared.stream.assessment import assess
+from shared.stream.task import SeesCategories
 
 COLOUR = "colour"
 AUDIENCE = "audience"

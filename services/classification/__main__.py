@@ -1,7 +1,7 @@
 """The classification consumer."""
 
 from services.classification.task import ClassificationTask
-from shared.serving import Parts, WorkerSettings, run_worker
+from shared.stream.serving import Parts, WorkerSettings, run_worker
 from shared.vision.reader import Reader, open_reader
 
 

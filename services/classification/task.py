@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from google.protobuf.message import Message
 from vitrine.events.v1 import image_pb2
 
-from shared.assessment import assess
 from shared.photos import Photo
+from shared.stream.assessment import assess
 from shared.vision.reader import Reader
 
 

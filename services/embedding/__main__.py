@@ -3,7 +3,7 @@
 from services.embedding.server import serve_embedding
 from services.embedding.task import EmbeddingTask
 from shared import metrics
-from shared.serving import Parts, WorkerSettings, run_worker
+from shared.stream.serving import Parts, WorkerSettings, run_worker
 from shared.vision.reader import Reader, open_reader
 
 

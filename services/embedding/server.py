@@ -18,16 +18,15 @@ from vitrine.embedding.v1 import embedding_pb2, embedding_pb2_grpc
 
 from shared.errors import OutOfMemory, Poison
 from shared.grpc import server_options
+from shared.limits import MAX_MESSAGE_BYTES
 from shared.metrics import RPC_SECONDS
 from shared.photos import Photo
 from shared.settings import Settings
-from shared.vision.decode import MAX_BYTES
 from shared.vision.reader import Reader, photo_of
 
 SERVICE = embedding_pb2.DESCRIPTOR.services_by_name["EmbeddingService"].full_name
 METHOD = "EmbedPhoto"
 # The photo, and a little for the message around it.
-MAX_MESSAGE_BYTES = MAX_BYTES + 64 * 1024
 GRACE_SECONDS = 5.0
 
 Context = aio.ServicerContext[embedding_pb2.EmbedPhotoRequest, embedding_pb2.EmbedPhotoResponse]

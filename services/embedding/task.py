@@ -7,8 +7,8 @@ from google.protobuf.message import Message
 from numpy.typing import NDArray
 from vitrine.events.v1 import image_pb2
 
-from shared.assessment import assess
 from shared.photos import Photo
+from shared.stream.assessment import assess
 from shared.vision.reader import Reader
 
 

@@ -5,7 +5,7 @@ import asyncio
 from services.fraud.bank import open_bank
 from services.fraud.removals import follow_removals
 from services.fraud.task import FraudTask
-from shared.serving import Parts, WorkerSettings, run_worker
+from shared.stream.serving import Parts, WorkerSettings, run_worker
 from shared.vision.reader import Reader, open_reader
 
 

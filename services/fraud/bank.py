@@ -25,9 +25,9 @@ from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import TimeoutError as TimedOut
 from redis.retry import Retry
 
-from shared.disk import confirm_on_disk, wait_for_disk
+from services.fraud.pdq import MATCH_DISTANCE, Fingerprint, distances, packed
 from shared.errors import Transient
-from shared.vision.pdq import MATCH_DISTANCE, Fingerprint, distances, packed
+from shared.redis import confirm_on_disk, wait_for_disk
 
 log = structlog.get_logger()
 

@@ -9,11 +9,11 @@ from vitrine.events.v1 import image_pb2
 
 from services.fraud.bank import MATCHES_KEPT, Bank, BankedPhoto, Marked, Match
 from services.fraud.claims import are_worlds_apart, contradict, kinds_of_claim, kinds_of_path
-from shared.assessment import assess
+from services.fraud.pdq import BITS, MATCH_DISTANCE, fingerprint_of
 from shared.photos import Photo
-from shared.records import CANARY_LISTING
-from shared.task import SeesCategories
-from shared.vision.pdq import BITS, MATCH_DISTANCE, fingerprint_of
+from shared.stream.assessment import assess
+from shared.stream.records import CANARY_LISTING
+from shared.stream.task import SeesCategories
 
 COPY = "copy"
 CATEGORY_MISMATCH = "category_mismatch"

@@ -14,10 +14,10 @@ from services.gateway.intake import Intake
 from services.gateway.lookup import RecommendationClient
 from services.gateway.settings import GatewaySettings
 from shared.health import Check, Health, Reason, watch
-from shared.kafka import Broker, Producer
 from shared.logs import start_logging
 from shared.photo_store import open_photo_store
 from shared.process import on_stop
+from shared.stream.kafka import Broker, Producer
 from shared.topics import IMAGE_UPLOADED, LISTING_CHANGED
 from shared.tracing import start_tracing
 

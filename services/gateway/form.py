@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from services.gateway.imaging import too_large
 from services.gateway.problems import Problem, problem_of_photo
 from services.gateway.settings import GatewaySettings
-from shared.imaging import too_large
 
 LISTING, PHOTOS = "listing", "photos"
 

@@ -24,11 +24,11 @@ from vitrine.events.v1 import image_pb2, listing_pb2
 
 from services.gateway.claims import ListingClaims, parse_claims
 from services.gateway.form import File, Form, too_many_photos
+from services.gateway.imaging import BadPhoto, CleanPhoto, clean
 from services.gateway.problems import Problem, problem_of_photo
 from services.gateway.settings import GatewaySettings
 from shared.errors import Transient
 from shared.events import Event, deterministic_id, event
-from shared.imaging import BadPhoto, CleanPhoto, clean
 from shared.metrics import ACCEPTED_BYTES, ACCEPTED_PHOTOS
 from shared.photo_store import MissingObject, PhotoStore
 from shared.topics import IMAGE_UPLOADED, LISTING_CHANGED
@@ -40,7 +40,7 @@ TAKEDOWN = "takedown"
 
 
 class Sender(Protocol):
-    """shared.kafka.Producer, or a fake of it."""
+    """shared.stream.kafka.Producer, or a fake of it."""
 
     async def send(self, events: Sequence[Event]) -> None:
         """Returns after all were acknowledged; raises Transient."""

@@ -8,7 +8,7 @@ from typing import Any
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.imaging import BadPhoto
+from services.gateway.imaging import BadPhoto
 
 MEDIA_TYPE = "application/problem+json"
 

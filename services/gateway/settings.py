@@ -2,7 +2,8 @@
 
 from pydantic import Field
 
-from shared.imaging import Limits
+from services.gateway.imaging import Limits
+from shared.limits import ACCEPTED_PHOTO_PIXELS, MAX_PHOTO_BYTES, MAX_PHOTO_PIXELS
 from shared.settings import Settings
 
 
@@ -13,10 +14,9 @@ class GatewaySettings(Settings):
     recommendation: str = Field(default="127.0.0.1:50051", description="host:port of the recommendation service's gRPC")
 
     max_photos: int = Field(default=12, description="Most photos of one listing", ge=1)
-    max_photo_bytes: int = Field(default=20 * 1024 * 1024, description="Most bytes of one photo", ge=1)
-    # The workers read 64 million, Pillow opens 89 million without a warning.
+    max_photo_bytes: int = Field(default=MAX_PHOTO_BYTES, description="Most bytes of one photo", ge=1)
     max_photo_pixels: int = Field(
-        default=50_000_000, description="Most pixels of one photo, W × H", ge=1, le=64_000_000
+        default=ACCEPTED_PHOTO_PIXELS, description="Most pixels of one photo, W × H", ge=1, le=MAX_PHOTO_PIXELS
     )
     min_photo_side: int = Field(default=32, description="Fewest pixels of a photo's shorter side", ge=1)
     max_listing_bytes: int = Field(default=64 * 1024, description="Most bytes of the JSON claims", ge=1)

@@ -48,7 +48,7 @@ def serve() -> None:
 async def _join(settings: JoinSettings, stopping: asyncio.Event) -> None:
     # Here, so that serve needs neither Faust nor Kafka's client.
     from services.recommendation.join import TOPICS, Join, Settlement, faust_app
-    from shared.kafka import Broker, Producer
+    from shared.stream.kafka import Broker, Producer
 
     if settings.log_level != "DEBUG":
         for chatty in ("faust", "mode", "aiokafka"):

@@ -27,9 +27,9 @@ from services.recommendation.store import Records, Stored, Write
 from shared.errors import Poison, Transient
 from shared.events import Event, event, parse
 from shared.health import Health
-from shared.kafka import dead_letter
 from shared.metrics import JOINED, SEARCHABLE_SECONDS
-from shared.records import Assignment, Record, Rejected
+from shared.stream.kafka import dead_letter
+from shared.stream.records import Assignment, Record, Rejected
 from shared.topics import DEAD_LETTERS, LISTING_CHANGED, LISTING_ENRICHED, group_of
 from shared.tracing import extracted, tracer
 
@@ -42,7 +42,7 @@ MAX_CONFLICTS = 20
 
 
 class Publisher(Protocol):
-    """shared.kafka.Producer, as far as the join needs it."""
+    """shared.stream.kafka.Producer, as far as the join needs it."""
 
     async def send(self, events: Sequence[Event]) -> None:
         """Returns after the broker has acknowledged all of them; raises Transient."""

@@ -12,11 +12,11 @@ from services.recommendation.index import VectorIndex, WrongDimension
 from services.recommendation.parts import Enriched, Vector
 from services.recommendation.rank import Candidate, Filter, best, refusal
 from services.recommendation.store import Records
+from shared.limits import MAX_PHOTO_BYTES
 
 MAX_BATCH = 500
 MAX_LIMIT = 100
 DEFAULT_LIMIT = 10
-MAX_PHOTO_BYTES = 20 * 1024 * 1024
 # Asked of the index for each hit wanted: its order is approximate, and some candidates may not be shown.
 CANDIDATES_PER_HIT = 2
 MIN_CANDIDATES = 32

@@ -15,11 +15,12 @@ from vitrine.embedding.v1 import embedding_pb2, embedding_pb2_grpc
 from vitrine.recommendation.v1 import recommendation_pb2 as api
 from vitrine.recommendation.v1 import recommendation_pb2_grpc
 
-from services.recommendation.lookups import MAX_PHOTO_BYTES, Lookups, Refusal
+from services.recommendation.lookups import Lookups, Refusal
 from services.recommendation.store import Records
 from shared.errors import Transient
 from shared.grpc import MAX_AGE_SECONDS, server_options
 from shared.health import Health
+from shared.limits import MAX_MESSAGE_BYTES
 from shared.metrics import RPC_SECONDS
 from shared.tracing import current_traceparent, extracted, tracer
 
@@ -27,7 +28,6 @@ log = structlog.get_logger()
 
 SERVICE: str = api.DESCRIPTOR.services_by_name["RecommendationService"].full_name
 # A photo and what surrounds it.
-MAX_MESSAGE_BYTES = MAX_PHOTO_BYTES + 1024 * 1024
 # Left to ourselves of a caller's deadline, to search with what was embedded.
 KEPT_SECONDS = 0.2
 

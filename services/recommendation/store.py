@@ -17,8 +17,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 
 from services.recommendation.parts import Enriched, Vector, embedding_field, vector_in
-from shared.disk import confirm_on_disk, wait_for_disk
 from shared.errors import Transient
+from shared.redis import confirm_on_disk, wait_for_disk
 
 # Results whose listing never came: kept as long as the topics keep theirs.
 ORPHANS_KEPT_SECONDS = 7 * 24 * 3600

@@ -10,11 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from shared.errors import Poison
-from shared.imaging import MAX_SIDE
+from shared.limits import MAX_PHOTO_BYTES, MAX_PHOTO_PIXELS, MAX_PHOTO_SIDE
 from shared.photos import Pixels
 
-MAX_BYTES = 20 * 1024 * 1024
-MAX_PIXELS = 64_000_000
 # Photos of more pixels that have to be decoded whole take turns, or a few of them at once would fill the process.
 # Of phones' JPEGs none does: they are decoded at a fraction of their size.
 LARGE_PIXELS = 16_000_000
@@ -32,8 +30,8 @@ def decode(body: bytes, at_least: int | None = None) -> Pixels:
     A photo is never enlarged. Transparent parts become white; of an animation only the first frame is seen.
     Raises Poison("too_large") by the header alone, and Poison("unreadable") for what is not such a photo.
     """
-    if len(body) > MAX_BYTES:
-        raise Poison("too_large", f"{len(body)} bytes; at most {MAX_BYTES} are read")
+    if len(body) > MAX_PHOTO_BYTES:
+        raise Poison("too_large", f"{len(body)} bytes; at most {MAX_PHOTO_BYTES} are read")
     image = _opened(body)
     try:
         pixels = _jpeg(body, at_least) if image.format in ("JPEG", "MPO") else None
@@ -55,12 +53,14 @@ def _opened(body: bytes) -> Image.Image:
     try:
         image = Image.open(BytesIO(body), formats=("JPEG", "PNG", "WEBP"))
     except Image.DecompressionBombError as why:
-        raise Poison("too_large", f"{why}; at most {MAX_PIXELS} pixels are read") from why
+        raise Poison("too_large", f"{why}; at most {MAX_PHOTO_PIXELS} pixels are read") from why
     except UNREADABLE as why:
         raise Poison("unreadable", "not a JPEG, PNG or WebP photo") from why
     width, height = image.size
-    if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
-        raise Poison("too_large", f"{width}x{height} pixels; at most {MAX_PIXELS} and {MAX_SIDE} a side are read")
+    if width * height > MAX_PHOTO_PIXELS or max(width, height) > MAX_PHOTO_SIDE:
+        raise Poison(
+            "too_large", f"{width}x{height} pixels; at most {MAX_PHOTO_PIXELS} and {MAX_PHOTO_SIDE} a side are read"
+        )
     return image
 
 

@@ -110,7 +110,7 @@ class Heads:
         return unit_rows(np.subtract(described(features, self.widths), self.embedding_mean) @ self.embedding_projection)
 
     def strangeness(self, features: Array) -> Array:
-        """n: how remote a photo is from known ones, less what its direction says for it. See shared.vision.outliers."""
+        """n: how remote a photo is from known ones, less what its direction says for it. See learning.outliers."""
         projected = described(features, self.widths) @ self.known_projection
         strangeness = remoteness(projected, self.known_landmarks)
         strangeness -= projected @ self.known_direction

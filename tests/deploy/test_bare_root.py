@@ -43,7 +43,11 @@ def test_the_set_up_for_tests_brings_their_tools_and_does_nothing_the_second_tim
     """All tests would take as long there as here; these use what that set-up installs, and what it compiles."""
     assert "setup: done" in ran(root, "make", "-C", f"/{PROJECT}", "setup-tests")
     assert "setup: " not in ran(root, "make", "-C", f"/{PROJECT}", "setup-tests")
-    tests = ("tests/unit/test_monitoring.py", "tests/unit/test_manifests.py", "tests/unit/test_pdq.py")
+    tests = (
+        "tests/unit/deployment/test_monitoring.py",
+        "tests/unit/deployment/test_manifests.py",
+        "tests/unit/fraud/test_pdq.py",
+    )
     said = ran(root, "sh", "-c", f"cd /{PROJECT} && .venv/bin/python -m pytest -q {' '.join(tests)}")
     assert " passed" in said
 

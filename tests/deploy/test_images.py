@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from services.operations.processes import free_port
-from services.operations.topics import create_topics
+from local.processes import free_port
+from shared.stream.admin import create_topics
 from tests.deploy.images import Images
 
 GIB = 1024**3

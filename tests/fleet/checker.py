@@ -12,9 +12,9 @@ from confluent_kafka import TopicPartition
 from redis.asyncio import Redis
 from vitrine.events.v1 import enriched_pb2, image_pb2
 
-from services.operations.broker import admin, cluster, reader
-from services.operations.importing import Imported
-from services.operations.offsets import LATEST, edges
+from client.importing import Imported
+from shared.stream.admin import admin, cluster, reader
+from shared.stream.offsets import LATEST, edges
 from shared.topics import DEAD_LETTERS, LISTING_ENRICHED, Topic
 
 Enriched = enriched_pb2.EnrichedListing

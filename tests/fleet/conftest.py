@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from services.operations import following
-from services.operations.answers import Lookups
-from services.operations.answers import Schema as Pack
-from services.operations.catalogue import Catalogue, Offer, as_upload
-from services.operations.fleet import Fleet, Plan, Ports, running
-from services.operations.following import Answer
-from services.operations.importing import Imported
-from services.operations.rendering import demo_catalogue
+from client.importing import Imported
+from local import following
+from local.answers import Lookups
+from local.answers import Schema as Pack
+from local.catalogue import Catalogue, Offer, as_upload
+from local.fleet import Fleet, Plan, Ports, running
+from local.following import Answer
+from studio.demo import demo_catalogue
 from tests.conftest import home
 
 PROJECT = Path(__file__).parent.parent.parent

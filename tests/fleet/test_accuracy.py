@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from vitrine.events.v1 import image_pb2
 
+from learning.evaluation import calibration_error, strangers
+from learning.training import Sample, read_samples
 from shared.photos import Photo
 from shared.settings import Settings
-from shared.vision.evaluation import calibration_error, strangers
 from shared.vision.reader import Reader, open_reader, photo_of
-from shared.vision.training import Sample, read_samples
 from tests.conftest import home
 from tests.fleet.conftest import PROJECT
 
@@ -98,7 +98,7 @@ def test_an_edited_copy_is_nearer_than_any_other_photo(val: list[Sample], reader
 
 def analyzed(photos: list[Path]) -> list[dict[str, Any]]:
     """The lines of `vitrine analyze`."""
-    command = [sys.executable, "-c", "from services.operations.cli import main; main()", "analyze", *map(str, photos)]
+    command = [sys.executable, "-c", "from cli.__main__ import main; main()", "analyze", *map(str, photos)]
     env = os.environ | {"VITRINE_HOME": str(home())}
     done = subprocess.run(command, env=env, cwd=PROJECT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from services.operations.catalogue import Offer
-from services.operations.following import Progress
-from services.operations.importing import Imported
+from client.importing import Imported
+from local.catalogue import Offer
+from local.following import Progress
 from shared.topics import (
     IMAGE_ATTRIBUTED,
     IMAGE_CLASSIFIED,

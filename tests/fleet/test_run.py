@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from services.operations.processes import accepts
-from services.operations.servers import RedisServer
+from local.processes import accepts
+from local.servers import RedisServer
 from tests.fleet.conftest import PROJECT, linked_home
 
 Run = tuple[Path, subprocess.CompletedProcess[str], dict[str, Any]]
-VITRINE = (sys.executable, "-c", "from services.operations.cli import main; main()")
+VITRINE = (sys.executable, "-c", "from cli.__main__ import main; main()")
 # Of the rendered catalogue's answers so many must be right.
 LEAST = {
     "category": 0.9,

@@ -13,9 +13,9 @@ from typing import NoReturn
 
 import pytest
 
-from services.operations.processes import free_port
-from services.operations.servers import RedisServer
-from services.operations.supervisor import GaveUp, Restarts, Service, Supervisor, last_words, threads_each
+from local.processes import free_port
+from local.servers import RedisServer
+from local.supervisor import GaveUp, Restarts, Service, Supervisor, last_words, threads_each
 
 PROJECT = Path(__file__).parent.parent.parent
 AT_ONCE = Restarts(first_wait=0.01, longest_wait=0.05, quick_deaths=4)
@@ -95,7 +95,7 @@ async def test_a_process_that_cannot_be_started_again_is_given_up_and_all_others
         async with asyncio.timeout(20), Supervisor(services, tmp_path, restarts=AT_ONCE) as supervisor:
             sleeper, neighbour = (supervisor.pid_of(service.name) or 0 for service in services)
             assert sleeper and neighbour
-            monkeypatch.setattr("services.operations.supervisor.spawn", no_more)
+            monkeypatch.setattr("local.supervisor.spawn", no_more)
             os.kill(sleeper, signal.SIGKILL)
             await asyncio.sleep(600)
     assert not alive(neighbour)
@@ -171,7 +171,7 @@ async def test_a_server_that_dies_comes_back_on_its_port_and_is_stopped_in_the_e
 async def test_no_process_outlives_a_supervisor_that_is_killed(tmp_path: Path) -> None:
     script = f"""
 import asyncio, pathlib, sys
-from services.operations.supervisor import Service, Supervisor
+from local.supervisor import Service, Supervisor
 async def main():
     sleeper = Service("sleeper", (sys.executable, "-c", {SLEEPS!r}))
     async with Supervisor([sleeper], pathlib.Path(sys.argv[1])) as supervisor:

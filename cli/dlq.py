@@ -1,0 +1,101 @@
+"""`vitrine dlq`: the records that no worker could handle, and why."""
+
+import json
+from collections import deque
+
+import click
+from google.protobuf.json_format import MessageToDict
+from rich.table import Table
+
+from cli.kafka import kafka_option, plain_errors
+from cli.tables import number, text
+from cli.tables import show as show_table
+from shared.stream.dead_letters import DeadLetter, NoSuchLetter, dead_letter_at, dead_letters
+from shared.topics import DEAD_LETTERS, TASKS
+
+json_option = click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
+
+
+@click.group()
+def dlq() -> None:
+    """Look at the records that no worker could handle."""
+
+
+@dlq.command("list")
+@kafka_option
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="Show the newest so many.")
+@click.option("--task", help=f"Only of this task: {', '.join(TASKS)} or join.")
+@click.option("--code", help="Only with this reason code, such as unreadable.")
+@json_option
+def list_(bootstrap: str, limit: int, task: str | None, code: str | None, as_json: bool) -> None:
+    """The newest dead letters, oldest first: which record, whose fault, and why. JSON is one line each."""
+    filtered = task is not None or code is not None
+    with plain_errors():
+        found = deque(
+            (
+                letter
+                for letter in dead_letters(bootstrap, None if filtered else limit)
+                if task in (None, letter.about("task")) and code in (None, letter.about("code"))
+            ),
+            maxlen=limit,
+        )
+    if as_json:
+        for letter in found:
+            click.echo(json.dumps(letter.as_json(), ensure_ascii=False))
+        return
+    if not found:
+        click.echo("no dead letters" + (" like that" if filtered else ""))
+        return
+    show_table(_table(list(found)))
+
+
+def _table(found: list[DeadLetter]) -> Table:
+    spread = any(letter.partition for letter in found)
+    table = Table(
+        number("offset"), "time (UTC)", "task", "stage", "code", text("listing"), text("seller"), text("origin")
+    )
+    for letter in found:
+        offset = f"{letter.offset} (--partition {letter.partition})" if spread else str(letter.offset)
+        said = (letter.about(name) for name in ("task", "stage", "code"))
+        table.add_row(offset, f"{letter.at:%Y-%m-%d %H:%M:%S}", *said, letter.key, letter.seller, letter.origin)
+    return table
+
+
+@dlq.command("show")
+@kafka_option
+@click.argument("offset", type=click.IntRange(0))
+@click.option("--partition", default=0, show_default=True, type=click.IntRange(0))
+@json_option
+def show(bootstrap: str, offset: int, partition: int, as_json: bool) -> None:
+    """One dead letter: all of its headers, and the record as JSON, or in hex when it is not what its topic holds."""
+    with plain_errors():
+        try:
+            letter = dead_letter_at(bootstrap, partition, offset)
+        except NoSuchLetter as why:
+            raise click.ClickException(str(why)) from why
+    message = letter.message
+    decoded = MessageToDict(message, preserving_proto_field_name=True) if message else None
+    if as_json:
+        name = letter.about("topic").replace(".", "_")
+        content = {name: decoded} if decoded else {"value_hex": letter.value.hex()}
+        said = {**letter.as_json(), "headers": dict(letter.headers), **content}
+        click.echo(json.dumps(said, ensure_ascii=False, indent=2))
+        return
+    click.echo(f"{DEAD_LETTERS.name}/{letter.partition}@{letter.offset}  {letter.at:%Y-%m-%d %H:%M:%S} UTC")
+    for name, value in letter.headers.items():
+        click.echo(f"  {name}: {value}")
+    click.echo(f"  key: {letter.key}")
+    click.echo("")
+    if message:
+        click.echo(message.DESCRIPTOR.name)
+    click.echo(json.dumps(decoded, ensure_ascii=False, indent=2) if decoded else hexdump(letter.value))
+
+
+def hexdump(value: bytes) -> str:
+    """16 bytes a line: offset, hex, and what of it is printable."""
+    lines = []
+    for at in range(0, len(value), 16):
+        row = value[at : at + 16]
+        printable = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in row)
+        lines.append(f"{at:08x}  {row.hex(' '):<47}  {printable}")
+    return "\n".join(lines) or "(no bytes)"

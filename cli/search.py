@@ -1,0 +1,126 @@
+"""`vitrine search`: listings that look like a photo, asked of the recommendation service over gRPC."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+
+import click
+import grpc
+from google.protobuf.json_format import MessageToJson
+from rich.table import Table
+from vitrine.events.v1 import image_pb2, listing_pb2
+from vitrine.recommendation.v1 import recommendation_pb2, recommendation_pb2_grpc
+
+from cli.tables import number, show, text
+from shared.limits import MAX_MESSAGE_BYTES
+
+SERVICE = "127.0.0.1:50051"
+DEADLINE_SECONDS = 30.0
+
+
+def find(
+    service: str, photo: bytes, limit: int, wanted: recommendation_pb2.Filter
+) -> recommendation_pb2.SearchByPhotoResponse:
+    """The most similar listings first. Raises grpc.RpcError."""
+    options = [
+        ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ]
+    request = recommendation_pb2.SearchByPhotoRequest(photo=photo, limit=limit, filter=wanted)
+    with grpc.insecure_channel(service, options=options) as channel:
+        stub = recommendation_pb2_grpc.RecommendationServiceStub(channel)
+        answer: recommendation_pb2.SearchByPhotoResponse = stub.SearchByPhoto(request, timeout=DEADLINE_SECONDS)
+        return answer
+
+
+@click.command()
+@click.argument("photo", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--limit", default=10, show_default=True, type=click.IntRange(1, 100))
+@click.option("--category", metavar="PATH", help="From the top, as far down as wanted: garments/t-shirt.")
+@click.option("--attribute", "attributes", multiple=True, metavar="NAME=VALUE", help="Such as colour=red; repeatable.")
+@click.option("--price-min", type=click.FloatRange(0), help="Lowest price, inclusive.")
+@click.option("--price-max", type=click.FloatRange(0), help="Highest price, inclusive.")
+@click.option("--currency", default="EUR", show_default=True, metavar="CODE", help="Of the prices.")
+@click.option("--seller", "sellers", multiple=True, metavar="ID", help="Only this seller; repeatable.")
+@click.option("--service", envvar="VITRINE_RECOMMENDATION", default=SERVICE, show_default=True, metavar="HOST:PORT")
+@click.option("--json", "as_json", is_flag=True, help="The whole answer as JSON.")
+def search(
+    photo: Path,
+    limit: int,
+    category: str | None,
+    attributes: Sequence[str],
+    price_min: float | None,
+    price_max: float | None,
+    currency: str,
+    sellers: Sequence[str],
+    service: str,
+    as_json: bool,
+) -> None:
+    """Find the listings that look like PHOTO, the most similar first."""
+    wanted = recommendation_pb2.Filter(
+        category_path=[name for name in (category or "").split("/") if name],
+        attributes=[_attribute(said) for said in attributes],
+        seller_ids=sellers,
+    )
+    if price_min is not None or price_max is not None:
+        price = recommendation_pb2.PriceRange(currency_code=currency.upper(), minimum=price_min, maximum=price_max)
+        wanted.price.CopyFrom(price)
+    try:
+        answer = find(service, photo.read_bytes(), limit, wanted)
+    except grpc.RpcError as why:
+        raise click.ClickException(_said(why, service)) from why
+    if as_json:
+        click.echo(MessageToJson(answer, preserving_proto_field_name=True, ensure_ascii=False))
+    elif not answer.hits:
+        click.echo("no listing found; loosen the filters" if wanted.ByteSize() else "no listing found")
+    else:
+        show(table(answer.hits))
+
+
+def table(hits: Sequence[recommendation_pb2.Hit]) -> Table:
+    """One row per hit."""
+    rows = Table(
+        number("similarity"), text("listing"), "seller", text("title"), text("category"), text("attributes"), "price"
+    )
+    for hit in hits:
+        found = hit.listing
+        category = found.category.label or f"unknown ({'/'.join(found.category.path)})".replace(" ()", "")
+        rows.add_row(
+            f"{hit.similarity:.3f}",
+            found.listing_id,
+            found.seller_id,
+            found.claims.title,
+            category,
+            ", ".join(_spelled(attribute) for attribute in found.attributes),
+            _price(found.claims),
+        )
+    return rows
+
+
+def _attribute(said: str) -> recommendation_pb2.AttributeFilter:
+    name, equals, value = said.partition("=")
+    if not (name and equals and value):
+        raise click.BadParameter(f"{said!r}: write it like colour=red", param_hint="--attribute")
+    return recommendation_pb2.AttributeFilter(name=name.strip(), value=value.strip())
+
+
+def _spelled(attribute: image_pb2.Attribute) -> str:
+    return f"{attribute.name} {attribute.value} {attribute.unit}".strip()
+
+
+def _price(claims: listing_pb2.Claims) -> str:
+    if not claims.HasField("price"):
+        return ""
+    amount = Decimal(claims.price.units) + Decimal(claims.price.nanos) / 10**9
+    return f"{amount:.2f} {claims.price.currency_code}"
+
+
+def _said(why: grpc.RpcError, service: str) -> str:
+    """One line: what is wrong and what to do."""
+    code = why.code() if isinstance(why, grpc.Call) else None
+    said = (why.details() if isinstance(why, grpc.Call) else None) or str(why)
+    if code == grpc.StatusCode.UNAVAILABLE and "connect" in said.lower():
+        return f"no recommendation service answers at {service}: start it (vitrine run), or give --service"
+    if code == grpc.StatusCode.DEADLINE_EXCEEDED:
+        return f"the recommendation service at {service} took longer than {DEADLINE_SECONDS:.0f} s; try again"
+    return f"{said} ({code.name})" if code else said

@@ -1,0 +1,380 @@
+"""What a pack gets right on photos that took no part in its training: the val split, and strangers.
+
+Staged samples are never judged. A figure about no photos at all is left out rather than called 0.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property
+from importlib.util import find_spec
+from math import isnan, nan
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from learning.copies import EDITS, copies_of
+from learning.training import Advance, Sample, held_out
+from shared.photos import Pixels
+from shared.vision.decode import decode
+from shared.vision.heads import Array
+from shared.vision.pack import Pack
+from shared.vision.runtime import Runtime
+from shared.vision.taxonomy import Judgement
+from shared.vision.taxonomy import Path as CategoryPath
+from shared.vision.trunk import Canvas, detail_of, fitted
+
+COPIED_AT_ONCE = 8  # photos whose copies are in memory together
+COPY_DETAIL = 2  # a copy is made of so many times the pixels that the trunk looks at: who copies has the whole photo
+
+Embed = Callable[[Sequence[Pixels]], Array]
+Marks = NDArray[np.bool_]
+
+# Photographs that other packages carry, of neither garments nor groceries.
+STRANGERS = {
+    "skimage": (
+        "data/astronaut.png",
+        "data/brick.png",
+        "data/camera.png",
+        "data/chelsea.png",
+        "data/coffee.png",
+        "data/coins.png",
+        "data/grass.png",
+        "data/gravel.png",
+        "data/hubble_deep_field.jpg",
+        "data/moon.png",
+        "data/motorcycle_left.png",
+        "data/retina.jpg",
+        "data/rocket.jpg",
+    ),
+    "sklearn": ("datasets/images/china.jpg", "datasets/images/flower.jpg"),
+}
+
+
+def strangers() -> list[Path]:
+    """Real photographs of neither domain, from those packages that are installed."""
+    found: list[Path] = []
+    for package, names in STRANGERS.items():
+        if (spec := find_spec(package)) is not None and spec.origin is not None:
+            found += [path for name in names if (path := Path(spec.origin).parent / name).is_file()]
+    return found
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a pack says of photos whose category is known: n samples, n judgements, n x L probabilities."""
+
+    samples: tuple[Sample, ...]
+    judged: tuple[Judgement, ...]
+    probabilities: Array
+    leaves: tuple[CategoryPath, ...]
+
+    @property
+    def truth(self) -> list[CategoryPath]:
+        return [sample.category for sample in self.samples]
+
+    @cached_property
+    def named(self) -> Marks:
+        """n: a leaf was named."""
+        return np.array([judgement.complete for judgement in self.judged], np.bool_)
+
+    @cached_property
+    def right(self) -> Marks:
+        """n: the right leaf was named."""
+        return self.named & self.right_to(None)
+
+    @cached_property
+    def confidence(self) -> NDArray[np.float64]:
+        return np.array([judgement.confidence for judgement in self.judged], np.float64)
+
+    def right_to(self, depth: int | None) -> Marks:
+        """n: the path is right down to this depth; None: all of it."""
+        pairs = zip(self.judged, self.truth, strict=True)
+        return np.array([judgement.path[:depth] == truth[:depth] for judgement, truth in pairs], np.bool_)
+
+    def of(self, domain: str) -> Marks:
+        return np.array([truth[0] == domain for truth in self.truth], np.bool_)
+
+    def among_likeliest(self, count: int) -> Marks:
+        """n: the right leaf is among so many likeliest ones, whether or not any was named."""
+        numbers = {leaf: number for number, leaf in enumerate(self.leaves)}
+        labels = np.array([numbers.get(truth, -1) for truth in self.truth], np.intp)
+        return top(self.probabilities, labels, count)
+
+
+@dataclass(frozen=True)
+class ClassFigures:
+    """How a pack does on one category."""
+
+    path: CategoryPath
+    photos: int
+    answered: int  # photos of any category that were said to be of this one
+    right: int
+    wrong_answer: str  # the most frequent one; empty when there was none
+
+    @property
+    def precision(self) -> float | None:
+        return self.right / self.answered if self.answered else None
+
+    @property
+    def recall(self) -> float | None:
+        return self.right / self.photos if self.photos else None
+
+
+def judged_numbers(samples: Sequence[Sample]) -> NDArray[np.intp]:
+    """Of the samples that a pack is judged by."""
+    return np.array([i for i, sample in enumerate(samples) if sample.split == "val" and not sample.staged], np.intp)
+
+
+def answers(pack: Pack, samples: Sequence[Sample], features: Array) -> Answers:
+    """To the samples that a pack is judged by. One row of features per sample."""
+    val = judged_numbers(samples)
+    return Answers(
+        samples=tuple(samples[i] for i in val),
+        judged=tuple(pack.judge(features[val])),
+        probabilities=pack.heads.leaf_probabilities(features[val], pack.manifest.votes.votes),
+        leaves=pack.taxonomy.leaves,
+    )
+
+
+def measured(
+    pack: Pack,
+    runtime: Runtime,
+    samples: Sequence[Sample],
+    features: Array,
+    strange: Array,
+    advance: Advance = lambda _photos: None,
+) -> dict[str, float]:
+    """Figures by name. One row of features per sample, train and val, and one per stranger.
+
+    An unknown or half-known photo counts as wrong, except that its path counts for the coarse figure.
+    `advance` is told of how many val photos the copies were looked for.
+    """
+    canvases = pack.manifest.trunk.canvases
+
+    def embed(pictures: Sequence[Pixels]) -> Array:
+        return pack.heads.vectors(runtime.features(pictures))
+
+    return (
+        answer_figures(answers(pack, samples, features))
+        | _stranger_figures(pack, strange)
+        | _unknown_class_figures(pack, samples, features)
+        | _audience_figures(pack, samples, features)
+        | _unseen_sender_figures(pack, samples, features)
+        | embedding_figures(samples, pack.heads.vectors(features), embed, canvases, advance)
+    )
+
+
+def answer_figures(found: Answers) -> dict[str, float]:
+    """How often the category is right, and how honest its confidence is."""
+    garments, groceries = found.of("garments"), found.of("groceries")
+    among_five = found.among_likeliest(5)
+    figures = {
+        "garments_top1": _share(found.right[garments]),
+        "garments_top5": _share(among_five[garments]),
+        "groceries_fine_top1": _share(found.right[groceries]),
+        "groceries_fine_top5": _share(among_five[groceries]),
+        "groceries_coarse_top1": _share(found.right_to(3)[groceries]),
+        "calibration_error": calibration_error(found.confidence[found.named], found.right[found.named]),
+        "unknown": _share(np.array([not judgement.path for judgement in found.judged], np.bool_)),
+        "without_leaf": _share(~found.named),
+    }
+    return _told(figures)
+
+
+def embedding_figures(
+    samples: Sequence[Sample],
+    vectors: Array,
+    embed: Embed,
+    canvases: Sequence[Canvas],
+    advance: Advance = lambda _photos: None,
+) -> dict[str, float]:
+    """How near to a photo its class and its copies lie. One unit row per sample; `embed` makes them of pictures."""
+    val = judged_numbers(samples)
+    judged = [samples[i] for i in val]
+    found = {"embedding_same_class_nearest": _same_class_nearest(samples, vectors, val)}
+    for domain in ("garments", "groceries"):
+        of_domain = np.array([i for i in val if samples[i].category[0] == domain], np.intp)
+        labels = _numbered([samples[i].category for i in of_domain])
+        found[f"embedding_map_{domain}"] = mean_average_precision(vectors[of_domain], labels)
+    return _told(found) | copies_found(judged, vectors[val], embed, canvases, advance)
+
+
+def calibration_error(confidence: NDArray[np.float64], right: Marks, bins: int = 15) -> float:
+    """Expected calibration error: the gap of confidence and accuracy, over bins of equal width, weighted by photos."""
+    which = np.minimum((confidence * bins).astype(int), bins - 1)
+    gaps = [abs(confidence[which == b].sum() - right[which == b].sum()) for b in range(bins)]
+    return float(sum(gaps) / max(len(confidence), 1))
+
+
+def top(probabilities: Array, labels: NDArray[np.intp], count: int) -> Marks:
+    """n: the label is one of so many likeliest columns of n x L. A label of -1 never is."""
+    likeliest = np.argsort(-probabilities, axis=1, kind="stable")[:, :count]
+    among: Marks = (likeliest == labels[:, None]).any(axis=1)
+    return among
+
+
+def average_precision(relevant: Marks) -> float:
+    """Of a whole ranking, best first: the mean over relevant places of the precision up to there. nan without any."""
+    places = np.nonzero(relevant)[0]
+    return float(((np.arange(len(places)) + 1) / (places + 1)).mean()) if len(places) else nan
+
+
+def mean_average_precision(vectors: Array, labels: NDArray[np.intp]) -> float:
+    """Each of n unit rows asks for those of its label among the n - 1 others; who is alone does not count."""
+    similarity = vectors @ vectors.T
+    found = [average_precision(_ranked(similarity[i], labels, i)) for i in range(len(labels))]
+    counted = [value for value in found if not isnan(value)]
+    return float(np.mean(counted)) if counted else nan
+
+
+def copies_found(
+    samples: Sequence[Sample],
+    vectors: Array,
+    embed: Embed,
+    canvases: Sequence[Canvas],
+    advance: Advance = lambda _photos: None,
+) -> dict[str, float]:
+    """For each kind of copy, how often the nearest of the untouched photos is the one that was copied.
+
+    One unit row per sample: of the photo untouched.
+    """
+    right = np.concatenate(
+        [np.zeros((0, len(EDITS)), np.bool_), *_copies_right(samples, vectors, embed, canvases, advance)]
+    )
+    shares = {f"copies_{name}": _share(right[:, which]) for which, name in enumerate(EDITS)}
+    return _told(shares | {"copies_mean": float(np.mean(list(shares.values())))})
+
+
+def per_class(found: Answers) -> list[ClassFigures]:
+    """Of every category that was on a photo or in an answer, by path."""
+    photos = Counter(found.truth)
+    answered = Counter(judgement.path for judgement in found.judged if judgement.complete)
+    right = Counter(truth for truth, good in zip(found.truth, found.right, strict=True) if good)
+    wrong: dict[CategoryPath, Counter[str]] = {path: Counter() for path in photos}
+    for truth, judgement, good in zip(found.truth, found.judged, found.right, strict=True):
+        if not good:
+            wrong[truth][said(judgement)] += 1
+    return [
+        ClassFigures(path, photos[path], answered[path], right[path], _most_frequent(wrong.get(path, Counter())))
+        for path in sorted(photos.keys() | answered.keys())
+    ]
+
+
+def confusion(found: Answers) -> tuple[list[CategoryPath], NDArray[np.intp]]:
+    """C categories and C x (C + 1) photos: of a row's category, said to be of a column's. Last: no leaf was named."""
+    paths = [figures.path for figures in per_class(found)]
+    number = {path: i for i, path in enumerate(paths)}
+    counts = np.zeros((len(paths), len(paths) + 1), np.intp)
+    for truth, judgement in zip(found.truth, found.judged, strict=True):
+        counts[number[truth], number[judgement.path] if judgement.complete else len(paths)] += 1
+    return paths, counts
+
+
+def mistakes(found: Answers) -> list[tuple[Sample, Judgement]]:
+    """What was said and is not so, the surest first. Having said nothing, or only what is so, is none."""
+    pairs = zip(found.samples, found.judged, strict=True)
+    wrong = [(sample, judged) for sample, judged in pairs if sample.category[: len(judged.path)] != judged.path]
+    return sorted(wrong, key=lambda pair: -pair[1].confidence)
+
+
+def said(judgement: Judgement) -> str:
+    """For people: "garments / hat", "groceries / Fruit / ?", "unknown"."""
+    if not judgement.path:
+        return "unknown"
+    return " / ".join(judgement.path if judgement.complete else (*judgement.path, "?"))
+
+
+def _stranger_figures(pack: Pack, strange: Array) -> dict[str, float]:
+    unknown = np.array([not judgement.path for judgement in pack.judge(strange)], np.bool_)
+    return _told({"strangers_unknown": _share(unknown), "strangers_photos": float(len(strange))})
+
+
+def _unknown_class_figures(pack: Pack, samples: Sequence[Sample], features: Array) -> dict[str, float]:
+    """How often a photo gets no leaf from heads that know nothing of its class, although the trunk has seen it."""
+    val = judged_numbers(samples)
+    unnamed: dict[str, list[bool]] = {"garments": [], "groceries": []}
+    for leaf, path in enumerate(pack.taxonomy.leaves):
+        rows = [i for i in val if samples[i].category == path]
+        if rows and (pack.heads.voter_leaves != leaf).any():
+            judged = replace(pack, heads=pack.heads.without_leaf(leaf)).judge(features[rows])
+            unnamed[path[0]] += [not one.complete for one in judged]
+    shares = {f"unnamed_{name}_of_no_known_class": _share(np.array(all_, np.bool_)) for name, all_ in unnamed.items()}
+    return _told(shares)
+
+
+def _audience_figures(pack: Pack, samples: Sequence[Sample], features: Array) -> dict[str, float]:
+    """Kids and adults weighing the same."""
+    told = np.array([i for i in judged_numbers(samples) if samples[i].kids is not None], np.intp)
+    kids = np.array([samples[i].kids is True for i in told], np.bool_)
+    said_kids = pack.heads.kids_probability(features[told]) >= 0.5
+    return _told({"audience_balanced_accuracy": (_share(said_kids[kids]) + _share(~said_kids[~kids])) / 2})
+
+
+def _unseen_sender_figures(pack: Pack, samples: Sequence[Sample], features: Array) -> dict[str, float]:
+    """Garments of whose senders the trunks' training saw no photo: most senders are on both sides of the val split.
+
+    By the classifier alone, since the neighbours that vote are of these senders too.
+    """
+    held = [i for i, out in enumerate(held_out(samples)) if out and samples[i].category[0] == "garments"]
+    alone = replace(pack.manifest.votes.votes, share=0.0)
+    found = pack.heads.leaf_probabilities(features[held], alone).argmax(axis=1)
+    truth = np.array([pack.taxonomy.number(samples[i].category) for i in held], np.intp)
+    return _told({"garments_of_unseen_senders_top1": _share(found == truth)})
+
+
+def _same_class_nearest(samples: Sequence[Sample], vectors: Array, val: NDArray[np.intp]) -> float:
+    """How often the nearest training photo of a val photo shows the same leaf."""
+    train = np.array([i for i, sample in enumerate(samples) if sample.split == "train"], np.intp)
+    if not len(train):
+        return nan
+    nearest = train[(vectors[val] @ vectors[train].T).argmax(axis=1)]
+    same = [samples[i].category == samples[n].category for i, n in zip(val, nearest, strict=True)]
+    return _share(np.array(same, np.bool_))
+
+
+def _ranked(similarity: Array, labels: NDArray[np.intp], asking: int) -> Marks:
+    """Which of the others have the label of the one that asks, the most similar first."""
+    order = np.argsort(-similarity, kind="stable")
+    relevant: Marks = labels[order[order != asking]] == labels[asking]
+    return relevant
+
+
+def _copies_right(
+    samples: Sequence[Sample], vectors: Array, embed: Embed, canvases: Sequence[Canvas], advance: Advance
+) -> Iterator[Marks]:
+    """Photos x kinds of copy, some photos at a time: whether the copied photo is the nearest."""
+    with ThreadPoolExecutor(2, thread_name_prefix="copies") as pool:
+        for start in range(0, len(samples), COPIED_AT_ONCE):
+            numbers = range(start, min(start + COPIED_AT_ONCE, len(samples)))
+            pictures = [
+                one for copies in pool.map(lambda n: _copies(samples[n], n, canvases), numbers) for one in copies
+            ]
+            nearest = (embed(pictures) @ vectors.T).argmax(axis=1).reshape(len(numbers), len(EDITS))
+            yield nearest == np.array(numbers)[:, None]
+            advance(len(numbers))
+
+
+def _copies(sample: Sample, number: int, canvases: Sequence[Canvas]) -> list[Pixels]:
+    pixels = decode(sample.body(), COPY_DETAIL * detail_of(canvases))
+    return [fitted(copy, canvases) for copy in copies_of(pixels, number)]
+
+
+def _numbered(categories: Sequence[CategoryPath]) -> NDArray[np.intp]:
+    numbers = {category: number for number, category in enumerate(sorted(set(categories)))}
+    return np.array([numbers[category] for category in categories], np.intp)
+
+
+def _most_frequent(counted: Counter[str]) -> str:
+    return counted.most_common(1)[0][0] if counted else ""
+
+
+def _told(figures: dict[str, float]) -> dict[str, float]:
+    """Those that some photo told."""
+    return {name: value for name, value in figures.items() if not isnan(value)}
+
+
+def _share(found: Marks) -> float:
+    return float(found.mean()) if len(found) else nan

@@ -1,0 +1,187 @@
+"""Which photos come in, and what of them: checked from the header, decoded once, and freed of metadata.
+
+Metadata leave by segment, not by re-encoding: the pixels stay as they are bit for bit, and so do the colour profile and
+the orientation. EXIF, GPS, XMP, IPTC, comments, thumbnails, further pictures and whatever follows the end go.
+No torch, no service: decoders and bytes.
+"""
+
+import io
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import simplejpeg  # type: ignore[import-untyped]
+from PIL import Image
+from vitrine.events.v1 import listing_pb2
+
+from services.gateway.imaging import jpeg, png, webp
+from services.gateway.imaging.kinds import describe
+from services.gateway.imaging.parts import BadPhoto, Metadata, Size, damaged, editor_of, generator_of
+from shared.limits import ACCEPTED_PHOTO_PIXELS, MAX_PHOTO_BYTES, MAX_PHOTO_SIDE
+
+__all__ = ["BadPhoto", "CleanPhoto", "Header", "Limits", "clean", "read_header", "too_large"]
+
+ACCEPTED = "JPEG, PNG and WebP are accepted."
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a photo may measure. Decoded pixels are what memory is spent on, so they are limited beside the bytes."""
+
+    max_bytes: int = MAX_PHOTO_BYTES
+    max_pixels: int = ACCEPTED_PHOTO_PIXELS
+    min_side: int = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a photo's first bytes say. `width` and `height` as stored, before orientation."""
+
+    media_type: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class CleanPhoto:
+    """A photo that decodes, without its metadata. `width` and `height` are those of the upright picture."""
+
+    body: bytes
+    media_type: str
+    width: int
+    height: int
+    metadata: listing_pb2.PhotoMetadata
+
+
+@dataclass(frozen=True, slots=True)
+class _Format:
+    name: str  # Pillow's
+    media_type: str
+    size: Callable[[bytes], Size]
+    strip: Callable[[bytes], tuple[bytes, Metadata]]
+
+
+_JPEG = _Format("JPEG", "image/jpeg", jpeg.size, jpeg.strip)
+_PNG = _Format("PNG", "image/png", png.size, png.strip)
+_WEBP = _Format("WEBP", "image/webp", webp.size, webp.strip)
+
+
+def read_header(body: bytes, limits: Limits | None = None) -> Header:
+    """Check type, bytes and pixels without decoding anything. The file's name and declared type play no part.
+
+    Raises BadPhoto: empty-photo, photo-too-large, not-a-photo, unsupported-type, animated-photo, damaged-photo,
+    too-many-pixels, side-too-long or photo-too-small.
+    """
+    limits = limits or Limits()
+    if not body:
+        raise BadPhoto("empty-photo", "The photo is empty: 0 bytes arrived.", "Check that the file was read and sent.")
+    if len(body) > limits.max_bytes:
+        raise too_large(limits.max_bytes)
+    kind = _format_of(body)
+    size = kind.size(body)
+    if size.animated:
+        raise animated(f"a {kind.name}")
+    _check_pixels(size, limits)
+    return Header(kind.media_type, size.width, size.height)
+
+
+def clean(body: bytes, limits: Limits | None = None) -> CleanPhoto:
+    """Check a photo, decode it once to be sure, and take its metadata out. CPU work: not for the event loop.
+
+    What was decoded is what is returned, so nothing is stored that was not seen to be sound. Raises BadPhoto.
+    """
+    header = read_header(body, limits)
+    kind = _format_of(body)
+    stripped, metadata = kind.strip(body)
+    _decode(stripped, kind, header.width, header.height)
+    width, height = header.width, header.height
+    if metadata.orientation() >= 5:  # a quarter turn, mirrored or not
+        width, height = height, width
+    summary = listing_pb2.PhotoMetadata(
+        editor=editor_of(metadata), generator=generator_of(metadata), c2pa=metadata.c2pa
+    )
+    return CleanPhoto(stripped, header.media_type, width, height, summary)
+
+
+def too_large(max_bytes: int) -> BadPhoto:
+    """Also for those who stop reading when there is more than they may take."""
+    return BadPhoto(
+        "photo-too-large",
+        f"The photo has more than {max_bytes:,} bytes ({max_bytes / 2**20:.0f} MiB), which is the most.",
+        "Save it with a stronger compression or fewer pixels; 2,000 pixels a side are plenty.",
+    )
+
+
+def animated(what: str) -> BadPhoto:
+    return BadPhoto(
+        "animated-photo",
+        f"The photo is {what} with several frames; a product photo is one still picture.",
+        f"Send its best frame as a photo of its own. {ACCEPTED}",
+    )
+
+
+def _format_of(body: bytes) -> _Format:
+    if body.startswith(b"\xff\xd8\xff"):
+        return _JPEG
+    if body.startswith(png.SIGNATURE):
+        return _PNG
+    if body.startswith(b"RIFF") and body[8:12] == b"WEBP":
+        return _WEBP
+    other = describe(body)
+    if other is None:
+        raise BadPhoto(
+            "not-a-photo",
+            "The file is not an image, whatever its name says: its first bytes are those of no image format.",
+            f"Send the photo itself. {ACCEPTED}",
+        )
+    if other.animated:
+        raise animated(f"a {other.name}")
+    raise BadPhoto(
+        "unsupported-type", f"The photo is {other.name}, which is not accepted.", f"{other.remedy} {ACCEPTED}"
+    )
+
+
+def _check_pixels(size: Size, limits: Limits) -> None:
+    measured = f"{size.width:,} × {size.height:,} pixels"
+    if size.width * size.height > limits.max_pixels:
+        raise BadPhoto(
+            "too-many-pixels",
+            f"The photo's header says {measured}; at most {limits.max_pixels:,} pixels are accepted.",
+            "Scale it down; 2,000 pixels a side are plenty.",
+        )
+    if max(size.width, size.height) > MAX_PHOTO_SIDE:
+        raise BadPhoto(
+            "side-too-long",
+            f"The photo has {measured}; each side may have {MAX_PHOTO_SIDE:,} at most.",
+            "Cut it into several photos, or scale it down.",
+        )
+    if min(size.width, size.height) < limits.min_side:
+        raise BadPhoto(
+            "photo-too-small",
+            f"The photo has {measured}; each side must have {limits.min_side} at least.",
+            "Send the photo in its original size, not its thumbnail.",
+        )
+
+
+def _decode(body: bytes, kind: _Format, width: int, height: int) -> None:
+    """Every coefficient is read; of a JPEG an eighth of each side is computed, in a fraction of the time and memory."""
+    if kind is _JPEG and _decodes_strictly(body, width // 8, height // 8):
+        return
+    try:
+        with Image.open(io.BytesIO(body), formats=(kind.name,)) as image:
+            image.draft(None, (width // 8, height // 8))
+            image.load()
+    # What Pillow's decoders raise on bad data.
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, Image.DecompressionBombError) as why:
+        raise damaged(f"it could not be decoded ({why})") from why
+
+
+def _decodes_strictly(body: bytes, width: int, height: int) -> bool:
+    """Raises BadPhoto for a JPEG with a hole, which Pillow would fill with grey. False leaves the word to Pillow."""
+    try:
+        simplejpeg.decode_jpeg(body, "GRAY", min_width=width, min_height=height, strict=True)
+    except ValueError as why:
+        if "premature end" in str(why).lower():
+            raise damaged("a part of the JPEG data is missing") from why
+        return False  # CMYK, or an oddity that harms nothing
+    return True

@@ -1,0 +1,157 @@
+"""The dead letters, read without joining a group, so that looking changes nothing."""
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Message as Delivered
+from google.protobuf.message import DecodeError, Message
+from vitrine.events.v1 import image_pb2, listing_pb2
+
+from shared.errors import Transient
+from shared.stream.admin import REQUEST_SECONDS, cluster, reader
+from shared.topics import DEAD_LETTERS, IMAGE_UPLOADED, LISTING_CHANGED, RESULTS
+
+# Of the topics that a worker or the join reads.
+_MESSAGES = {topic.name: topic.message for topic in (IMAGE_UPLOADED, LISTING_CHANGED, *RESULTS.values())}
+
+
+class NoSuchLetter(LookupError):
+    """No dead letter lies there; the message says what does."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A record that could never succeed for one task, and why."""
+
+    partition: int
+    offset: int
+    at: datetime
+    key: str  # the listing's id
+    value: bytes  # of the original record, untouched
+    headers: Mapping[str, str]
+
+    def about(self, name: str) -> str:
+        """What the worker wrote: task, stage, code, message, topic, partition, offset or pack."""
+        return self.headers.get(f"dlq_{name}", "")
+
+    @property
+    def origin(self) -> str:
+        return f"{self.about('topic')}/{self.about('partition')}@{self.about('offset')}"
+
+    @property
+    def message(self) -> Message | None:
+        """As its topic declares it; None when the bytes are no such message.
+
+        Protobuf reads much as an empty message: a listing id proves that it is none.
+        """
+        if (kind := _MESSAGES.get(self.about("topic"))) is None:
+            return None
+        try:
+            message = kind.FromString(self.value)
+        except DecodeError:
+            return None
+        return message if _listing_id(message) else None
+
+    @property
+    def seller(self) -> str:
+        """Whose photo or listing it is; "" where the record doesn't say, as results and removals don't."""
+        match self.message:
+            case image_pb2.ImageUploaded() as upload:
+                return upload.seller_id
+            case listing_pb2.ListingChanged() as change:
+                return change.listing.seller_id
+        return ""
+
+    def as_json(self) -> dict[str, Any]:
+        said = {name: self.about(name) for name in ("task", "stage", "code", "message", "pack")}
+        place = {"partition": self.partition, "offset": self.offset, "time": self.at.isoformat()}
+        return {**place, **said, "listing": self.key, "seller": self.seller, "origin": self.origin}
+
+
+def _listing_id(message: Any) -> str:
+    """Results name their listing in their assessment."""
+    return str(getattr(message, "assessment", message).listing_id)
+
+
+def dead_letters(bootstrap: str, newest: int | None = None) -> Iterator[DeadLetter]:
+    """What lies in the topic now, the oldest first within each partition; at most `newest` of each partition.
+
+    Raises Transient when no broker answers or it stops answering.
+    """
+    consumer = reader(bootstrap)
+    try:
+        for partition, (start, end) in edges(consumer, bootstrap).items():
+            first = start if newest is None else max(start, end - newest)
+            yield from _read(consumer, partition, first, end)
+    finally:
+        consumer.close()
+
+
+def dead_letter_at(bootstrap: str, partition: int, offset: int) -> DeadLetter:
+    """One of them. Raises NoSuchLetter when it is not there, Transient when no broker answers."""
+    consumer = reader(bootstrap)
+    try:
+        start, end = edges(consumer, bootstrap).get(partition, (0, 0))
+        if not start <= offset < end:
+            there = f"offsets {start} to {end - 1}" if start < end else "nothing"
+            raise NoSuchLetter(f"no dead letter {offset} in partition {partition}; it holds {there}")
+        return next(_read(consumer, partition, offset, end))
+    finally:
+        consumer.close()
+
+
+def edges(consumer: Consumer, bootstrap: str) -> dict[int, tuple[int, int]]:
+    """First offset, and one past the last, of each partition. {} when the topic was never created."""
+    topic = cluster(consumer, bootstrap).topics.get(DEAD_LETTERS.name)
+    found = {}
+    for partition in sorted(topic.partitions if topic else ()):
+        watermarks = consumer.get_watermark_offsets(
+            TopicPartition(DEAD_LETTERS.name, partition), timeout=REQUEST_SECONDS
+        )
+        if watermarks is None:
+            raise Transient(f"the broker at {bootstrap} stopped answering")
+        found[partition] = watermarks
+    return found
+
+
+def _read(consumer: Consumer, partition: int, first: int, end: int) -> Iterator[DeadLetter]:
+    if first >= end:
+        return
+    consumer.assign([TopicPartition(DEAD_LETTERS.name, partition, first)])
+    quiet_since = time.monotonic()
+    while time.monotonic() - quiet_since < REQUEST_SECONDS:
+        for message in consumer.consume(500, timeout=0.1):
+            quiet_since = time.monotonic()
+            if error := message.error():
+                if error.code() == KafkaError._PARTITION_EOF:
+                    return
+                raise Transient(f"{DEAD_LETTERS.name} cannot be read: {error.str()}")
+            offset = message.offset()
+            assert offset is not None  # a delivered message has one
+            # What arrived since we began is for the next look.
+            if offset >= end:
+                return
+            yield _letter(message, partition, offset)
+            if offset == end - 1:
+                return
+    raise Transient(f"the broker stopped answering in the middle of {DEAD_LETTERS.name}")
+
+
+def _letter(message: Delivered, partition: int, offset: int) -> DeadLetter:
+    key, value = message.key(), message.value()
+    return DeadLetter(
+        partition,
+        offset,
+        datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC),
+        _text(key),
+        value if isinstance(value, bytes) else b"",
+        {name: _text(said) for name, said in dict(message.headers() or ()).items()},
+    )
+
+
+def _text(said: Any) -> str:
+    return said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said or "")

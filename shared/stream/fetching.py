@@ -1,0 +1,32 @@
+"""From a record to its photo: parse the upload, read the store, check that the bytes are the ones named."""
+
+import hashlib
+from collections.abc import Awaitable, Callable
+
+from vitrine.events.v1 import image_pb2
+
+from shared.errors import Poison
+from shared.events import parse
+from shared.photo_store import MissingObject, PhotoStore
+from shared.photos import Photo, Pixels
+from shared.stream.records import Record
+
+Fetch = Callable[[Record], Awaitable[Photo]]
+
+
+def fetch_from(store: PhotoStore, decode: Callable[[bytes, int | None], Pixels]) -> Fetch:
+    """Raises Poison for what can never succeed; Transient comes through from the store."""
+
+    async def fetch(record: Record) -> Photo:
+        upload = parse(image_pb2.ImageUploaded, record.value)
+        if not (upload.listing_id and upload.photo.sha256 and upload.photo.object_key):
+            raise Poison("incomplete", "listing_id, photo.sha256 and photo.object_key must be set")
+        try:
+            body = await store.get(upload.photo.object_key)
+        except MissingObject as why:
+            raise Poison("missing_photo", f"{upload.photo.object_key} is not in the photo store") from why
+        if hashlib.sha256(body).hexdigest() != upload.photo.sha256:
+            raise Poison("corrupt_photo", f"{upload.photo.object_key} does not have the sha256 that the event names")
+        return Photo(body, upload, decode)
+
+    return fetch

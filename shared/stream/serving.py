@@ -1,0 +1,157 @@
+"""Runs a worker as a process: settings, health, signals, and what stands beside it. Wired here, once."""
+
+import asyncio
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+import structlog
+from pydantic import Field
+from vitrine.events.v1 import image_pb2, listing_pb2
+
+from shared import metrics
+from shared.errors import Transient, Unusable
+from shared.health import Check, Health, Reason, patiently, serve_health, watch
+from shared.logs import start_logging
+from shared.photo_store import PhotoStore, open_photo_store
+from shared.process import on_stop
+from shared.settings import DurableSettings
+from shared.stream.fetching import fetch_from
+from shared.stream.kafka import Broker, GroupProtocol, KafkaSink, KafkaSource, Producer
+from shared.stream.records import CANARY_LISTING, Assignment, Record
+from shared.stream.task import Task
+from shared.stream.worker import Limits, Worker
+from shared.topics import CANARY, DEAD_LETTERS, IMAGE_UPLOADED, RESULTS, group_of
+from shared.tracing import start_tracing
+from shared.vision.decode import decode
+
+log = structlog.get_logger()
+
+CANARY_PHOTO = Path(__file__).with_name("canary.jpg")
+
+
+class WorkerSettings(DurableSettings):
+    """Of any process that runs tasks."""
+
+    group_protocol: GroupProtocol = Field(default="consumer", description="consumer (KIP-848) or classic")
+    batch_photos: int = Field(default=32, description="Most photos in a batch", ge=1)
+    batch_seconds: float = Field(default=0.5, description="Batches shrink until one takes no longer than this", gt=0)
+    suspicious_rejections: int = Field(default=10, description="So many rejections in a row start a self-test", ge=1)
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(
+            batch_photos=self.batch_photos,
+            batch_seconds=self.batch_seconds,
+            cpu_threads=self.threads or os.cpu_count() or 1,
+            suspicious_rejections=self.suspicious_rejections,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What one service adds to the common worker."""
+
+    tasks: Sequence[Task[Any, Any]]
+    pack: str
+    # Run as long as the worker does. Each is handed the device's thread, so that queries take turns with batches.
+    beside: Sequence[Callable[[Executor], AbstractAsyncContextManager[Any]]] = ()
+    # Each returns once what its task keeps elsewhere is on disk. They block, and raise Transient.
+    flushes: Sequence[Callable[[], None]] = ()
+    # What the tasks need besides the broker and the photo store.
+    needs: Mapping[Reason, Check] = field(default_factory=dict)
+
+    async def flushed(self) -> None:
+        for flush in self.flushes:
+            await asyncio.to_thread(flush)
+
+
+def run_worker(name: str, build: Callable[[WorkerSettings], Parts]) -> NoReturn:
+    """Until SIGTERM or SIGINT, then drains and exits with 0; exits with 1 when a stage crashed."""
+    settings = WorkerSettings()
+    start_logging(name, settings.log_level)
+    start_tracing(name)
+    code = 1
+    try:
+        asyncio.run(_serve(name, build, settings))
+        code = 0
+    except asyncio.CancelledError:  # told to stop before it was at work
+        code = 0
+    except Exception as why:
+        for cause in root_causes(why):
+            expected = isinstance(cause, Transient | Unusable | OSError)
+            log.error("worker stopped", error=f"{type(cause).__name__}: {cause}", exc_info=None if expected else cause)
+    # A thread stuck in a decoder must not keep a dead worker alive.
+    logging.shutdown()
+    os._exit(code)
+
+
+async def _serve(name: str, build: Callable[[WorkerSettings], Parts], settings: WorkerSettings) -> None:
+    starting = asyncio.current_task()
+    assert starting is not None
+    on_stop(starting.cancel)
+    health = Health()
+    metrics.export(metrics.WORKER)
+    if settings.metrics_port:
+        serve_health(health, settings.host, settings.metrics_port)
+    parts = await asyncio.to_thread(build, settings)
+    metrics.MODEL.info({"pack": parts.pack})
+    store = open_photo_store(settings.photo_store)
+    # What is away is waited for as one that has started: a restart would only load it all again.
+    health.ready("self_test")
+    health.needs("broker", "group", "store", *parts.needs)
+    health.started()
+    known_good = await patiently(health, "store", lambda: canary(store))
+    for reason, check in parts.needs.items():
+        await patiently(health, reason, check)
+    producer = Producer(settings.kafka)
+    source = KafkaSource(
+        settings.kafka,
+        group_of(name),
+        [IMAGE_UPLOADED],
+        protocol=settings.group_protocol,
+    )
+    worker = Worker(
+        source,
+        fetch_from(store, decode),
+        parts.tasks,
+        KafkaSink(producer, parts.pack),
+        known_good,
+        settings.limits,
+        health,
+        parts.flushed,
+    )
+    on_stop(worker.stop)
+    broker = Broker(settings.kafka, (IMAGE_UPLOADED, *RESULTS.values(), DEAD_LETTERS, CANARY))
+    needs = {"broker": broker.check, "group": source.check, "store": store.check, **parts.needs}
+    async with AsyncExitStack() as beside:
+        # Closed last: queries are answered until their server has ended.
+        beside.callback(worker.close)
+        beside.callback(asyncio.create_task(watch(health, needs)).cancel)
+        for start in parts.beside:
+            await beside.enter_async_context(start(worker.device))
+        log.info("serving", tasks=[task.name for task in parts.tasks], pack=parts.pack)
+        await worker.run()
+        await source.close()
+        producer.close()
+
+
+async def canary(store: PhotoStore) -> Record:
+    """The self-test's record: a known-good photo, laid into the store under its own hash."""
+    body = CANARY_PHOTO.read_bytes()
+    photo = listing_pb2.Photo(sha256=hashlib.sha256(body).hexdigest(), object_key=await store.put(body))
+    upload = image_pb2.ImageUploaded(listing_id=CANARY_LISTING, revision=1, seller_id=CANARY_LISTING, photo=photo)
+    return Record(Assignment(CANARY.name, 0), 0, CANARY_LISTING.encode(), upload.SerializeToString())
+
+
+def root_causes(why: BaseException) -> list[BaseException]:
+    """The exceptions inside an exception group, however deep."""
+    if isinstance(why, BaseExceptionGroup):
+        return [cause for inner in why.exceptions for cause in root_causes(inner)]
+    return [why]

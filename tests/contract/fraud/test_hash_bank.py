@@ -1,0 +1,369 @@
+"""One suite for the hash bank in memory and the one in a real Redis."""
+
+import socket
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from services.fraud.bank import MATCHES_KEPT, PREFIX, SCORED_AGAIN, Bank, BankedPhoto, Marked, RedisBank, open_bank
+from services.fraud.pdq import BITS, MATCH_DISTANCE, Fingerprint, fingerprint
+from shared.errors import Transient, Unusable
+from tests.fakes_vision import FakeBank, scenery
+
+SCENE = fingerprint(scenery(1))
+
+
+@pytest.fixture(params=["memory", "redis"])
+def bank(request: pytest.FixtureRequest) -> Iterator[Bank]:
+    if request.param == "memory":
+        yield FakeBank()
+        return
+    address = request.getfixturevalue("redis_url")
+    forget_everything(address)
+    with_redis = open_bank(address)
+    yield with_redis
+    with_redis.close()
+    forget_everything(address)
+
+
+def forget_everything(address: str) -> None:
+    with redis.Redis.from_url(address) as client:
+        for key in client.scan_iter(match=f"{PREFIX}*", count=1000):
+            client.delete(key)
+
+
+def photo(
+    listing: str,
+    seller: str,
+    at_us: int,
+    sha: str = "",
+    revision: int = 1,
+    generation: int = 1,
+    assessed_us: int = 0,
+) -> BankedPhoto:
+    return BankedPhoto(listing, sha or f"sha-{listing}", seller, revision, generation, at_us, assessed_us)
+
+
+def found(marked: Marked) -> tuple[str, list[str]]:
+    return marked.listing_id, [match.listing_id for match in marked.matches]
+
+
+def met(bank: Bank, one: BankedPhoto, hashed: Fingerprint = SCENE, scored: bytes = b"") -> list[tuple[str, list[str]]]:
+    return [found(marked) for marked in bank.meet(one, hashed, scored or one.name.encode())]
+
+
+def changed(hashed: Fingerprint, bits: int, seed: int = 0) -> Fingerprint:
+    """The same hash with so many of its bits turned over, spread by chance; without variants."""
+    flipped = np.random.default_rng(seed).choice(BITS, bits, replace=False)
+    return Fingerprint((f"{int(hashed.hex, 16) ^ sum(1 << int(bit) for bit in flipped):064x}",), 100)
+
+
+def test_a_copy_finds_the_original_that_came_before(bank: Bank) -> None:
+    assert met(bank, photo("original", "S1", 10)) == []
+    assert met(bank, photo("copy", "S2", 20)) == [("copy", ["original"])]
+
+
+def test_an_original_that_arrives_second_finds_the_later_copy_and_what_was_said_of_it(bank: Bank) -> None:
+    met(bank, photo("copy", "S2", 20), scored=b"what was said")
+    (marked,) = bank.meet(photo("original", "S1", 10), SCENE, b"")
+    assert found(marked) == ("copy", ["original"])
+    assert (marked.scored, marked.seller_id, marked.sha256) == (b"what was said", "S2", "sha-copy")
+
+
+@pytest.mark.parametrize("bits", [0, 1, 15, 16, 31])
+def test_every_distance_up_to_the_limit_is_found_and_named(bank: Bank, bits: int) -> None:
+    bank.meet(photo("original", "S1", 10), Fingerprint((SCENE.hex,), 100), b"")
+    for seed in range(5):
+        (marked,) = bank.meet(photo(f"copy-{seed}", f"S-{seed}", 20 + seed), changed(SCENE, bits, seed), b"")[:1]
+        (original,) = [match for match in marked.matches if match.listing_id == "original"]
+        assert original.distance == bits
+
+
+def test_beyond_the_limit_nothing_matches(bank: Bank) -> None:
+    bank.meet(photo("one", "S1", 10), Fingerprint((SCENE.hex,), 100), b"")
+    assert bank.meet(photo("other", "S2", 20), changed(SCENE, MATCH_DISTANCE + 1), b"") == []
+
+
+@pytest.mark.parametrize("mirrored_first", [True, False])
+def test_a_mirrored_copy_matches_whichever_came_first(bank: Bank, mirrored_first: bool) -> None:
+    mirrored = fingerprint(np.ascontiguousarray(scenery(1)[:, ::-1]))
+    met(bank, photo("original", "S1", 10), mirrored if mirrored_first else SCENE)
+    assert met(bank, photo("copy", "S2", 20), SCENE if mirrored_first else mirrored) == [("copy", ["original"])]
+
+
+def test_all_earlier_look_alikes_are_named_the_original_first(bank: Bank) -> None:
+    met(bank, photo("second", "S2", 20))
+    met(bank, photo("first", "S1", 10))
+    assert met(bank, photo("third", "S3", 30)) == [("third", ["first", "second"])]
+
+
+def test_what_a_photo_found_itself_is_still_known_when_a_yet_earlier_one_arrives(bank: Bank) -> None:
+    met(bank, photo("second", "S2", 20))
+    met(bank, photo("third", "S3", 30))
+    assert sorted(met(bank, photo("first", "S1", 10))) == [("second", ["first"]), ("third", ["first", "second"])]
+
+
+def test_of_equal_times_one_is_the_original_whoever_arrives_first(bank: Bank) -> None:
+    met(bank, photo("b", "S2", 10))
+    assert met(bank, photo("a", "S1", 10)) == [("b", ["a"])]
+    assert met(bank, photo("b", "S2", 10)) == [("b", ["a"])]
+
+
+def test_a_listings_own_photos_and_redeliveries_never_match(bank: Bank) -> None:
+    met(bank, photo("one", "S1", 10, sha="x"))
+    assert met(bank, photo("one", "S1", 20, sha="y")) == []
+    assert met(bank, photo("one", "S1", 10, sha="x")) == []
+
+
+def test_a_redelivered_original_finds_its_copies_again(bank: Bank) -> None:
+    met(bank, photo("original", "S1", 10))
+    met(bank, photo("copy", "S2", 20))
+    for _ in range(2):
+        assert met(bank, photo("original", "S1", 10)) == [("copy", ["original"])]
+
+
+def test_the_first_upload_counts_when_a_photo_comes_again_in_a_new_revision(bank: Bank) -> None:
+    met(bank, photo("original", "S1", 10, revision=1))
+    met(bank, photo("copy", "S2", 20))
+    assert met(bank, photo("original", "S1", 30, revision=2)) == [("copy", ["original"])]
+
+
+def test_a_removed_original_matches_nothing_any_more(bank: Bank) -> None:
+    met(bank, photo("original", "S1", 10))
+    bank.forget("original")
+    assert met(bank, photo("copy", "S2", 20)) == []
+
+
+def test_a_photo_that_arrives_after_its_listings_removal_is_not_kept(bank: Bank) -> None:
+    bank.forget("original")
+    assert met(bank, photo("original", "S1", 10, revision=9)) == []
+    assert met(bank, photo("copy", "S2", 20)) == []
+
+
+def test_a_removal_wins_over_a_later_revision(bank: Bank) -> None:
+    bank.forget("original")
+    bank.keep_only("original", 99, ["sha-original"])
+    met(bank, photo("original", "S1", 10, revision=99))
+    assert met(bank, photo("copy", "S2", 20)) == []
+
+
+def test_a_photo_that_a_new_revision_drops_matches_nothing_any_more(bank: Bank) -> None:
+    met(bank, photo("original", "S1", 10, sha="old", revision=1))
+    bank.keep_only("original", 2, ["new"])
+    assert met(bank, photo("copy", "S2", 20)) == []
+    assert met(bank, photo("original", "S1", 10, sha="old", revision=1)) == []
+    assert met(bank, photo("other", "S3", 30)) == [("other", ["copy"])]
+
+
+def test_a_photo_that_stays_in_a_new_revision_still_matches(bank: Bank) -> None:
+    met(bank, photo("original", "S1", 10, sha="kept", revision=1))
+    bank.keep_only("original", 2, ["kept", "new"])
+    assert met(bank, photo("copy", "S2", 20)) == [("copy", ["original"])]
+
+
+def test_an_old_revision_heard_of_late_drops_nothing(bank: Bank) -> None:
+    met(bank, photo("original", "S1", 10, sha="new", revision=2))
+    bank.keep_only("original", 1, ["old"])
+    bank.keep_only("original", 2, ["new"])
+    bank.keep_only("original", 1, ["old"])
+    assert met(bank, photo("copy", "S2", 20)) == [("copy", ["original"])]
+
+
+def test_a_removed_original_no_longer_counts_against_a_copy_that_found_it(bank: Bank) -> None:
+    met(bank, photo("original", "S1", 10))
+    met(bank, photo("copy", "S2", 20))
+    bank.forget("original")
+    assert met(bank, photo("copy", "S2", 20)) == []
+    assert met(bank, photo("between", "S3", 15)) == [("copy", ["between"])]
+
+
+def test_a_newer_pack_replaces_what_was_said_and_an_older_one_does_not(bank: Bank) -> None:
+    met(bank, photo("copy", "S2", 20, generation=2), scored=b"by the newer")
+    met(bank, photo("copy", "S2", 20, generation=1), scored=b"by the older")
+    (marked,) = bank.meet(photo("original", "S1", 10), SCENE, b"")
+    assert marked.scored == b"by the newer"
+    met(bank, photo("copy", "S2", 20, generation=3), scored=b"by the newest")
+    (marked,) = bank.meet(photo("original", "S1", 10), SCENE, b"")
+    assert marked.scored == b"by the newest"
+
+
+def test_a_photo_whose_hash_changed_is_found_by_the_new_one_only(bank: Bank) -> None:
+    other_scene = fingerprint(scenery(2))
+    met(bank, photo("one", "S1", 10), SCENE)
+    met(bank, photo("one", "S1", 10, revision=2), other_scene)
+    assert met(bank, photo("two", "S2", 20), SCENE) == []
+    assert met(bank, photo("three", "S3", 30), other_scene) == [("three", ["one"])]
+
+
+def test_the_same_bytes_in_two_listings_are_two_photos(bank: Bank) -> None:
+    met(bank, photo("original", "S1", 10, sha="same"))
+    assert met(bank, photo("copy", "S2", 20, sha="same")) == [("copy", ["original"])]
+    bank.forget("copy")
+    assert met(bank, photo("third", "S3", 30, sha="same")) == [("third", ["original"])]
+
+
+def test_each_later_answer_about_a_photo_has_a_later_time(bank: Bank) -> None:
+    met(bank, photo("copy", "S9", 90))
+    times = [bank.meet(photo(f"o{n}", f"S{n}", n), SCENE, b"")[-1].at_us for n in range(5, 0, -1)]
+    assert times == sorted(times)
+    assert len(set(times)) == len(times)
+
+
+def test_each_later_answer_has_a_later_time_although_the_workers_clock_is_ahead(bank: Bank) -> None:
+    ahead = 4_000_000_000_000_000
+    met(bank, photo("copy", "S9", 90, assessed_us=ahead))
+    times = [bank.meet(photo(f"o{n}", f"S{n}", n), SCENE, b"")[-1].at_us for n in range(5, 0, -1)]
+    assert times == [ahead + n for n in range(1, 6)]
+    (again,) = bank.meet(photo("copy", "S9", 90, assessed_us=ahead), SCENE, b"")
+    assert again.at_us == ahead + 6
+
+
+def test_of_many_earlier_look_alikes_the_earliest_of_other_sellers_are_kept(bank: Bank) -> None:
+    for n in reversed(range(MATCHES_KEPT + 5)):
+        met(bank, photo(f"L{n:02}", f"S{n}", n))
+    earliest = [f"L{n:02}" for n in range(MATCHES_KEPT)]
+    assert met(bank, photo("copy", "S", 1000)) == [("copy", earliest)]
+    bank.forget("L00")
+    assert met(bank, photo("copy", "S", 1000)) == [("copy", [*earliest[1:], f"L{MATCHES_KEPT:02}"])]
+
+
+def test_of_a_sellers_own_earlier_photos_only_the_first_is_kept(bank: Bank) -> None:
+    for n in range(10):
+        met(bank, photo(f"own-{n}", "owner", n))
+    met(bank, photo("stolen", "thief", 20))
+    assert met(bank, photo("again", "owner", 30)) == [("again", ["own-0", "stolen"])]
+
+
+def test_of_many_later_copies_the_earliest_are_told_of_an_original_that_arrives_last(bank: Bank) -> None:
+    for n in range(SCORED_AGAIN + 6):
+        bank.meet(photo(f"L{n:03}", f"S{n}", 100 + n), SCENE, b"")
+    marked = bank.meet(photo("original", "S", 1), SCENE, b"")
+    assert [one.listing_id for one in marked] == [f"L{n:03}" for n in range(SCORED_AGAIN)]
+    assert {one.matches[0].listing_id for one in marked} == {"original"}
+
+
+def test_a_photo_that_was_dropped_and_added_again_is_no_longer_the_earlier_one(bank: Bank) -> None:
+    met(bank, photo("first", "S1", 10, sha="x"))
+    met(bank, photo("second", "S2", 20))
+    bank.keep_only("first", 2, ["other"])
+    bank.keep_only("first", 3, ["x"])
+    assert met(bank, photo("first", "S1", 30, sha="x", revision=3)) == [("first", ["second"])]
+    assert met(bank, photo("second", "S2", 20)) == [("first", ["second"])]
+    told = dict(met(bank, photo("between", "S3", 15)))
+    assert told == {"second": ["between"], "first": ["between", "second"]}
+
+
+def test_an_earlier_time_of_upload_that_is_heard_of_late_changes_the_order(bank: Bank) -> None:
+    met(bank, photo("one", "S1", 30, revision=2))
+    met(bank, photo("two", "S2", 20))
+    assert met(bank, photo("one", "S1", 10, revision=1)) == [("two", ["one"])]
+    assert met(bank, photo("three", "S3", 15)) == [("three", ["one"]), ("two", ["one", "three"])]
+
+
+def test_one_picture_in_many_listings_costs_each_of_them_the_same(redis_url: str) -> None:
+    forget_everything(redis_url)
+    bank = open_bank(redis_url)
+    for n in range(200):
+        bank.meet(photo(f"L{n}", f"S{n % 50}", n), SCENE, b"")
+    with redis.Redis.from_url(redis_url) as client:
+        kept = [client.hlen(key) for key in client.scan_iter(match=f"{PREFIX}matches:*", count=1000)]
+    bank.close()
+    forget_everything(redis_url)
+    assert max(kept) == MATCHES_KEPT + 1
+
+
+def test_of_copies_that_arrive_at_once_every_later_one_ends_up_with_the_original(bank: Bank) -> None:
+    for round_ in range(10):
+        scene = fingerprint(scenery(100 + round_))
+        photos = [photo(f"{round_}-{n}", f"S{n}", n) for n in range(4)]
+        with ThreadPoolExecutor(4) as threads:
+            answers = list(threads.map(lambda one, scene=scene: bank.meet(one, scene, b"x"), photos))
+        latest = {
+            marked.listing_id: marked
+            for marked in sorted((marked for answer in answers for marked in answer), key=lambda marked: marked.at_us)
+        }
+        originals = {listing: marked.matches[0].listing_id for listing, marked in latest.items()}
+        assert originals == {f"{round_}-{n}": f"{round_}-0" for n in (1, 2, 3)}
+        assert all(len(latest[f"{round_}-{n}"].matches) == n for n in (1, 2, 3))
+
+
+def test_forgetting_everything_leaves_no_hash_behind(redis_url: str) -> None:
+    forget_everything(redis_url)
+    bank = open_bank(redis_url)
+    for n in range(3):
+        bank.meet(photo(f"L{n}", f"S{n}", n), SCENE, b"")
+        bank.forget(f"L{n}")
+    with redis.Redis.from_url(redis_url) as client:
+        left = {key.decode() for key in client.scan_iter(match=f"{PREFIX}*")}
+        client.delete(*left)
+    assert left == {f"{PREFIX}listing:L{n}" for n in range(3)}  # the tombstones
+    bank.close()
+
+
+def test_flushed_returns_and_so_does_ping(bank: Bank) -> None:
+    met(bank, photo("one", "S1", 10))
+    bank.flushed()
+    bank.ping()
+
+
+def test_a_redis_without_an_append_only_file_is_refused_unless_that_is_accepted(redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        client.config_set("appendonly", "no")
+        try:
+            with pytest.raises(Unusable, match="VITRINE_WAIT_FOR_DISK"):
+                open_bank(redis_url).flushed()
+            open_bank(redis_url, wait_for_disk=False).flushed()
+        finally:
+            client.config_set("appendonly", "yes")
+
+
+def test_a_look_up_whose_connection_is_cut_is_tried_again(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    forget_everything(redis_url)
+    bank = open_bank(redis_url)
+    met(bank, photo("original", "S1", 10))
+    send = redis.Connection.send_packed_command
+    cut = []
+
+    def sent_then_cut(self: redis.Connection, command: Sequence[bytes], check_health: bool = True) -> None:
+        send(self, command, check_health)
+        if b"HMGET" in command[0][:30] and not cut:
+            cut.append(self)
+            self._sock.shutdown(socket.SHUT_RDWR)
+
+    monkeypatch.setattr(redis.Connection, "send_packed_command", sent_then_cut)
+    (copy,) = bank.meet(photo("copy", "S2", 20), SCENE, b"")
+    bank.close()
+    assert cut
+    assert [match.listing_id for match in copy.matches] == ["original"]
+
+
+def test_a_bank_that_is_away_is_transient() -> None:
+    away = RedisBank(redis.Redis(host="127.0.0.1", port=1, retry=Retry(NoBackoff(), 1)))
+    for call in (
+        lambda: away.meet(photo("L", "S", 1), SCENE, b""),
+        lambda: away.keep_only("L", 1, []),
+        lambda: away.forget("L"),
+        away.ping,
+        away.flushed,
+    ):
+        with pytest.raises(Transient, match="hash bank"):
+            call()
+
+
+def test_a_thousand_strangers_do_not_match(bank: Bank) -> None:
+    random = np.random.default_rng(5)
+    for n in range(1000):
+        hashed = Fingerprint((random.bytes(32).hex(),), 100)
+        assert bank.meet(photo(f"L{n}", f"S{n}", n), hashed, b"") == []
+
+
+def test_a_cropped_copy_matches(bank: Bank) -> None:
+    met(bank, photo("original", "S1", 10))
+    cropped = cv2.resize(scenery(1)[7:-7, 9:-9], (500, 400), interpolation=cv2.INTER_AREA)
+    assert met(bank, photo("copy", "S2", 20), fingerprint(cropped)) == [("copy", ["original"])]

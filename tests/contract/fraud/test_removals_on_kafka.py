@@ -1,0 +1,106 @@
+"""The hash bank learns from a real `listing.changed` what is no longer there."""
+
+import asyncio
+import threading
+from collections.abc import Iterable
+
+import pytest
+from vitrine.events.v1 import listing_pb2
+
+from services.fraud.removals import apply, follow_removals
+from shared.errors import Transient
+from shared.events import event
+from shared.settings import Settings
+from shared.stream.admin import create_topics
+from shared.stream.kafka import Producer
+from shared.topics import LISTING_CHANGED
+from tests.fakes_vision import FakeBank
+
+
+class HeardBank(FakeBank):
+    """Writes down what it was told, and says when it has heard the last."""
+
+    def __init__(self, last: str) -> None:
+        super().__init__()
+        self._last = last
+        self.kept: dict[str, tuple[int, list[str]]] = {}
+        self.forgotten: set[str] = set()
+        self.heard_all = threading.Event()
+
+    def keep_only(self, listing_id: str, revision: int, photos: Iterable[str]) -> None:
+        self.kept[listing_id] = (revision, list(photos))
+
+    def forget(self, listing_id: str) -> None:
+        self.forgotten.add(listing_id)
+        if listing_id == self._last:
+            self.heard_all.set()
+
+
+class AwayBank(FakeBank):
+    def forget(self, listing_id: str) -> None:
+        raise Transient("the hash bank did not answer")
+
+
+def listed(listing: str, revision: int, *photos: str) -> listing_pb2.ListingChanged:
+    return listing_pb2.ListingChanged(
+        listing_id=listing,
+        revision=revision,
+        listing=listing_pb2.Listing(seller_id="S1", photos=[listing_pb2.Photo(sha256=sha) for sha in photos]),
+    )
+
+
+def removed(listing: str) -> listing_pb2.ListingChanged:
+    return listing_pb2.ListingChanged(
+        listing_id=listing, revision=9, removed=listing_pb2.ListingRemoved(reason="takedown")
+    )
+
+
+async def announce(kafka: str, *changes: listing_pb2.ListingChanged) -> None:
+    await asyncio.to_thread(create_topics, kafka)
+    producer = Producer(kafka)
+    await producer.send(
+        [event(LISTING_CHANGED, c.listing_id, c, id_parts=[c.listing_id, c.revision], source="test") for c in changes]
+    )
+    producer.close()
+
+
+class NeverOnDisk(FakeBank):
+    def flushed(self) -> None:
+        raise Transient("Redis did not write to disk")
+
+
+async def test_what_is_not_on_disk_yet_is_heard_again(kafka: str) -> None:
+    await announce(kafka, removed("not on disk"))
+    with pytest.raises(ExceptionGroup) as stopped:
+        async with follow_removals(NeverOnDisk(), Settings(kafka=kafka)):
+            await asyncio.sleep(60)
+    assert stopped.group_contains(Transient)
+    bank = HeardBank(last="not on disk")
+    async with follow_removals(bank, Settings(kafka=kafka)):
+        assert await asyncio.to_thread(bank.heard_all.wait, 30)
+
+
+async def test_changes_and_removals_reach_the_bank(kafka: str) -> None:
+    await announce(kafka, listed("kept", 3, "a", "b"), removed("gone"))
+    bank = HeardBank(last="gone")
+    async with follow_removals(bank, Settings(kafka=kafka)):
+        assert await asyncio.to_thread(bank.heard_all.wait, 30)
+    assert bank.kept["kept"] == (3, ["a", "b"])
+
+
+async def test_when_the_bank_stays_away_the_body_is_stopped_and_the_change_is_heard_again(kafka: str) -> None:
+    await announce(kafka, removed("unheard"))
+    with pytest.raises(ExceptionGroup) as stopped:
+        async with follow_removals(AwayBank(), Settings(kafka=kafka)):
+            await asyncio.sleep(60)
+    assert stopped.group_contains(Transient)
+    bank = HeardBank(last="unheard")
+    async with follow_removals(bank, Settings(kafka=kafka)):
+        assert await asyncio.to_thread(bank.heard_all.wait, 30)
+
+
+def test_what_is_no_change_of_a_listing_is_left_to_the_join() -> None:
+    bank = HeardBank(last="")
+    apply(bank, b"\xff\xff")
+    apply(bank, b"")
+    assert (bank.kept, bank.forgotten) == ({}, set())

@@ -1,0 +1,307 @@
+"""The lookups through a real gRPC server and a real Redis, with an embedding service that is a fake."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc import aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from vitrine.embedding.v1 import embedding_pb2, embedding_pb2_grpc
+from vitrine.recommendation.v1 import recommendation_pb2 as api
+from vitrine.recommendation.v1.recommendation_pb2_grpc import RecommendationServiceStub
+
+from services.recommendation.index import ExactVectorIndex, RedisVectorIndex
+from services.recommendation.lookups import Lookups
+from services.recommendation.server import SERVICE, EmbeddingClient, Server
+from services.recommendation.store import Records, RedisRecords, connect
+from shared.errors import Transient
+from shared.health import Health
+from shared.limits import MAX_PHOTO_BYTES
+from shared.metrics import RPC
+from tests.joining import SPACE, MemoryRecords, changed, filled, results, unit
+
+Code = grpc.StatusCode
+PROJECT = Path(__file__).parents[3]
+
+
+class FakeEmbedding(embedding_pb2_grpc.EmbeddingServiceServicer):
+    """Embeds a photo of one byte by that byte; refuses "text"; never ends with "slow"."""
+
+    def __init__(self) -> None:
+        self.remaining: float | None = None
+        self.traceparent: str | bytes | None = None
+
+    async def EmbedPhoto(self, request: embedding_pb2.EmbedPhotoRequest, context: Any) -> Any:  # noqa: N802
+        self.remaining = context.time_remaining()
+        self.traceparent = dict(context.invocation_metadata()).get("traceparent")
+        if request.photo == b"text":
+            await context.abort(Code.INVALID_ARGUMENT, "not a JPEG, PNG or WebP")
+        if request.photo == b"slow":
+            await asyncio.Future()
+        return embedding_pb2.EmbedPhotoResponse(space=SPACE, vector=unit(request.photo[0]).tolist())
+
+
+@dataclass
+class Served:
+    """A running server and what talks to it."""
+
+    stub: RecommendationServiceStub
+    channel: aio.Channel
+    server: Server
+    health: Health
+    embedding: FakeEmbedding
+    embedding_server: aio.Server
+
+
+@asynccontextmanager
+async def served(
+    records: Records, index: Any, rpc_seconds: float = 5.0, max_age_seconds: float = 60.0
+) -> AsyncIterator[Served]:
+    fake, embedding_server = FakeEmbedding(), aio.server(options=[("grpc.max_receive_message_length", -1)])
+    embedding_pb2_grpc.add_EmbeddingServiceServicer_to_server(fake, embedding_server)
+    port = embedding_server.add_insecure_port("127.0.0.1:0")
+    await embedding_server.start()
+    health = Health()
+    client = EmbeddingClient(f"127.0.0.1:{port}")
+    server = Server(records, Lookups(records, index), client, health, rpc_seconds, max_age_seconds)
+    address = f"127.0.0.1:{await server.start('127.0.0.1:0')}"
+    async with aio.insecure_channel(address) as channel:
+        yield Served(RecommendationServiceStub(channel), channel, server, health, fake, embedding_server)
+    await server.stop(0)
+    await embedding_server.stop(0)
+    await client.close()
+
+
+@pytest.fixture
+async def shop() -> AsyncIterator[Served]:
+    """Three listings in memory."""
+    records, index = MemoryRecords(), ExactVectorIndex()
+    for seed, name in enumerate("abc"):
+        await filled(records, index, changed(name, 1), *results(name, 1, seed=seed))
+    async with served(records, index) as running:
+        yield running
+
+
+def fails(code: Code, says: str) -> "pytest.RaisesExc[aio.AioRpcError]":
+    return pytest.raises(aio.AioRpcError, check=lambda why: why.code() == code and says in (why.details() or ""))
+
+
+async def test_the_four_lookups_on_a_real_redis(redis_url: str, unique: Callable[[str], str]) -> None:
+    redis = connect(redis_url)
+    records, index = RedisRecords(redis), RedisVectorIndex(redis, unique("index"))
+    a, b, c = (unique(name) for name in "abc")
+    for seed, name in enumerate((a, b, c)):
+        await filled(records, index, changed(name, 1, seller=f"seller of {name}"), *results(name, 1, seed=seed))
+    async with served(records, index) as shop:
+        got = await shop.stub.GetListing(api.GetListingRequest(listing_id=a))
+        assert got.listing.listing_id == a and got.listing.category.label == "t-shirt"
+        batch = await shop.stub.BatchGetListings(api.BatchGetListingsRequest(listing_ids=[c, "nobody", a]))
+        assert [x.listing_id for x in batch.listings] == [c, a] and list(batch.not_found) == ["nobody"]
+        similar = await shop.stub.SimilarListings(
+            api.SimilarListingsRequest(listing_id=a, filter=api.Filter(excluded_seller_ids=[f"seller of {b}"]))
+        )
+        assert [hit.listing.listing_id for hit in similar.hits] == [c]
+        assert similar.hits[0].similarity == pytest.approx(float(unit(0) @ unit(2)), abs=1e-5)
+        found = await shop.stub.SearchByPhoto(api.SearchByPhotoRequest(photo=b"\x01", limit=1))
+        assert [hit.listing.listing_id for hit in found.hits] == [b]
+        assert found.hits[0].similarity == pytest.approx(1)
+    await redis.aclose()
+
+
+async def test_a_refusal_has_its_code_and_says_what_to_do(shop: Served) -> None:
+    with fails(Code.NOT_FOUND, "never uploaded"):
+        await shop.stub.GetListing(api.GetListingRequest(listing_id="nobody"))
+    with fails(Code.INVALID_ARGUMENT, "listing_id is empty"):
+        await shop.stub.GetListing(api.GetListingRequest())
+
+
+async def test_a_photo_that_the_embedding_service_refuses_is_the_callers_fault(shop: Served) -> None:
+    with fails(Code.INVALID_ARGUMENT, "not a JPEG"):
+        await shop.stub.SearchByPhoto(api.SearchByPhotoRequest(photo=b"text"))
+
+
+async def test_without_the_embedding_service_photo_searches_are_unavailable_and_the_rest_goes_on(
+    shop: Served,
+) -> None:
+    await shop.embedding_server.stop(0)
+    with fails(Code.UNAVAILABLE, "embedding service"):
+        await shop.stub.SearchByPhoto(api.SearchByPhotoRequest(photo=b"\x01"))
+    assert len((await shop.stub.SimilarListings(api.SimilarListingsRequest(listing_id="a"))).hits) == 2
+
+
+async def test_a_photo_of_20_mib_gets_through_and_a_larger_one_is_refused(shop: Served) -> None:
+    photo = b"\x01" * MAX_PHOTO_BYTES
+    assert (await shop.stub.SearchByPhoto(api.SearchByPhotoRequest(photo=photo), timeout=20)).hits
+    with fails(Code.INVALID_ARGUMENT, "send at most"):
+        await shop.stub.SearchByPhoto(api.SearchByPhotoRequest(photo=photo + b"\x01"), timeout=20)
+
+
+async def test_the_callers_deadline_is_passed_on_with_something_kept_for_the_search(shop: Served) -> None:
+    await shop.stub.SearchByPhoto(api.SearchByPhotoRequest(photo=b"\x01"), timeout=3)
+    assert shop.embedding.remaining is not None and 1 < shop.embedding.remaining < 2.9
+
+
+async def test_an_embedding_that_takes_too_long_is_a_deadline_exceeded() -> None:
+    async with served(MemoryRecords(), ExactVectorIndex(), rpc_seconds=0.5) as shop:
+        with fails(Code.DEADLINE_EXCEEDED, "give the call more time"):
+            await shop.stub.SearchByPhoto(api.SearchByPhotoRequest(photo=b"slow"))
+
+
+class Stuck(MemoryRecords):
+    async def records(self, listing_ids: object) -> Any:
+        await asyncio.Future()
+
+
+async def test_a_callers_deadline_that_passes_is_counted_as_that_and_not_as_a_caller_that_hung_up() -> None:
+    def counted(code: str) -> float:
+        labels = {"method": "GetListing", "code": code}
+        return RPC.get_sample_value("vitrine_rpc_seconds_count", labels) or 0
+
+    before = counted("DEADLINE_EXCEEDED"), counted("CANCELLED")
+    async with served(Stuck(), ExactVectorIndex()) as shop:
+        request = api.GetListingRequest(listing_id="a")
+        with fails(Code.DEADLINE_EXCEEDED, ""):
+            await shop.stub.GetListing(request, timeout=0.2)
+        hangs_up = shop.stub.GetListing(request)
+        await asyncio.sleep(0.2)
+        hangs_up.cancel()
+        async with asyncio.timeout(5):
+            while (counted("DEADLINE_EXCEEDED"), counted("CANCELLED")) != (before[0] + 1, before[1] + 1):  # noqa: ASYNC110  no event tells
+                await asyncio.sleep(0.01)
+
+
+async def test_a_call_without_a_deadline_gets_one() -> None:
+    async with served(Stuck(), ExactVectorIndex(), rpc_seconds=0.1) as shop:
+        with fails(Code.DEADLINE_EXCEEDED, "not answered within 0.1 s"):
+            await shop.stub.GetListing(api.GetListingRequest(listing_id="a"))
+
+
+async def test_redis_away_is_unavailable_and_unhealthy_until_it_is_back() -> None:
+    records = MemoryRecords()
+    async with served(records, ExactVectorIndex()) as shop:
+        probe = health_pb2_grpc.HealthStub(shop.channel)
+        records.away = Transient("Redis is away: connection refused")
+        await shop.server.check()
+        with fails(Code.UNAVAILABLE, "Redis is away"):
+            await shop.stub.GetListing(api.GetListingRequest(listing_id="a"))
+        assert "Redis" in str(shop.health.why_not_ready)
+        for service in ("", SERVICE):
+            answer = await probe.Check(health_pb2.HealthCheckRequest(service=service))
+            assert answer.status == health_pb2.HealthCheckResponse.NOT_SERVING
+        records.away = None
+        await shop.server.check()
+        answer = await probe.Check(health_pb2.HealthCheckRequest(service=SERVICE))
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING and shop.health.why_not_ready is None
+
+
+async def test_a_bug_fails_its_call_and_nothing_else() -> None:
+    records = MemoryRecords()
+    async with served(records, ExactVectorIndex()) as shop:
+        records.away = ZeroDivisionError()
+        with fails(Code.INTERNAL, "bug of ours"):
+            await shop.stub.GetListing(api.GetListingRequest(listing_id="a"))
+        records.away = None
+        with fails(Code.NOT_FOUND, "a"):
+            await shop.stub.GetListing(api.GetListingRequest(listing_id="a"))
+
+
+async def test_every_call_is_timed_by_method_and_code(shop: Served) -> None:
+    def calls() -> float:
+        labels = {"method": "GetListing", "code": "NOT_FOUND"}
+        return RPC.get_sample_value("vitrine_rpc_seconds_count", labels) or 0
+
+    before = calls()
+    with pytest.raises(aio.AioRpcError):
+        await shop.stub.GetListing(api.GetListingRequest(listing_id="nobody"))
+    assert calls() == before + 1
+
+
+async def test_the_callers_trace_reaches_the_embedding_service(shop: Served) -> None:
+    from shared.tracing import start_tracing
+
+    start_tracing("test")
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    metadata = (("traceparent", f"00-{trace}-b7ad6b7169203331-01"),)
+    await shop.stub.SearchByPhoto(api.SearchByPhotoRequest(photo=b"\x01"), metadata=metadata)
+    assert trace in str(shop.embedding.traceparent)
+
+
+async def test_a_connection_ends_at_its_age_so_that_its_client_hears_of_new_pods_and_no_call_fails() -> None:
+    async with served(MemoryRecords(), ExactVectorIndex(), max_age_seconds=0.5) as shop:
+        for _ in range(2):
+            with fails(Code.NOT_FOUND, "nobody"):
+                await shop.stub.GetListing(api.GetListingRequest(listing_id="nobody"))
+            async with asyncio.timeout(10):
+                await shop.channel.wait_for_state_change(grpc.ChannelConnectivity.READY)
+
+
+async def test_reflection_lists_the_service(shop: Served) -> None:
+    stub = reflection_pb2_grpc.ServerReflectionStub(shop.channel)
+    request = reflection_pb2.ServerReflectionRequest(list_services="")
+    async for answer in stub.ServerReflectionInfo(iter([request])):
+        assert SERVICE in [service.name for service in answer.list_services_response.service]
+
+
+async def test_a_port_that_is_taken_is_an_error_and_not_half_of_the_calls() -> None:
+    records = MemoryRecords()
+    async with served(records, ExactVectorIndex()):
+        client = EmbeddingClient("127.0.0.1:1")
+        first = Server(records, Lookups(records, ExactVectorIndex()), client, Health(), 1)
+        port = await first.start("127.0.0.1:0")
+        second = Server(records, Lookups(records, ExactVectorIndex()), client, Health(), 1)
+        with pytest.raises(RuntimeError):
+            await second.start(f"127.0.0.1:{port}")
+        await first.stop(0)
+        await client.close()
+
+
+async def test_serve_runs_as_a_process_without_kafka_and_ends_with_0(
+    redis_url: str, unique: Callable[[str], str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    env = {"VITRINE_KAFKA": "127.0.0.1:1", "VITRINE_REDIS": redis_url, "VITRINE_GRPC_PORT": str(port)}
+    paths = {"PYTHONPATH": f"{PROJECT}:{PROJECT / 'shared/pb'}", "VITRINE_METRICS_PORT": "0"}
+    argv = [sys.executable, "-m", "services.recommendation", "serve"]
+    process = await asyncio.create_subprocess_exec(*argv, env={**os.environ, **env, **paths})
+    try:
+        async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            with fails(Code.NOT_FOUND, "never uploaded"):
+                request = api.GetListingRequest(listing_id=unique("nobody"))
+                await RecommendationServiceStub(channel).GetListing(request, timeout=30, wait_for_ready=True)
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), 30) == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+
+
+@pytest.mark.parametrize(
+    ("modules", "unwanted"),
+    [
+        ("server lookups index store rank settings __main__", "torch faust aiokafka confluent_kafka"),
+        ("join index store settings __main__", "torch grpc"),
+    ],
+)
+def test_serve_needs_no_kafka_client_and_join_no_grpc(modules: str, unwanted: str) -> None:
+    names = [f"services.recommendation.{name}" for name in modules.split()]
+    code = (
+        f"import sys, importlib; sys.modules.update(dict.fromkeys({unwanted.split()}))\n"
+        f"for name in {names}: importlib.import_module(name)"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": f"{PROJECT}:{PROJECT / 'shared/pb'}"},
+        check=True,
+    )

@@ -1,0 +1,351 @@
+"""What the worker promises, on the fakes and on a real Kafka with both group protocols."""
+
+import asyncio
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from shared.errors import Poison
+from shared.events import Event
+from shared.photos import Photo
+from shared.stream.admin import create_topics
+from shared.stream.kafka import GroupProtocol, KafkaSink, KafkaSource, Producer
+from shared.stream.records import Assignment, Outcome
+from shared.stream.worker import Limits, Worker
+from shared.topics import DEAD_LETTERS, IMAGE_CLASSIFIED, IMAGE_EMBEDDED, IMAGE_UPLOADED
+from tests.fakes import CANARY, MemorySink, MemorySource, Shout, Whisper, inline, said, uploaded
+
+QUICK = Limits(batch_photos=8, batch_seconds=60, retest_seconds=0.05)
+
+
+class Line(Protocol):
+    """A topic of uploads, a worker on it, and what came out at the end."""
+
+    async def run(self, bodies: Sequence[bytes], *tasks: Shout, limits: Limits = QUICK) -> None: ...
+    def said(self) -> list[str]: ...
+    def rejected(self) -> list[tuple[bytes, str, str]]: ...  # photo, stage, code
+    def uncommitted(self) -> int: ...
+
+
+class MemoryLine:
+    async def run(self, bodies: Sequence[bytes], *tasks: Shout, limits: Limits = QUICK) -> None:
+        self.source, self.sink = MemorySource(bodies), MemorySink()
+        await Worker(self.source, inline, tasks, self.sink, CANARY, limits).run()
+
+    def said(self) -> list[str]:
+        return [said(result) for result in self.sink.results]
+
+    def rejected(self) -> list[tuple[bytes, str, str]]:
+        return [(photo_of(r.record.value), r.stage, r.code) for r in self.sink.rejected]
+
+    def uncommitted(self) -> int:
+        return sum(self.source.end.values()) - sum(self.source.committed.values())
+
+
+class Until:
+    """A source that ends once so many records are committed: a topic has no end of its own."""
+
+    def __init__(self, source: KafkaSource, records: int) -> None:
+        self._source = source
+        self._left = records
+        self._seen: dict[tuple[str, int], int] = {}
+
+    def __aiter__(self):  # type: ignore[no-untyped-def]
+        return self._source.__aiter__()
+
+    async def commit(self, offsets: Mapping[Assignment, int]) -> None:
+        await self._source.commit(offsets)
+        self._seen |= {(a.topic, a.partition): offset for a, offset in offsets.items()}
+        if sum(self._seen.values()) >= self._left:
+            self._source.stop()
+
+    def hold(self) -> None:
+        self._source.hold()
+
+    def release(self) -> None:
+        self._source.release()
+
+    def stop(self) -> None:
+        self._source.stop()
+
+
+class KafkaLine:
+    def __init__(self, bootstrap: str, protocol: GroupProtocol, name: str) -> None:
+        self.bootstrap = bootstrap
+        self.protocol = protocol
+        self.topic = replace(IMAGE_UPLOADED, name=name)
+        self.group = f"group-{name}"
+        self.count = 0
+        create_topics(bootstrap)
+        admin = AdminClient({"bootstrap.servers": bootstrap})
+        admin.create_topics([NewTopic(name, num_partitions=2)])[name].result()
+
+    async def feed(self, bodies: Sequence[bytes]) -> None:
+        producer = Producer(self.bootstrap)
+        listings = [f"{self.topic.name}-{self.count + i}" for i in range(len(bodies))]
+        pairs = zip(listings, bodies, strict=True)
+        await producer.send([Event(self.topic, listing, uploaded(body, listing)) for listing, body in pairs])
+        producer.close()
+        self.count += len(bodies)
+
+    def source(self) -> KafkaSource:
+        return KafkaSource(self.bootstrap, self.group, [self.topic], protocol=self.protocol, max_queued=16)
+
+    async def work(self, *tasks: Shout, limits: Limits = QUICK, sink: KafkaSink | None = None) -> None:
+        """Until all that was fed is committed."""
+        source, producer = self.source(), Producer(self.bootstrap)
+        until = Until(source, self.count)
+        try:
+            await Worker(until, inline, tasks, sink or KafkaSink(producer, "dummy@1"), CANARY, limits).run()
+        finally:
+            await source.close()
+            producer.close()
+
+    async def run(self, bodies: Sequence[bytes], *tasks: Shout, limits: Limits = QUICK) -> None:
+        await self.feed(bodies)
+        if bodies:
+            await self.work(*tasks, limits=limits)
+
+    def said(self) -> list[str]:
+        return [label for _listing, label in self.results()]
+
+    def results(self) -> list[tuple[str, str]]:
+        found = []
+        for topic in (IMAGE_CLASSIFIED, IMAGE_EMBEDDED):
+            for message in self.read(topic.name):
+                assert topic.message is not None
+                result = topic.message.FromString(message.value())
+                found.append((result.assessment.listing_id, getattr(result, "space", "") or result.category.label))
+        return found
+
+    def rejected(self) -> list[tuple[bytes, str, str]]:
+        letters = [(m.value(), dict(m.headers())) for m in self.read(DEAD_LETTERS.name)]
+        return [(photo_of(value), h["dlq_stage"].decode(), h["dlq_code"].decode()) for value, h in letters]
+
+    def read(self, topic: str) -> list:  # type: ignore[type-arg]
+        """What lies on a topic about this line's listings."""
+        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "reader", "enable.auto.commit": False})
+        try:
+            partitions = list(consumer.list_topics(topic).topics[topic].partitions)
+            # Asked before fetching begins: each answer would stand behind a fetch that waits half a second.
+            ends = [consumer.get_watermark_offsets(TopicPartition(topic, p)) for p in partitions]
+            consumer.assign([TopicPartition(topic, p, 0) for p in partitions])
+            left, found = sum(high - low for low, high in ends), []
+            while left > 0:
+                messages = consumer.consume(min(500, left), timeout=5)
+                assert messages, "the broker holds back what it says it has"
+                found += messages
+                left -= len(messages)
+        finally:
+            consumer.close()
+        return [m for m in found if m.key().decode().startswith(self.topic.name)]
+
+    def uncommitted(self) -> int:
+        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": self.group})
+        committed = consumer.committed([TopicPartition(self.topic.name, p) for p in range(2)], timeout=10)
+        consumer.close()
+        return self.count - sum(max(0, p.offset) for p in committed)
+
+
+def photo_of(value: bytes) -> bytes:
+    return IMAGE_UPLOADED.message.FromString(value).photo.object_key.encode()  # type: ignore[union-attr]
+
+
+PROTOCOLS: list[GroupProtocol] = ["classic", "consumer"]
+
+
+@pytest.fixture(params=["memory", *PROTOCOLS])
+def line(request: pytest.FixtureRequest, unique: Callable[[str], str]) -> Line:
+    if request.param == "memory":
+        return MemoryLine()
+    return KafkaLine(request.getfixturevalue("kafka"), request.param, unique("uploads"))
+
+
+@pytest.fixture(params=PROTOCOLS)
+def kafka_line(request: pytest.FixtureRequest, kafka: str, unique: Callable[[str], str]) -> KafkaLine:
+    return KafkaLine(kafka, request.param, unique("uploads"))
+
+
+async def test_every_record_gets_one_result_per_task_and_is_committed(line: Line) -> None:
+    await line.run([b"aB"] * 100, Shout(), Whisper())
+    assert Counter(line.said()) == {"AB": 100, "ab": 100}
+    assert line.uncommitted() == 0
+
+
+async def test_poison_goes_to_the_dead_letters_and_is_still_committed(line: Line) -> None:
+    await line.run([b"a", b"truncated-1", b"b", b"truncated-2"], Shout())
+    assert sorted(line.rejected()) == [
+        (b"truncated-1", "prepare", "unreadable"),
+        (b"truncated-2", "prepare", "unreadable"),
+    ]
+    assert sorted(line.said()) == ["A", "B"]
+    assert line.uncommitted() == 0
+
+
+async def test_a_record_that_breaks_the_batch_is_found_by_halving(line: Line) -> None:
+    await line.run([b"a"] * 5 + [b"nan"] + [b"a"] * 10, Shout())
+    assert line.rejected() == [(b"nan", "infer", "inference_failed")]
+    assert Counter(line.said()) == {"A": 15}
+    assert line.uncommitted() == 0
+
+
+async def test_a_worker_that_is_unsound_for_a_while_loses_nothing(line: Line) -> None:
+    class Breaks(Shout):
+        looks = 0
+
+        def prepare(self, photo: Photo) -> bytes:
+            self.looks += 1
+            if 4 < self.looks <= 80:
+                raise Poison("unreadable", "the decoder is broken")
+            return super().prepare(photo)
+
+    await line.run([b"a"] * 150, Breaks(), limits=replace(QUICK, suspicious_rejections=3))
+    assert len(line.rejected()) < 3
+    assert len(line.said()) + len(line.rejected()) == 150
+    assert line.uncommitted() == 0
+
+
+async def test_nothing_is_committed_past_a_failed_publish_and_the_next_worker_does_it_again(
+    kafka_line: KafkaLine,
+) -> None:
+    class FailsLater(KafkaSink):
+        calls = 0
+
+        async def send(self, outcomes: Sequence[Outcome]) -> None:
+            self.calls += 1
+            if self.calls > 2:
+                raise ConnectionError("the broker is gone")
+            await super().send(outcomes)
+
+    await kafka_line.feed([f"photo-{i}".encode() for i in range(60)])
+    producer = Producer(kafka_line.bootstrap)
+    with pytest.raises(ExceptionGroup):
+        await kafka_line.work(Shout(), sink=FailsLater(producer))
+    producer.close()
+    published = len(kafka_line.said())
+    assert kafka_line.count - kafka_line.uncommitted() <= published < kafka_line.count
+    await kafka_line.work(Shout())
+    assert set(kafka_line.said()) == {f"PHOTO-{i}" for i in range(60)}
+    assert kafka_line.uncommitted() == 0
+
+
+async def test_a_second_worker_takes_over_partitions_without_loss_or_repeats(kafka_line: KafkaLine) -> None:
+    """The first one's rebalance waits for its work in flight, so nothing is done twice."""
+    await kafka_line.feed([f"photo-{i}".encode() for i in range(200)])
+    first, second = kafka_line.source(), kafka_line.source()
+    producer = Producer(kafka_line.bootstrap)
+    sink = KafkaSink(producer)
+    joined = asyncio.Event()
+
+    async def stop_both_when_done() -> None:
+        while kafka_line.uncommitted():  # noqa: ASYNC110  the broker tells nobody
+            await asyncio.sleep(0.2)
+        first.stop()
+        second.stop()
+
+    class Signals(Shout):
+        def __init__(self) -> None:
+            super().__init__(infer_seconds=0.05)
+
+        def infer(self, photos: Sequence[Photo], inputs: Sequence[bytes]) -> list[bytes]:
+            if photos:
+                loop.call_soon_threadsafe(joined.set)
+            return super().infer(photos, inputs)
+
+    loop = asyncio.get_running_loop()
+    limits = replace(QUICK, batch_photos=2)
+    async with asyncio.timeout(150), asyncio.TaskGroup() as both:
+        both.create_task(Worker(first, inline, [Signals()], sink, CANARY, limits).run())
+        await joined.wait()
+        both.create_task(Worker(second, inline, [Signals()], sink, CANARY, limits).run())
+        both.create_task(stop_both_when_done())
+    await first.close()
+    await second.close()
+    producer.close()
+    assert Counter(kafka_line.said()) == {f"PHOTO-{i}": 1 for i in range(200)}
+
+
+async def test_stopping_drains_what_was_begun_and_leaves_the_rest(kafka_line: KafkaLine) -> None:
+    await kafka_line.feed([b"a"] * 300)
+    source, producer = kafka_line.source(), Producer(kafka_line.bootstrap)
+    begun = threading.Event()
+
+    class Signals(Shout):
+        def infer(self, photos: Sequence[Photo], inputs: Sequence[bytes]) -> list[bytes]:
+            if photos:
+                begun.set()
+            return super().infer(photos, inputs)
+
+    worker = asyncio.create_task(
+        Worker(source, inline, [Signals(infer_seconds=0.01)], KafkaSink(producer), CANARY, QUICK).run()
+    )
+    await asyncio.to_thread(begun.wait, 30)
+    source.stop()  # as SIGTERM does
+    await worker
+    await source.close()
+    producer.close()
+    done = kafka_line.count - kafka_line.uncommitted()
+    assert 0 < done < 300
+    assert len(kafka_line.said()) == done, "published and committed are the same records"
+
+
+async def test_a_dead_letter_keeps_the_bytes_and_says_where_they_came_from(kafka_line: KafkaLine) -> None:
+    await kafka_line.run([b"truncated"], Shout())
+    (letter,) = kafka_line.read(DEAD_LETTERS.name)
+    headers = {name: value.decode() for name, value in letter.headers()}
+    assert letter.value() == uploaded(b"truncated", f"{kafka_line.topic.name}-0")
+    assert headers["dlq_topic"] == kafka_line.topic.name
+    assert headers["dlq_offset"] == "0"
+    assert headers["dlq_partition"] in {"0", "1"}
+    assert (headers["dlq_task"], headers["dlq_code"]) == ("classification", "unreadable")
+    assert headers["dlq_pack"] == "dummy@1"
+
+
+async def test_a_full_queue_pauses_the_partitions_and_the_group_keeps_the_worker(kafka_line: KafkaLine) -> None:
+    await kafka_line.feed([b"a"] * 500)
+    source = kafka_line.source()
+    records = aiter(source)
+    first = await anext(records)
+    async with asyncio.timeout(30):
+        while not source._paused:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    await asyncio.sleep(2)
+    assert source._queue.qsize() < 100, "reads no further than a bounded way ahead"
+    rest = [await anext(records) for _ in range(499)]
+    per_partition = Counter(r.assignment.partition for r in [first, *rest])
+    assert [r.assignment.epoch for r in rest] == [first.assignment.epoch] * 499, "never rebalanced"
+    for partition in per_partition:
+        offsets = [r.offset for r in [first, *rest] if r.assignment.partition == partition]
+        assert offsets == list(range(len(offsets))), "in order, none lost to the pause"
+    await source.commit({first.assignment: 1})
+    await source.close()
+
+
+async def test_results_carry_cloudevents_headers_and_the_uploads_trace(kafka_line: KafkaLine) -> None:
+    from shared.tracing import start_tracing
+
+    start_tracing("test")
+    listing = f"{kafka_line.topic.name}-traced"
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    event = Event(
+        kafka_line.topic, listing, uploaded(b"a", listing), {"traceparent": f"00-{trace}-b7ad6b7169203331-01".encode()}
+    )
+    producer = Producer(kafka_line.bootstrap)
+    await producer.send([event])
+    producer.close()
+    kafka_line.count += 1
+    await kafka_line.work(Shout())
+    (message,) = kafka_line.read(IMAGE_CLASSIFIED.name)
+    headers = {name: value.decode() for name, value in message.headers()}
+    assert headers["traceparent"].split("-")[1] == trace
+    assert headers["ce_specversion"] == "1.0"
+    assert headers["ce_type"] == "vitrine.image.classified.v1"
+    assert headers["ce_source"] == "/vitrine/classification"
+    assert headers["ce_subject"] == listing
+    assert len(headers["ce_id"]) == 32

@@ -1,0 +1,224 @@
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from vitrine.events.v1 import image_pb2
+
+from services.fraud.__main__ import parts
+from services.fraud.task import BLOCKED_DISTANCE, MISMATCH_AT, WORLDS_APART_AT, FraudTask, copy_strength, judged
+from shared.errors import Poison, Transient
+from shared.photo_store import open_photo_store
+from shared.photos import Photo
+from shared.stream.serving import CANARY_PHOTO, WorkerSettings, canary
+from shared.vision.decode import decode
+from tests.fakes_vision import FakeBank, FakeReader, jpeg, photo_of, scenery
+
+ALLOW, REVIEW, BLOCK = (
+    image_pb2.Fraud.DECISION_ALLOW,
+    image_pb2.Fraud.DECISION_REVIEW,
+    image_pb2.Fraud.DECISION_BLOCK,
+)
+PICTURE = jpeg(scenery(1))
+MIRRORED = jpeg(np.ascontiguousarray(scenery(1)[:, ::-1]), 60)
+LOOK_ALIKE = jpeg(scenery(2))
+
+
+def score(task: FraudTask, photo: Photo) -> list[image_pb2.ImageScored]:
+    inputs = [task.prepare(photo)]
+    (found,) = task.infer([photo], inputs)
+    messages = task.conclude(photo, found)
+    assert all(isinstance(message, image_pb2.ImageScored) for message in messages)
+    return list(messages)  # type: ignore[arg-type]
+
+
+def reasons(scored: image_pb2.ImageScored) -> list[str]:
+    return [reason.code for reason in scored.fraud.reasons]
+
+
+@pytest.fixture
+def task() -> FraudTask:
+    return FraudTask(FakeReader("garments", "t-shirt"), FakeBank())
+
+
+def test_an_honest_photo_is_allowed(task: FraudTask) -> None:
+    (scored,) = score(task, photo_of(PICTURE, category="T-Shirts"))
+    assert (scored.fraud.decision, scored.fraud.score, reasons(scored)) == (ALLOW, 0, [])
+    assert scored.assessment.listing_id == "L1"
+    assert scored.assessment.pack == "fake@1"
+
+
+def test_another_sellers_copy_is_blocked_with_its_evidence(task: FraudTask) -> None:
+    score(task, photo_of(PICTURE, "original", "S1", at_us=10))
+    (scored,) = score(task, photo_of(MIRRORED, "copy", "S2", at_us=20))
+    assert (scored.fraud.decision, reasons(scored)) == (BLOCK, ["copy"])
+    (reason,) = scored.fraud.reasons
+    assert (reason.other_listing_id, reason.other_photo_sha256) == ("original", "sha-of-original")
+    assert reason.distance <= 8
+    assert "listing original" in reason.explanation
+    assert "seller S1" in reason.explanation
+    assert scored.fraud.score == pytest.approx(reason.strength) == pytest.approx(copy_strength(reason.distance))
+
+
+def test_an_honest_look_alike_is_allowed(task: FraudTask) -> None:
+    score(task, photo_of(PICTURE, "one", "S1", at_us=10))
+    (scored,) = score(task, photo_of(LOOK_ALIKE, "other", "S2", at_us=20))
+    assert (scored.fraud.decision, reasons(scored)) == (ALLOW, [])
+
+
+def test_a_sellers_own_photo_in_another_listing_is_no_crime(task: FraudTask) -> None:
+    score(task, photo_of(PICTURE, "one", "S1", at_us=10))
+    (scored,) = score(task, photo_of(PICTURE, "other", "S1", at_us=20))
+    assert (scored.fraud.decision, reasons(scored)) == (ALLOW, [])
+
+
+def test_an_original_that_arrives_second_scores_the_later_copy_again(task: FraudTask) -> None:
+    (before,) = score(task, photo_of(MIRRORED, "copy", "S2", at_us=20, category="phone"))
+    assert reasons(before) == ["category_mismatch"]
+    mine, again = score(task, photo_of(PICTURE, "original", "S1", at_us=10))
+    assert (mine.assessment.listing_id, mine.fraud.decision) == ("original", ALLOW)
+    assert (again.assessment.listing_id, again.fraud.decision) == ("copy", BLOCK)
+    assert reasons(again) == ["copy", "category_mismatch"]
+    assert again.assessment.assessed_at.ToMicroseconds() > before.assessment.assessed_at.ToMicroseconds()
+    assert again.assessment.photo_sha256 == before.assessment.photo_sha256
+    assert again.assessment.revision == before.assessment.revision
+
+
+def test_an_owner_who_lists_the_photo_again_after_a_thief_is_not_accused(task: FraudTask) -> None:
+    score(task, photo_of(PICTURE, "original", "owner", at_us=10))
+    score(task, photo_of(PICTURE, "stolen", "thief", at_us=20))
+    mine, *others = score(task, photo_of(PICTURE, "again", "owner", at_us=30))
+    assert (mine.assessment.listing_id, mine.fraud.decision, others) == ("again", ALLOW, [])
+
+
+def test_an_owner_who_was_accused_is_cleared_when_the_original_arrives(task: FraudTask) -> None:
+    score(task, photo_of(PICTURE, "stolen", "thief", at_us=20))
+    (accused,) = score(task, photo_of(PICTURE, "again", "owner", at_us=30))
+    assert accused.fraud.decision == BLOCK
+    scored = {one.assessment.listing_id: one for one in score(task, photo_of(PICTURE, "original", "owner", at_us=10))}
+    assert {listing: one.fraud.decision for listing, one in scored.items()} == {
+        "original": ALLOW,
+        "stolen": BLOCK,
+        "again": ALLOW,
+    }
+
+
+def test_a_redelivered_copy_is_scored_the_same(task: FraudTask) -> None:
+    score(task, photo_of(PICTURE, "original", "S1", at_us=10))
+    first, second = (score(task, photo_of(MIRRORED, "copy", "S2", at_us=20)) for _ in range(2))
+    assert [one.fraud for one in first] == [one.fraud for one in second]
+
+
+class AwayBank(FakeBank):
+    def ping(self) -> None:
+        raise Transient("the hash bank did not answer")
+
+
+async def test_the_self_tests_photo_is_scored_but_neither_kept_nor_compared(tmp_path: Path) -> None:
+    record = await canary(open_photo_store(str(tmp_path)))
+    photo = Photo(CANARY_PHOTO.read_bytes(), image_pb2.ImageUploaded.FromString(record.value), decode)
+    bank = FakeBank()
+    (scored,) = score(FraudTask(FakeReader("garments", "t-shirt"), bank), photo)
+    assert (scored.fraud.decision, bank.met) == (ALLOW, [])
+    with pytest.raises(Transient):
+        score(FraudTask(FakeReader("garments", "t-shirt"), AwayBank()), photo.fresh())
+
+
+def test_flat_photos_match_nobody(task: FraudTask) -> None:
+    flat = jpeg(np.full((300, 300, 3), 200, np.uint8))
+    score(task, photo_of(flat, "one", "S1", at_us=10))
+    (scored,) = score(task, photo_of(flat, "other", "S2", at_us=20))
+    assert scored.fraud.decision == ALLOW
+
+
+def test_after_two_copies_at_once_the_later_one_is_blocked_whatever_the_order() -> None:
+    for _ in range(20):
+        task = FraudTask(FakeReader("garments", "t-shirt"), FakeBank())
+        uploads = [photo_of(PICTURE, "first", "S1", at_us=10), photo_of(MIRRORED, "second", "S2", at_us=20)]
+        with ThreadPoolExecutor(2) as threads:
+            answers = [
+                one for some in threads.map(lambda photo, task=task: score(task, photo), uploads) for one in some
+            ]
+        assert latest_decisions(answers) == {"first": ALLOW, "second": BLOCK}
+
+
+def latest_decisions(answers: Sequence[image_pb2.ImageScored]) -> dict[str, Any]:
+    ordered = sorted(answers, key=lambda one: one.assessment.assessed_at.ToMicroseconds())
+    return {one.assessment.listing_id: one.fraud.decision for one in ordered}
+
+
+def mismatch(claim: str, *path: str, confidence: float = 0.95) -> image_pb2.ImageScored:
+    task = FraudTask(FakeReader(*path, confidence=confidence), FakeBank())
+    (scored,) = score(task, photo_of(PICTURE, category=claim))
+    return scored
+
+
+def test_a_false_category_is_reviewed_with_what_was_claimed_and_seen() -> None:
+    scored = mismatch("Smartphones", "garments", "shoes")
+    assert (scored.fraud.decision, reasons(scored)) == (REVIEW, ["category_mismatch"])
+    (reason,) = scored.fraud.reasons
+    assert (reason.claimed, reason.seen, reason.strength) == ("Smartphones", "garments > shoes", 0.95)
+    assert "Smartphones" in reason.explanation
+    assert scored.fraud.score == pytest.approx(0.95)
+
+
+def test_a_false_category_alone_never_blocks() -> None:
+    assert mismatch("Smartphones", "garments", "shoes", confidence=1.0).fraud.decision == REVIEW
+
+
+@pytest.mark.parametrize(
+    ("claim", "path", "confidence"),
+    [
+        ("blouse", ("garments", "t-shirt"), 0.99),
+        ("gadget", ("garments", "t-shirt"), 0.99),
+        ("", ("garments", "t-shirt"), 0.99),
+        ("phone", (), 0.99),
+        ("phone", ("garments", "t-shirt"), WORLDS_APART_AT - 0.01),
+        ("shoes", ("garments", "t-shirt"), MISMATCH_AT - 0.01),
+        ("milk", ("packages", "carton"), 0.99),
+    ],
+)
+def test_no_reason_without_a_certain_contradiction(claim: str, path: tuple[str, ...], confidence: float) -> None:
+    assert mismatch(claim, *path, confidence=confidence).fraud.decision == ALLOW
+
+
+def test_between_worlds_apart_a_likely_contradiction_is_enough() -> None:
+    assert mismatch("phone", "garments", "t-shirt", confidence=WORLDS_APART_AT).fraud.decision == REVIEW
+
+
+def test_what_is_known_of_an_unknown_photo_can_contradict_too() -> None:
+    task = FraudTask(FakeReader("garments", confidence=0.9, known=False), FakeBank())
+    (scored,) = score(task, photo_of(PICTURE, category="phone"))
+    assert reasons(scored) == ["category_mismatch"]
+
+
+def copy_at(distance: int) -> image_pb2.Reason:
+    return image_pb2.Reason(code="copy", strength=copy_strength(distance), distance=distance)
+
+
+@pytest.mark.parametrize(
+    ("distance", "decision"), [(0, BLOCK), (BLOCKED_DISTANCE, BLOCK), (BLOCKED_DISTANCE + 1, REVIEW), (31, REVIEW)]
+)
+def test_close_copies_are_blocked_and_distant_ones_reviewed(distance: int, decision: int) -> None:
+    assert judged([copy_at(distance)]).decision == decision
+
+
+def test_more_reasons_raise_the_score_but_never_above_one() -> None:
+    one = judged([copy_at(31)]).score
+    both = judged([copy_at(31), image_pb2.Reason(code="category_mismatch", strength=0.9)]).score
+    assert one < both <= 1
+
+
+def test_a_photo_that_cannot_be_decoded_is_poison(task: FraudTask) -> None:
+    with pytest.raises(Poison):
+        task.prepare(photo_of(b"no photo"))
+
+
+def test_the_workers_commits_wait_for_the_banks_disk() -> None:
+    settings = WorkerSettings(redis="redis://127.0.0.1:1/0", wait_for_disk=False)
+    alone = parts(settings, FakeReader("garments"))  # type: ignore[arg-type]
+    assert [flush.__qualname__ for flush in alone.flushes] == ["RedisBank.flushed"]
+    asyncio.run(alone.flushed())  # whoever does not wait for the disk asks nobody

@@ -1,0 +1,372 @@
+"""Which photos come in, and that only metadata leave them."""
+
+import io
+import struct
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin
+
+from services.gateway.imaging import Limits, clean, read_header
+from services.gateway.imaging.parts import BadPhoto
+from shared.limits import MAX_PHOTO_SIDE
+from shared.vision.decode import decode
+
+ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+GPS_SECRET = b"52.520008"
+XMP = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description xmp:CreatorTool="Adobe Lightroom 9" '
+    b'exif:GPSLatitude="52.520008"/></x:xmpmeta>'
+)
+
+
+def picture(width: int = 64, height: int = 48, mode: str = "RGB", seed: int = 0) -> Image.Image:
+    """Noise on a gradient: no two pixels alike, so a change of any would show."""
+    rng = np.random.default_rng(seed)
+    bands = len(mode)
+    ramp = np.linspace(0, 200, width, dtype=np.uint8)[None, :, None]
+    pixels = ramp + rng.integers(0, 55, (height, width, bands), dtype=np.uint8)
+    return Image.fromarray(pixels[:, :, 0] if bands == 1 else pixels, mode)
+
+
+def exif(orientation: int = 1, software: str = "") -> Image.Exif:
+    tags = Image.Exif()
+    tags[ExifTags.Base.Orientation] = orientation
+    tags[ExifTags.Base.Make] = "Secret Camera Co"
+    if software:
+        tags[ExifTags.Base.Software] = software
+    tags.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSMapDatum] = GPS_SECRET.decode()
+    return tags
+
+
+def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
+    out = io.BytesIO()
+    image.save(out, kind, **options)
+    return out.getvalue()
+
+
+def with_everything(image: Image.Image, kind: str, orientation: int, **options: Any) -> bytes:
+    common: dict[str, Any] = {"exif": exif(orientation), "icc_profile": ICC, **options}
+    if kind == "PNG":
+        texts = PngImagePlugin.PngInfo()
+        texts.add_text("Author", "a secret seller")
+        texts.add_itxt("XML:com.adobe.xmp", XMP.decode())
+        texts.add_text("Comment", "packed secret", zip=True)
+        return saved(image, kind, pnginfo=texts, **common)
+    if kind == "JPEG":
+        return saved(image, kind, xmp=XMP, comment=b"a secret comment", **common)
+    return saved(image, kind, xmp=XMP, **common)
+
+
+def jpeg_segment(marker: int, payload: bytes) -> bytes:
+    return bytes((0xFF, marker)) + struct.pack(">H", len(payload) + 2) + payload
+
+
+def after_start(jpeg: bytes, *segments: bytes) -> bytes:
+    return jpeg[:2] + b"".join(segments) + jpeg[2:]
+
+
+def png_chunk(kind: bytes, payload: bytes) -> bytes:
+    return struct.pack(">I", len(payload)) + kind + payload + struct.pack(">I", zlib.crc32(kind + payload))
+
+
+def pixels(body: bytes) -> tuple[str, tuple[int, int], bytes]:
+    with Image.open(io.BytesIO(body)) as image:
+        return image.mode, image.size, image.tobytes()
+
+
+def upright(body: bytes) -> bytes:
+    with Image.open(io.BytesIO(body)) as image:
+        return ImageOps.exif_transpose(image).tobytes()
+
+
+def refusal(body: bytes, limits: Limits | None = None) -> BadPhoto:
+    with pytest.raises(BadPhoto) as caught:
+        clean(body, limits)
+    assert caught.value.message.endswith(".") and caught.value.remedy.endswith("."), "both are sentences"
+    return caught.value
+
+
+# --- metadata leave, the picture stays ------------------------------------------------------------------------------
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    kind=st.sampled_from(["JPEG", "PNG", "WEBP"]),
+    mode=st.sampled_from(["RGB", "L", "RGBA"]),
+    width=st.integers(32, 130),
+    height=st.integers(32, 90),
+    orientation=st.integers(0, 9),
+    progressive=st.booleans(),
+    restarts=st.integers(0, 3),
+    seed=st.integers(0, 2**16),
+)
+def test_pixels_profile_and_orientation_stay_and_all_else_goes(
+    kind: str, mode: str, width: int, height: int, orientation: int, progressive: bool, restarts: int, seed: int
+) -> None:
+    if kind == "JPEG" and mode == "RGBA":
+        mode = "CMYK"
+    image = picture(width, height, mode, seed)
+    options: dict[str, Any] = {}
+    if kind == "JPEG":
+        options = {"progressive": progressive, "restart_marker_rows": restarts, "quality": 40 + seed % 60}
+    if kind == "WEBP":
+        options = {"lossless": progressive}
+    before = with_everything(image, kind, orientation, **options)
+
+    photo = clean(before)
+
+    assert pixels(photo.body) == pixels(before)
+    assert upright(photo.body) == upright(before)
+    with Image.open(io.BytesIO(photo.body)) as after:
+        assert after.info["icc_profile"] == ICC
+        assert set(after.getexif()) <= {ExifTags.Base.Orientation}
+        assert "xmp" not in after.info and "comment" not in after.info
+        assert (photo.width, photo.height) == ImageOps.exif_transpose(after).size
+    for secret in (GPS_SECRET, b"secret", b"Secret", b"Lightroom"):
+        assert secret not in photo.body
+    assert clean(photo.body).body == photo.body, "a clean photo has nothing more to lose"
+
+
+def test_a_jpeg_without_metadata_stays_as_it_is_byte_for_byte() -> None:
+    before = saved(picture(), "JPEG")
+    assert clean(before).body == before
+
+
+def test_a_paletted_png_with_transparency_keeps_both() -> None:
+    image = picture().quantize(16)
+    before = saved(image, "PNG", transparency=3, gamma=0.45, dpi=(300, 300))
+    assert pixels(clean(before).body) == pixels(before)
+    assert b"tRNS" in clean(before).body and b"pHYs" in clean(before).body
+
+
+def test_sixteen_bits_and_interlacing_survive() -> None:
+    deep = Image.fromarray(np.arange(64 * 48, dtype=np.uint16).reshape(48, 64) * 20)
+    before = saved(deep, "PNG")
+    assert pixels(clean(before).body) == pixels(before)
+
+
+def test_orientation_is_kept_by_a_tag_of_its_own_right_after_jfif() -> None:
+    after = clean(saved(picture(), "JPEG", exif=exif(6))).body
+    assert after[2:4] == b"\xff\xe0" and after[20:22] == b"\xff\xe1" and after[24:30] == b"Exif\0\0"
+
+
+def test_thumbnails_in_jfif_headers_go() -> None:
+    plain = saved(picture(), "JPEG")
+    header = b"JFIF\0\x01\x02\x00\x00\x01\x00\x01\x02\x02" + b"THUMBNAIL123"
+    with_thumbnail = plain[:2] + jpeg_segment(0xE0, header) + jpeg_segment(0xE0, b"JFXX\0\x10thumb") + plain[20:]
+    after = clean(with_thumbnail).body
+    assert b"THUMBNAIL" not in after and b"JFXX" not in after
+    assert pixels(after) == pixels(plain)
+
+
+def test_the_second_picture_of_an_mpo_goes() -> None:
+    out = io.BytesIO()
+    picture(seed=1).save(out, "MPO", save_all=True, append_images=[picture(seed=2)])
+    before = out.getvalue()
+    after = clean(before).body
+    assert len(after) < len(before) * 0.6
+    with Image.open(io.BytesIO(after)) as image:
+        assert image.format == "JPEG"
+    assert pixels(after) == pixels(before)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_what_follows_the_end_goes(kind: str) -> None:
+    before = saved(picture(), kind)
+    assert clean(before + b"ZIP archive or another video").body == before
+
+
+def test_stray_bytes_between_jpeg_segments_go() -> None:
+    plain = saved(picture(), "JPEG")
+    assert clean(plain[:20] + b"\0\0\0" + plain[20:]).body == plain
+
+
+def test_fill_bytes_before_a_marker_are_understood() -> None:
+    plain = saved(picture(), "JPEG")
+    assert clean(plain[:2] + b"\xff\xff" + plain[2:]).body == plain
+
+
+@pytest.mark.parametrize(("orientation", "flags"), [(1, 0x20), (6, 0x28)])
+def test_a_webp_says_of_itself_what_it_still_carries(orientation: int, flags: int) -> None:
+    after = clean(with_everything(picture(), "WEBP", orientation)).body
+    assert after[12:16] == b"VP8X" and after[20] & 0x2C == flags, "profile, EXIF if turned, and no XMP"
+    assert int.from_bytes(after[4:8], "little") == len(after) - 8
+
+
+def test_unreadable_exif_is_no_reason_to_refuse_a_photo() -> None:
+    body = after_start(saved(picture(), "JPEG"), jpeg_segment(0xE1, b"Exif\0\0MM\0*\xff\xff\xff\xff junk"))
+    assert clean(body).body == saved(picture(), "JPEG")
+
+
+# --- what fraud scoring is told -------------------------------------------------------------------------------------
+
+
+def test_the_editor_is_that_of_exif_then_of_xmp_then_of_png() -> None:
+    by_exif = clean(saved(picture(), "JPEG", exif=exif(software="Adobe Photoshop 26"), xmp=XMP))
+    by_xmp = clean(saved(picture(), "WEBP", xmp=XMP))
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text("Software", "GIMP 3.0")
+    by_png = clean(saved(picture(), "PNG", pnginfo=texts))
+    editors = [photo.metadata.editor for photo in (by_exif, by_xmp, by_png)]
+    assert editors == ["Adobe Photoshop 26", "Adobe Lightroom 9", "GIMP 3.0"]
+
+
+def test_a_photo_straight_from_a_camera_has_an_empty_summary() -> None:
+    summary = clean(saved(picture(), "JPEG", exif=exif())).metadata
+    assert (summary.editor, summary.generator, summary.c2pa) == ("", "", False)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "text", "generator"),
+    [
+        ("parameters", "a red shirt\nSteps: 20, Sampler: Euler a, CFG scale: 7", "Stable Diffusion"),
+        ("prompt", '{"3": {"class_type": "KSampler"}}', "ComfyUI"),
+        ("Description", "a red shirt Job ID: 1 by Midjourney", "Midjourney"),
+        ("Comment", "a shirt as seen by my cat", ""),
+    ],
+)
+def test_a_generator_is_recognised_in_png_texts(keyword: str, text: str, generator: str) -> None:
+    for packed in (False, True):
+        texts = PngImagePlugin.PngInfo()
+        texts.add_text(keyword, text, zip=packed)
+        assert clean(saved(picture(), "PNG", pnginfo=texts)).metadata.generator == generator
+
+
+def test_a_generator_is_recognised_in_exif_written_as_utf_16() -> None:
+    tags = Image.Exif()
+    comment = b"UNICODE\0" + "Steps: 20, Sampler: DPM".encode("utf-16-be")
+    tags.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = comment
+    assert clean(saved(picture(), "JPEG", exif=tags)).metadata.generator == "Stable Diffusion"
+
+
+def test_the_standard_word_for_generated_media_counts_too() -> None:
+    xmp = b"<x:xmpmeta>Iptc4xmpExt:DigitalSourceType=.../digitalsourcetype/trainedAlgorithmicMedia</x:xmpmeta>"
+    assert clean(saved(picture(), "JPEG", xmp=xmp)).metadata.generator == "unnamed"
+
+
+def test_c2pa_manifests_are_noticed_and_taken_out() -> None:
+    box = b"JP\0\1\0\0\0\1\0\0\0\x2ajumb\0\0\0\x22jumdc2pa\0\x11\0\x10 Adobe_Firefly"
+    jpeg = clean(after_start(saved(picture(), "JPEG"), jpeg_segment(0xEB, box)))
+    plain = saved(picture(), "PNG")
+    png = clean(plain[:33] + png_chunk(b"caBX", box) + plain[33:])
+    riff = saved(picture(), "WEBP", exif=exif())[12:] + b"C2PA" + struct.pack("<I", len(box) + 1) + box + b"\0"
+    webp = clean(b"RIFF" + struct.pack("<I", len(riff) + 4) + b"WEBP" + riff)
+    for photo in (jpeg, png, webp):
+        assert photo.metadata.c2pa and photo.metadata.generator == "Adobe Firefly"
+        assert b"jumb" not in photo.body
+
+
+def test_a_text_that_inflates_without_end_costs_a_bounded_megabyte() -> None:
+    plain = saved(picture(), "PNG")
+    bomb = png_chunk(b"zTXt", b"Comment\0\0" + zlib.compress(b"x" * 200_000_000, 9))
+    assert clean(plain[:33] + bomb + plain[33:]).body == plain
+
+
+# --- refusals -------------------------------------------------------------------------------------------------------
+
+
+def test_an_empty_file_is_refused_as_empty() -> None:
+    assert refusal(b"").code == "empty-photo"
+
+
+def test_text_is_not_a_photo() -> None:
+    assert refusal(b"<html>this is no photo</html>").code == "not-a-photo"
+
+
+@pytest.mark.parametrize(
+    ("start", "name"),
+    [
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "HEIC"),
+        (b"\0\0\0\x1cftypavif\0\0\0\0avifmif1", "AVIF"),
+        (b"II*\0\x08\0\0\0", "TIFF"),
+        (b"BM\x36\0\0\0", "BMP"),
+        (b"%PDF-1.7", "PDF"),
+        (b"\xff\x0a\xfa", "JPEG XL"),
+    ],
+)
+def test_other_types_are_called_by_their_name(start: bytes, name: str) -> None:
+    why = refusal(start + b"\0" * 100)
+    assert why.code == "unsupported-type" and name in why.message
+    assert "JPEG, PNG and WebP" in why.remedy
+
+
+def animation(kind: str) -> bytes:
+    return saved(picture(seed=1), kind, save_all=True, append_images=[picture(seed=2)], duration=100)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP"])
+def test_animations_are_refused_as_such(kind: str) -> None:
+    assert refusal(animation(kind)).code == "animated-photo"
+
+
+def test_a_still_gif_is_an_unsupported_type() -> None:
+    assert refusal(saved(picture(), "GIF")).code == "unsupported-type"
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_a_photo_cut_off_anywhere_is_damaged(kind: str) -> None:
+    whole = saved(picture(), kind)
+    for length in [*range(16, len(whole) - 1, max(1, len(whole) // 50)), len(whole) - 1]:
+        assert refusal(whole[:length]).code == "damaged-photo", length
+
+
+def test_a_jpeg_cut_off_and_given_an_end_marker_is_damaged() -> None:
+    whole = saved(picture(640, 480), "JPEG", quality=90)
+    assert refusal(whole[: len(whole) // 2] + b"\xff\xd9").code == "damaged-photo"
+
+
+def test_a_png_with_a_flipped_bit_is_damaged() -> None:
+    body = bytearray(saved(picture(), "PNG"))
+    body[len(body) // 2] ^= 0x10
+    assert refusal(bytes(body)).code == "damaged-photo"
+
+
+def jpeg_claiming(width: int, height: int) -> bytes:
+    plain = saved(picture(), "JPEG")
+    at = plain.index(b"\xff\xc0") + 5
+    return plain[:at] + struct.pack(">HH", height, width) + plain[at + 4 :]
+
+
+def png_claiming(width: int, height: int) -> bytes:
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return saved(picture(), "PNG")[:8] + png_chunk(b"IHDR", header) + saved(picture(), "PNG")[33:]
+
+
+def webp_claiming(width: int, height: int) -> bytes:
+    canvas = b"\0\0\0\0" + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    chunks = b"VP8X" + struct.pack("<I", 10) + canvas + saved(picture(), "WEBP")[12:]
+    return b"RIFF" + struct.pack("<I", len(chunks) + 4) + b"WEBP" + chunks
+
+
+@pytest.mark.parametrize("claiming", [jpeg_claiming, png_claiming, webp_claiming])
+def test_too_many_pixels_are_refused_from_the_header(claiming: Callable[[int, int], bytes]) -> None:
+    why = refusal(claiming(60_000, 60_000) if claiming is not webp_claiming else claiming(16_000, 16_000))
+    assert why.code == "too-many-pixels" and "50,000,000" in why.message
+
+
+@pytest.mark.parametrize("size", [(32, MAX_PHOTO_SIDE + 1), (MAX_PHOTO_SIDE + 1, 32)])
+def test_a_side_that_the_workers_would_not_decode_is_refused_from_the_header(size: tuple[int, int]) -> None:
+    why = refusal(png_claiming(*size))
+    assert why.code == "side-too-long" and "30,001" in why.message and "30,000" in why.message
+
+
+def test_the_longest_side_that_comes_in_is_one_that_the_workers_decode() -> None:
+    body = saved(Image.new("L", (MAX_PHOTO_SIDE, 32)), "PNG")
+    assert decode(clean(body).body).shape == (32, MAX_PHOTO_SIDE, 3)
+
+
+def test_tiny_pictures_are_refused() -> None:
+    assert refusal(saved(picture(1, 1), "PNG")).code == "photo-too-small"
+    assert refusal(saved(picture(400, 31), "JPEG")).code == "photo-too-small"
+    assert read_header(saved(picture(400, 32), "JPEG")).height == 32
+
+
+def test_bytes_are_limited_before_anything_is_looked_at() -> None:
+    assert refusal(b"\xff\xd8\xff" + b"\0" * 2000, Limits(max_bytes=2000)).code == "photo-too-large"

@@ -1,0 +1,427 @@
+"""Figures mean what their names say, and copies are edited alike every time."""
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from cli import evaluate as command
+from learning.baselines import BaselineAbsent, ColourHistogram, baselines
+from learning.copies import EDITS, copies_of
+from learning.evaluation import (
+    Answers,
+    answer_figures,
+    average_precision,
+    calibration_error,
+    confusion,
+    copies_found,
+    embedding_figures,
+    mean_average_precision,
+    measured,
+    mistakes,
+    per_class,
+    said,
+    top,
+)
+from learning.evaluation_files import CONFUSION, FIGURES, MISTAKES, PER_CLASS
+from learning.training import Sample, features_of, held_out
+from shared.settings import Settings
+from shared.vision.heads import Array, Heads, described, unit_rows
+from shared.vision.pack import Bars, EmbeddingSpec, Manifest, Pack, TrunkSpec, VotesSpec
+from shared.vision.runtime import Runtime
+from shared.vision.taxonomy import Judgement, Taxonomy
+from tests.fakes_vision import jpeg, labelled_photos, scenery
+
+HAT, SHIRT = ("garments", "hat"), ("garments", "shirt")
+KIWI, LIME = ("groceries", "Fruit", "Kiwi", "Kiwi"), ("groceries", "Fruit", "Citrus", "Lime")
+LEMON = ("groceries", "Fruit", "Citrus", "Lemon")
+LEAVES = (HAT, SHIRT, LEMON, LIME, KIWI)
+SIDE = 32
+CANVASES = ((SIDE, SIDE),)
+SMALL = 4  # the fake trunk's features are the pixels of so small a picture
+WIDTH = SMALL * SMALL * 3
+
+
+class Shrunk:
+    """A trunk that sees a picture of 4 x 4 pixels."""
+
+    name = "shrunk"
+
+    def features(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
+        blocks = np.stack(pictures).reshape(len(pictures), SMALL, SIDE // SMALL, SMALL, SIDE // SMALL, 3)
+        return blocks.mean(axis=(2, 4)).reshape(len(pictures), WIDTH).astype(np.float32)
+
+
+RUNTIME = Runtime(Shrunk(), ())
+
+
+def sample(category: tuple[str, ...], seed: int, split: str = "val", **more: object) -> Sample:
+    return Sample(jpeg(scenery(seed, 96, 128)), category, split, group=str(seed), **more)
+
+
+def samples() -> list[Sample]:
+    """A val and a train photo of each category; hats are for kids."""
+    found = []
+    for seed, category in enumerate(LEAVES):
+        kids = category == HAT if category[0] == "garments" else None
+        found += [sample(category, seed, kids=kids), sample(category, seed + 100, "train", kids=kids)]
+    return found
+
+
+def features(some: Sequence[Sample]) -> Array:
+    return features_of(some, RUNTIME, CANVASES, lambda _n: None)
+
+
+def pack_of(rows: Array, leaves: Sequence[int]) -> Pack:
+    """Knows these rows, and lets only their leaves vote."""
+    seen = described(rows, [WIDTH])
+    mean = seen.mean(axis=0)
+    projection = np.eye(WIDTH, dtype=np.float32)
+    heads = Heads(
+        leaf_weight=np.zeros((WIDTH, len(LEAVES)), np.float32),
+        leaf_bias=np.zeros(len(LEAVES), np.float32),
+        audience_weight=np.zeros(WIDTH, np.float32),
+        audience_bias=np.ones(1, np.float32),
+        embedding_mean=mean,
+        embedding_projection=projection,
+        voters=unit_rows(seen - mean),
+        voter_leaves=np.array(leaves, np.float32),
+        known_projection=projection,
+        known_landmarks=seen,
+        known_direction=np.zeros(WIDTH, np.float32),
+        known_distances=np.linspace(0, 1, 101, dtype=np.float32),
+        widths=(WIDTH,),
+    )
+    manifest = Manifest(
+        name="tiny",
+        version=1,
+        generation=1,
+        trunk=TrunkSpec(architectures=("shrunk",), canvases=CANVASES, final=WIDTH, stages=()),
+        taxonomy=LEAVES,
+        attributes=(),
+        embedding=EmbeddingSpec(space="tiny@1", dimensions=WIDTH),
+        votes=VotesSpec(neighbours=1, softness=0.05, share=1.0, temperature=1.0),
+        bars=Bars(leaf_at_least=0.1, node_at_least=0.5, strange_beyond=0.01),
+        files={},
+        runs=(),
+        measured={},
+    )
+    return Pack(Path("nowhere"), manifest, Taxonomy(LEAVES), heads)
+
+
+def knowing_all(some: Sequence[Sample]) -> Pack:
+    return pack_of(features(some), [LEAVES.index(one.category) for one in some])
+
+
+def named(path: tuple[str, ...], confidence: float = 0.9) -> Judgement:
+    return Judgement(path, confidence, complete=True)
+
+
+def answered(*pairs: tuple[tuple[str, ...], Judgement]) -> Answers:
+    truths = tuple(Sample(b"", truth, "val", group="") for truth, _ in pairs)
+    likely = np.full((len(pairs), len(LEAVES)), 1 / len(LEAVES), np.float32)
+    return Answers(truths, tuple(judged for _, judged in pairs), likely, LEAVES)
+
+
+def test_average_precision_is_the_mean_precision_at_the_relevant_places() -> None:
+    assert average_precision(np.array([True, False, True, False])) == pytest.approx((1 / 1 + 2 / 3) / 2)
+    assert average_precision(np.array([True, True, False])) == 1
+    assert np.isnan(average_precision(np.array([False, False])))
+
+
+def test_class_map_leaves_out_the_photo_that_asks_and_classes_of_one() -> None:
+    angles = np.radians([0, 10, 25, 90])
+    vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    # From 0: 10 is of another class, 25 of its own. From 25: 10 is nearer than 0. The others are alone in theirs.
+    assert mean_average_precision(vectors, np.array([0, 1, 0, 2])) == pytest.approx(0.5)
+    assert np.isnan(mean_average_precision(vectors, np.array([0, 1, 2, 3])))
+
+
+def test_calibration_error_is_the_gap_of_confidence_and_accuracy() -> None:
+    sure = np.array([0.9, 0.9, 0.9, 0.9])
+    assert calibration_error(sure, np.array([True, True, True, True])) == pytest.approx(0.1)
+    assert calibration_error(sure, np.array([True, True, False, False])) == pytest.approx(0.4)
+    assert calibration_error(np.array([0.5, 1.0]), np.array([False, True])) == pytest.approx(0.25)
+    assert calibration_error(np.zeros(0), np.zeros(0, bool)) == 0
+
+
+def test_the_right_leaf_is_among_the_likeliest_or_unknown_to_the_pack() -> None:
+    probabilities = np.array([[0.1, 0.2, 0.7]] * 3, np.float32)
+    assert top(probabilities, np.array([1, 0, -1]), 2).tolist() == [True, False, False]
+    assert top(probabilities, np.array([2, 1, 0]), 1).tolist() == [True, False, False]
+
+
+def test_half_known_counts_for_the_coarse_figure_only_and_unknown_for_none() -> None:
+    citrus = Judgement(LIME[:3], 0.8, complete=False)
+    found = answer_figures(
+        answered((LIME, citrus), (LIME, named(LEMON)), (KIWI, named(KIWI)), (KIWI, Judgement((), 1.0, complete=False)))
+    )
+    assert found["groceries_fine_top1"] == 0.25
+    assert found["groceries_coarse_top1"] == 0.75
+    assert found["unknown"] == 0.25
+    assert found["without_leaf"] == 0.5
+    assert found["calibration_error"] == pytest.approx((0.9 + 0.9 - 1) / 2)
+
+
+def test_a_figure_of_no_photos_is_left_out() -> None:
+    found = answer_figures(answered((KIWI, named(KIWI))))
+    assert "groceries_fine_top1" in found
+    assert "garments_top1" not in found
+
+
+def test_precision_and_recall_are_of_each_category() -> None:
+    found = {
+        figures.path: figures
+        for figures in per_class(
+            answered(
+                (HAT, named(HAT)),
+                (HAT, named(SHIRT)),
+                (HAT, named(SHIRT)),
+                (HAT, Judgement((), 1.0, complete=False)),
+                (KIWI, named(HAT)),
+            )
+        )
+    }
+    assert (found[HAT].photos, found[HAT].answered, found[HAT].right) == (4, 2, 1)
+    assert (found[HAT].precision, found[HAT].recall) == (0.5, 0.25)
+    assert found[HAT].wrong_answer == "garments / shirt"
+    assert (found[SHIRT].precision, found[SHIRT].recall, found[SHIRT].wrong_answer) == (0, None, "")
+    assert (found[KIWI].precision, found[KIWI].recall, found[KIWI].wrong_answer) == (None, 0, "garments / hat")
+
+
+def test_confusion_counts_every_photo_once_and_ends_with_those_of_no_leaf() -> None:
+    paths, counts = confusion(answered((HAT, named(SHIRT)), (SHIRT, named(SHIRT)), (HAT, Judgement((), 1.0, False))))
+    assert paths == [HAT, SHIRT]
+    assert counts.tolist() == [[0, 1, 1], [0, 1, 0]]
+
+
+def test_the_worst_mistake_is_the_surest_and_silence_is_none() -> None:
+    found = mistakes(
+        answered(
+            (HAT, named(SHIRT, 0.6)),
+            (HAT, named(HAT, 0.99)),
+            (KIWI, named(LIME, 0.8)),
+            (KIWI, Judgement(("garments",), 0.7, complete=False)),
+            (KIWI, Judgement(KIWI[:2], 0.9, complete=False)),
+            (KIWI, Judgement((), 1.0, complete=False)),
+        )
+    )
+    assert [judged.confidence for _, judged in found] == [0.8, 0.7, 0.6]
+
+
+def test_answers_are_said_in_words() -> None:
+    assert said(named(HAT)) == "garments / hat"
+    assert said(Judgement(LIME[:2], 0.7, complete=False)) == "groceries / Fruit / ?"
+    assert said(Judgement((), 0.7, complete=False)) == "unknown"
+
+
+def test_copies_are_the_same_every_time_and_none_is_the_photo() -> None:
+    photo = scenery(1, 90, 120)
+    untouched = photo.copy()
+    first, again = copies_of(photo, 7), copies_of(photo, 7)
+    assert (photo == untouched).all()
+    assert len(first) == len(EDITS) == 5
+    for copy, same in zip(first, again, strict=True):
+        assert copy.dtype == np.uint8
+        assert np.array_equal(copy, same)
+        assert not np.array_equal(copy, photo)
+    assert any(not np.array_equal(*pair) for pair in zip(first, copies_of(photo, 8), strict=True))
+
+
+def test_each_copy_is_edited_as_its_name_says() -> None:
+    photo = scenery(2, 100, 200)
+    copies = dict(zip(EDITS, copies_of(photo, 3), strict=True))
+    height, width = copies["crop"].shape[:2]
+    assert 70 <= height <= 90 and 140 <= width <= 180
+    assert np.array_equal(copies["mirror"][:, ::-1], photo)
+    assert copies["border"].shape == (120, 240, 3)
+    assert np.array_equal(copies["border"][10:-10, 20:-20], photo)
+    assert len(np.unique(copies["border"][:10].reshape(-1, 3), axis=0)) == 1
+    assert np.array_equal(copies["overlay"][:75], photo[:75])
+    assert not np.array_equal(copies["overlay"][-10:], photo[-10:])
+    assert np.abs(copies["recompress"].astype(int) - photo).mean() < 10
+
+
+@pytest.mark.parametrize("height, width", [(1, 1), (3, 500), (500, 3)])
+def test_the_oddest_photo_can_be_copied(height: int, width: int) -> None:
+    assert all(copy.size for copy in copies_of(np.full((height, width, 3), 7, np.uint8), 0))
+
+
+def test_a_copy_is_found_when_the_photo_it_was_made_of_is_the_nearest() -> None:
+    some = [sample(HAT, seed) for seed in range(9)]  # more than are copied at once
+    done: list[int] = []
+    vectors = unit_rows(features(some))
+
+    def embed(pictures: Sequence[np.ndarray]) -> Array:
+        return unit_rows(RUNTIME.features(pictures))
+
+    found = copies_found(some, vectors, embed, CANVASES, done.append)
+    assert found["copies_recompress"] == 1
+    assert found["copies_mean"] == pytest.approx(np.mean([found[f"copies_{name}"] for name in EDITS]))
+    assert sum(done) == 9
+    # With the gallery turned round only the photo in the middle is where its copies look for it.
+    assert copies_found(some, vectors[::-1], embed, CANVASES)["copies_recompress"] == pytest.approx(1 / 9)
+
+
+def test_a_pack_that_knows_every_photo_gets_all_of_them_right() -> None:
+    some = samples()
+    rows = features(some)
+    strange = RUNTIME.features([np.full((SIDE, SIDE, 3), (255, 0, 0), np.uint8)])
+    found = measured(knowing_all(some), RUNTIME, some, rows, strange)
+    assert list(found) == [
+        "garments_top1",
+        "garments_top5",
+        "groceries_fine_top1",
+        "groceries_fine_top5",
+        "groceries_coarse_top1",
+        "calibration_error",
+        "unknown",
+        "without_leaf",
+        "strangers_unknown",
+        "strangers_photos",
+        "unnamed_garments_of_no_known_class",
+        "unnamed_groceries_of_no_known_class",
+        "audience_balanced_accuracy",
+        "embedding_same_class_nearest",
+        "copies_crop",
+        "copies_mirror",
+        "copies_recompress",
+        "copies_overlay",
+        "copies_border",
+        "copies_mean",
+    ]
+    assert found["garments_top1"] == found["groceries_fine_top1"] == found["groceries_coarse_top1"] == 1
+    assert found["unknown"] == found["without_leaf"] == 0
+    assert (found["strangers_unknown"], found["strangers_photos"]) == (1, 1)
+    assert found["audience_balanced_accuracy"] == 0.5  # it says kids of everybody
+    assert found["copies_recompress"] == 1
+
+
+def test_a_photo_of_a_class_taken_away_is_unnamed_unless_it_looks_like_another_class() -> None:
+    red, blue = (jpeg(np.full((SIDE, SIDE, 3), colour, np.uint8)) for colour in ((220, 20, 20), (20, 20, 220)))
+    some = [
+        Sample(body, category, split, group=split)
+        for body, category in ((red, HAT), (blue, LEMON), (blue, LIME))
+        for split in ("train", "val")
+    ]
+    found = measured(knowing_all(some), RUNTIME, some, features(some), features(some)[:0])
+    assert found["unnamed_garments_of_no_known_class"] == 1
+    assert found["unnamed_groceries_of_no_known_class"] == 0
+
+
+def test_garments_of_senders_not_learned_from_are_judged_by_the_classifier_alone() -> None:
+    some = [sample(HAT, seed, "train") for seed in range(8)] + [sample(SHIRT, seed, "train") for seed in range(50, 66)]
+    some += [sample(KIWI, seed, "train") for seed in range(100, 116)]
+    # Neighbours would be right of all; the classifier calls all a shirt.
+    knowing = knowing_all(some)
+    always_shirt = replace(knowing, heads=replace(knowing.heads, leaf_bias=np.eye(len(LEAVES), dtype=np.float32)[1]))
+    found = measured(always_shirt, RUNTIME, some, features(some), features(some)[:0])
+    held = [one.category for one, out in zip(some, held_out(some), strict=True) if out]
+    assert {HAT, SHIRT, KIWI} == set(held)
+    assert found["garments_of_unseen_senders_top1"] == held.count(SHIRT) / (len(held) - held.count(KIWI))
+    assert "garments_of_unseen_senders_top1" not in measured(
+        always_shirt, RUNTIME, some[24:], features(some[24:]), features(some)[:0]
+    )
+
+
+def test_the_five_likeliest_are_what_the_heads_say_even_of_an_unknown_photo() -> None:
+    some = samples()
+    rows = features(some)
+    # All photos are strangers to a pack that knows another one, and of five leaves each is among the likeliest.
+    ignorant = pack_of(RUNTIME.features([np.full((SIDE, SIDE, 3), (0, 0, 255), np.uint8)]), [0])
+    found = measured(ignorant, RUNTIME, some, rows, rows[:0])
+    assert found["garments_top1"] == 0 and found["garments_top5"] == 1
+    assert found["unknown"] == 1
+    assert "strangers_unknown" not in found and found["strangers_photos"] == 0
+
+
+def test_train_photos_and_staged_ones_are_not_judged() -> None:
+    some = [sample(HAT, 1), sample(HAT, 2, "train"), sample(HAT, 3, staged=True), sample(HAT, 4)]
+    vectors = np.array([[1, 0], [0, 1], [0, 1], [1, 0]], np.float32)
+    asked: list[int] = []
+
+    def embed(pictures: Sequence[np.ndarray]) -> Array:
+        asked.append(len(pictures))
+        return np.repeat(vectors[:1], len(pictures), axis=0)
+
+    found = embedding_figures(some, vectors, embed, CANVASES)
+    assert found["embedding_map_garments"] == 1
+    assert found["embedding_same_class_nearest"] == 1
+    assert "embedding_map_groceries" not in found
+    assert sum(asked) == 2 * len(EDITS)
+
+
+def test_colours_alone_tell_red_from_blue() -> None:
+    red, blue = (np.full((SIDE, SIDE, 3), colour, np.uint8) for colour in ((220, 10, 10), (10, 10, 220)))
+    rows = ColourHistogram().features(np.stack([red, blue, red]))
+    assert rows.shape == (3, 512)
+    assert (rows @ rows.T).round(3).tolist() == [[1, 0, 1], [0, 1, 0], [1, 0, 1]]
+
+
+def test_a_baseline_looks_at_its_vector_only() -> None:
+    histogram = baselines(["shrunk"], CANVASES, Settings())["colour histogram"]()
+    found = histogram.figures(samples(), CANVASES, lambda _n: None, lambda _n: None)
+    assert found["copies_mirror"] == 1
+    assert "embedding_same_class_nearest" in found
+
+
+def test_an_architecture_without_imagenet_weights_is_one_line() -> None:
+    with pytest.raises(BaselineAbsent, match="shrunk") as why:
+        baselines(["shrunk"], CANVASES, Settings())["ImageNet trunk"]()
+    assert "\n" not in str(why.value)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return labelled_photos(tmp_path / "photos")
+
+
+@pytest.fixture
+def tiny(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Pack:
+    """A pack that knows the photos of the folder, takes limes for kiwis, and serves the command."""
+    some = command.read_samples(folder)
+    wrong = [KIWI if one.category == LIME else one.category for one in some]
+    pack = pack_of(features(some), [LEAVES.index(category) for category in wrong])
+    monkeypatch.setattr(command, "open_pack", lambda _name: pack)
+    monkeypatch.setattr(command, "runtime_of", lambda _pack, _settings: RUNTIME)
+    return pack
+
+
+def test_the_command_writes_where_a_pack_errs(folder: Path, tiny: Pack, tmp_path: Path) -> None:
+    to = tmp_path / "report"
+    found = CliRunner().invoke(command.evaluate, ["pack", "tiny", "--data", str(folder), "--to", str(to)])
+    assert found.exit_code == 0, found.output
+    assert "groceries fine top1" in found.stdout
+    figures = json.loads((to / FIGURES).read_text())
+    assert (figures["pack"], figures["val_photos"]) == ("tiny@1", 4)
+    assert (figures["figures"]["garments_top1"], figures["figures"]["groceries_fine_top1"]) == (1, 0.5)
+    with (to / PER_CLASS).open() as file:
+        rows = {row["category"]: row for row in csv.DictReader(file)}
+    assert rows[" / ".join(LIME)]["most frequent wrong answer"] == " / ".join(KIWI)
+    assert rows[" / ".join(KIWI)]["precision"] == "0.5000"
+    assert Image.open(to / CONFUSION).size[0] > 300
+    assert Image.open(to / MISTAKES).size[0] < 300  # one mistake is one thumb
+
+
+def test_photos_of_strangers_are_added(folder: Path, tiny: Pack, tmp_path: Path) -> None:
+    Image.new("RGB", (40, 40), "red").save(tmp_path / "photos-of-red.png")
+    (tmp_path / "notes.txt").write_text("not a photo")
+    more = tmp_path / "more"
+    more.mkdir()
+    (tmp_path / "photos-of-red.png").rename(more / "red.PNG")
+    (tmp_path / "notes.txt").rename(more / "notes.txt")
+    there = len(command.strangers())
+    assert [one.photo for one in command._strange(more)][there:] == [more / "red.PNG"]
+
+
+def test_a_folder_laid_out_otherwise_is_one_line(tiny: Pack, tmp_path: Path) -> None:
+    found = CliRunner().invoke(command.evaluate, ["pack", "tiny", "--data", str(tmp_path)])
+    assert found.exit_code == 1
+    assert "is not laid out as the training photos are" in found.output
+    assert "Traceback" not in found.output

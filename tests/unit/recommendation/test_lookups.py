@@ -1,0 +1,211 @@
+"""What lookups answer, on the fakes of store and index."""
+
+import re
+from collections.abc import Sequence
+
+import grpc
+import pytest
+from vitrine.embedding.v1 import embedding_pb2
+
+from services.recommendation.index import ExactVectorIndex
+from services.recommendation.lookups import MAX_BATCH, Embed, Lookups, Refusal
+from services.recommendation.parts import Vector
+from services.recommendation.rank import Filter
+from shared.limits import MAX_PHOTO_BYTES
+from tests.joining import (
+    BLOCK,
+    SPACE,
+    MemoryRecords,
+    assessed,
+    changed,
+    embedded,
+    filled,
+    removed,
+    results,
+    scored,
+    unit,
+)
+
+ANY = Filter()
+NOT_FOUND, INVALID, PRECONDITION = (
+    grpc.StatusCode.NOT_FOUND,
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.FAILED_PRECONDITION,
+)
+
+
+class Shop:
+    def __init__(self, index: ExactVectorIndex | None = None) -> None:
+        self.records = MemoryRecords()
+        self.index = index or ExactVectorIndex()
+        self.lookups = Lookups(self.records, self.index)
+
+    async def with_listings(self, *names: str) -> "Shop":
+        for seed, name in enumerate(names):
+            await filled(self.records, self.index, changed(name, 1), *results(name, 1, seed=seed))
+        return self
+
+    async def similar(self, name: str, limit: int = 10, wanted: Filter = ANY) -> list[str]:
+        return [hit.listing.listing_id for hit in await self.lookups.similar(name, limit, wanted)]
+
+    async def by_photo(self, embed: Embed, photo: bytes = b"photo", limit: int = 10) -> list[str]:
+        return [hit.listing.listing_id for hit in await self.lookups.by_photo(photo, limit, ANY, embed)]
+
+
+def embedding(seed: int, space: str = SPACE, dimension: int = 16) -> Embed:
+    async def embed(_photo: bytes) -> embedding_pb2.EmbedPhotoResponse:
+        return embedding_pb2.EmbedPhotoResponse(space=space, vector=unit(seed, dimension).tolist())
+
+    return embed
+
+
+def refused(code: grpc.StatusCode, says: str) -> "pytest.RaisesExc[Refusal]":
+    return pytest.raises(Refusal, match=re.escape(says), check=lambda why: why.code == code)
+
+
+async def test_unknown_and_removed_listings_are_not_found() -> None:
+    shop = Shop()
+    await filled(shop.records, shop.index, changed("x", 1), removed("x", 1))
+    for name in ("x", "nobody"):
+        with refused(NOT_FOUND, name):
+            await shop.lookups.get(name)
+
+
+async def test_a_blocked_listing_is_readable_with_its_decision() -> None:
+    shop = Shop()
+    await filled(shop.records, shop.index, changed("x", 1), *results("x", 1, decision=BLOCK))
+    assert (await shop.lookups.get("x")).fraud.decision == BLOCK
+
+
+async def test_a_batch_answers_in_the_order_asked_for_and_names_what_is_not_there() -> None:
+    shop = await Shop().with_listings("a", "b", "c")
+    await filled(shop.records, shop.index, removed("b", 1))
+    found = await shop.lookups.batch(["c", "nobody", "a", "b"])
+    assert [record.listing_id for record in found.listings] == ["c", "a"]
+    assert list(found.not_found) == ["nobody", "b"]
+
+
+async def test_a_batch_has_a_limit() -> None:
+    with refused(INVALID, "at most 500"):
+        await Shop().lookups.batch(["x"] * (MAX_BATCH + 1))
+
+
+async def test_similar_listings_are_the_others_nearest_first() -> None:
+    shop = await Shop().with_listings("a", "b", "c", "d")
+    expected = sorted("bcd", key=lambda name: -float(unit(0) @ unit("abcd".index(name))))
+    assert await shop.similar("a") == expected
+    assert await shop.similar("a", limit=1) == expected[:1]
+
+
+async def test_a_listing_without_a_vector_is_refused_with_what_is_missing() -> None:
+    shop = Shop()
+    await filled(shop.records, shop.index, changed("x", 1))
+    with refused(PRECONDITION, "FACET_EMBEDDING"):
+        await shop.similar("x")
+
+
+async def test_the_vector_of_a_blocked_listing_can_be_asked_with_but_it_is_never_found() -> None:
+    shop = await Shop().with_listings("a", "b")
+    await filled(shop.records, shop.index, scored(assessed("a", 1, "a", at=9), BLOCK))
+    assert await shop.similar("a") == ["b"]
+    assert await shop.similar("b") == []
+
+
+class Outdated(ExactVectorIndex):
+    """Missed every placement after the first few: as after a crash between the record and the index."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frozen = False
+
+    async def place(self, placements: Sequence[object]) -> None:  # type: ignore[override]
+        if not self.frozen:
+            await super().place(placements)  # type: ignore[arg-type]
+
+
+async def test_what_an_outdated_index_still_proposes_is_checked_against_the_record() -> None:
+    index = Outdated()
+    shop = await Shop(index).with_listings("a", "b", "c", "d")
+    index.frozen = True
+    await filled(shop.records, index, removed("b", 1), scored(assessed("c", 1, "a", at=9), BLOCK))
+    assert await shop.similar("a") == ["d"]
+
+
+async def test_similarity_is_that_of_the_stored_vectors_whatever_the_index_believes() -> None:
+    index = Outdated()
+    shop = await Shop(index).with_listings("a", "b")
+    index.frozen = True
+    await filled(shop.records, index, embedded(assessed("b", 1, "a", at=9), seed=0))
+    [hit] = await shop.lookups.similar("a", 10, ANY)
+    assert hit.similarity == pytest.approx(1)
+
+
+class Coarse(ExactVectorIndex):
+    """Filters nothing, and ends its exploration early unless told to look at everything."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[tuple[int, bool]] = []
+
+    async def search(
+        self, space: str, query: Vector, count: int, wanted: Filter, *, exhaustive: bool = False
+    ) -> list[str]:
+        self.asked.append((count, exhaustive))
+        return (await super().search(space, query, count, ANY))[: count if exhaustive else 70]
+
+
+async def test_the_index_is_asked_for_more_until_enough_of_its_answers_hold() -> None:
+    index = Coarse()
+    shop = Shop(index)
+    for i in range(200):
+        seller = "rare" if i >= 190 else "common"
+        await filled(shop.records, index, changed(f"e{i}", 1, seller=seller), *results(f"e{i}", 1, seed=i))
+    found = await shop.similar("e0", limit=10, wanted=Filter(seller_ids=["rare"]))
+    assert sorted(found) == [f"e{i}" for i in range(190, 200)]
+    assert index.asked[-1][1] and len(index.asked) <= 4
+
+
+async def test_limits_and_filters_that_make_no_sense_are_refused() -> None:
+    shop = await Shop().with_listings("a")
+    with refused(INVALID, "limit is 101"):
+        await shop.similar("a", limit=101)
+    with refused(INVALID, "both in"):
+        await shop.similar("a", wanted=Filter(seller_ids=["x"], excluded_seller_ids=["x"]))
+
+
+async def test_a_photo_finds_what_looks_like_it() -> None:
+    shop = await Shop().with_listings("a", "b", "c")
+    assert (await shop.by_photo(embedding(1)))[0] == "b"
+
+
+async def test_an_empty_and_a_huge_photo_are_refused_before_anything_is_embedded() -> None:
+    async def never(_photo: bytes) -> embedding_pb2.EmbedPhotoResponse:
+        raise AssertionError("embedded")
+
+    for photo in (b"", b"x" * (MAX_PHOTO_BYTES + 1)):
+        with pytest.raises(Refusal, match="photo"):
+            await Shop().by_photo(never, photo)
+
+
+async def test_a_photo_search_in_an_empty_shop_finds_nothing() -> None:
+    assert await Shop().by_photo(embedding(1)) == []
+
+
+async def test_a_photo_embedded_in_a_space_nobody_is_indexed_in_is_refused_with_what_to_do() -> None:
+    shop = await Shop().with_listings("a")
+    with refused(PRECONDITION, "VITRINE_PACK"):
+        await shop.by_photo(embedding(1, "other@1"))
+
+
+async def test_during_a_model_swap_queries_of_both_spaces_are_answered_each_in_its_own() -> None:
+    shop = await Shop().with_listings("a", "b")
+    swapped = embedded(assessed("a", 1, "a", generation=2), seed=5, space="large@1")
+    await filled(shop.records, shop.index, swapped)
+    assert await shop.by_photo(embedding(5, "large@1")) == ["a"]
+    assert await shop.by_photo(embedding(0)) == ["a", "b"]
+
+
+async def test_a_vector_of_another_dimension_than_its_space_is_refused() -> None:
+    shop = await Shop().with_listings("a")
+    with refused(PRECONDITION, "can't be compared"):
+        await shop.by_photo(embedding(1, SPACE, dimension=8))

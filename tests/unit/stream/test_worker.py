@@ -1,0 +1,453 @@
+"""The worker's machinery on fakes. What also holds on a real broker is in tests/contract/stream/test_worker.py."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from shared.errors import OutOfMemory, Poison, Transient
+from shared.health import Health
+from shared.photos import Photo
+from shared.stream.fetching import Fetch
+from shared.stream.ledger import Ledger
+from shared.stream.records import Assignment, Record
+from shared.stream.worker import Limits, Worker
+from shared.topics import CANARY as CANARY_TOPIC
+from tests.fakes import CANARY, MemorySink, MemorySource, Shout, Whisper, inline, said
+
+QUICK = Limits(batch_photos=8, batch_seconds=60, retest_seconds=0.01)
+
+
+def run(source: MemorySource, sink: MemorySink, *tasks: Shout, fetch: Fetch = inline, limits: Limits = QUICK) -> Worker:
+    worker = Worker(source, fetch, tasks, sink, CANARY, limits)
+    asyncio.run(worker.run())
+    return worker
+
+
+def test_a_slow_sink_slows_the_source() -> None:
+    source, sink = MemorySource([b"a"] * 1000, partitions=1), MemorySink(delay=30)
+
+    async def main() -> int:
+        worker = Worker(source, inline, [Shout()], sink, CANARY, replace(QUICK, batch_photos=4))
+        running = asyncio.create_task(worker.run())
+        await asyncio.sleep(0.3)
+        seen = source.delivered
+        running.cancel()
+        return seen
+
+    # Queued for infer, one batch being built, one being inferred, two waiting for the publisher and one with it.
+    assert asyncio.run(main()) <= 4 * 2 + 4 * 5 + 1
+
+
+def test_the_event_loop_is_free_while_a_batch_is_inferred() -> None:
+    class Asks(Shout):
+        loop: asyncio.AbstractEventLoop
+
+        def infer(self, photos: Sequence[Photo], inputs: Sequence[bytes]) -> list[bytes]:
+            if photos:
+                asyncio.run_coroutine_threadsafe(asyncio.sleep(0), self.loop).result(timeout=2)
+            return super().infer(photos, inputs)
+
+    source, sink, task = MemorySource([b"a"] * 8), MemorySink(), Asks()
+
+    async def main() -> None:
+        task.loop = asyncio.get_running_loop()
+        await Worker(source, inline, [task], sink, CANARY, QUICK).run()
+
+    asyncio.run(main())
+    assert len(sink.results) == 8
+
+
+def test_a_batch_is_inferred_while_the_one_before_is_published() -> None:
+    second = threading.Event()
+
+    class Signals(Shout):
+        def infer(self, photos: Sequence[Photo], inputs: Sequence[bytes]) -> list[bytes]:
+            if len(self.sizes) > 1:  # the first is the warm-up
+                second.set()
+            return super().infer(photos, inputs)
+
+    class Waits(MemorySink):
+        async def send(self, outcomes: Sequence[object]) -> None:
+            assert await asyncio.to_thread(second.wait, 2), "nothing was inferred meanwhile"
+            await super().send(outcomes)  # type: ignore[arg-type]
+
+    source, sink = MemorySource([b"a"] * 16), Waits()
+    run(source, sink, Signals())
+    assert len(sink.results) == 16
+
+
+def test_a_photo_is_decoded_once_for_all_tasks() -> None:
+    decoded: list[int | None] = []
+
+    class Looks(Shout):
+        def prepare(self, photo: Photo) -> bytes:
+            photo.pixels(224)
+            return photo.body
+
+    class LooksToo(Whisper):
+        def prepare(self, photo: Photo) -> bytes:
+            photo.pixels(224)
+            return photo.body
+
+    async def fetch(record: Record) -> Photo:
+        photo = await inline(record)
+        return Photo(photo.body, photo.upload, lambda body, at_least: decoded.append(at_least) or body)  # type: ignore
+
+    source, sink = MemorySource([b"a"] * 5), MemorySink()
+    run(source, sink, Looks(), LooksToo(), fetch=fetch)
+    assert decoded == [224] * 5
+    assert len(sink.results) == 10
+
+
+def test_a_photo_that_one_task_rejects_still_gets_the_others_results() -> None:
+    class Picky(Whisper):
+        def prepare(self, photo: Photo) -> bytes:
+            if photo.body == b"small":
+                raise Poison("too_small", "no text can be read from it")
+            return photo.body
+
+    source, sink = MemorySource([b"a", b"small", b"b"]), MemorySink()
+    run(source, sink, Shout(), Picky())
+    assert sorted(said(r) for r in sink.results) == ["A", "B", "SMALL", "a", "b"]
+    assert [(r.task, r.stage, r.code) for r in sink.rejected] == [("embedding", "prepare", "too_small")]
+    assert source.committed == source.end
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 8, 9])
+def test_the_last_partial_batch_is_not_lost(count: int) -> None:
+    source, sink = MemorySource([b"a"] * count), MemorySink()
+    run(source, sink, Shout())
+    assert len(sink.results) == count
+
+
+def test_a_slow_fetch_delays_only_the_publishing_of_what_follows() -> None:
+    inferred_after_slow = threading.Event()
+
+    class Signals(Shout):
+        def infer(self, photos: Sequence[Photo], inputs: Sequence[bytes]) -> list[bytes]:
+            if b"later" in inputs:
+                inferred_after_slow.set()
+            return super().infer(photos, inputs)
+
+    async def fetch(record: Record) -> Photo:
+        photo = await inline(record)
+        if photo.body == b"slow":
+            assert await asyncio.to_thread(inferred_after_slow.wait, 5), "the line stood still behind the slow photo"
+        return photo
+
+    source, sink = MemorySource([b"slow"] + [b"a"] * 7 + [b"later"] * 4, partitions=1), MemorySink()
+    run(source, sink, Signals(), fetch=fetch, limits=replace(QUICK, straggler_seconds=0.01))
+    assert [said(r) for r in sink.results] == ["SLOW"] + ["A"] * 7 + ["LATER"] * 4
+    assert source.committed == source.end
+
+
+def test_a_fetch_that_never_ends_becomes_a_dead_letter_after_two_tries() -> None:
+    tries: list[bytes] = []
+
+    async def fetch(record: Record) -> Photo:
+        photo = await inline(record)
+        if photo.body == b"stuck":
+            tries.append(photo.body)
+            await asyncio.sleep(60)
+        return photo
+
+    source, sink = MemorySource([b"a", b"stuck", b"b"]), MemorySink()
+    run(source, sink, Shout(), fetch=fetch, limits=replace(QUICK, straggler_seconds=0.01, fetch_seconds=0.02))
+    assert [(r.stage, r.code) for r in sink.rejected] == [("fetch", "timeout")]
+    assert len(tries) == 2
+    assert sorted(said(r) for r in sink.results) == ["A", "B"]
+
+
+@pytest.mark.parametrize("stage", ["fetch", "prepare", "conclude"])
+def test_a_hanging_dependency_stops_the_worker_and_blames_no_photo(stage: str) -> None:
+    class Hangs(Shout):
+        def prepare(self, photo: Photo) -> bytes:
+            time.sleep(0.1 if stage == "prepare" else 0)
+            return photo.body
+
+        def conclude(self, photo: Photo, found: bytes) -> list:  # type: ignore[type-arg]
+            time.sleep(0.1 if stage == "conclude" else 0)
+            return super().conclude(photo, found)
+
+    async def fetch(record: Record) -> Photo:
+        await asyncio.sleep(60 if stage == "fetch" else 0)
+        return await inline(record)
+
+    source, sink = MemorySource([b"a"] * 3), MemorySink()
+    limits = replace(QUICK, cpu_threads=1, fetch_seconds=0.02, prepare_seconds=0.02, conclude_seconds=0.02)
+    with pytest.raises(ExceptionGroup) as crash:
+        run(source, sink, Hangs(), fetch=fetch, limits=limits)
+    assert crash.group_contains(Transient, match="known-good photo")
+    assert sink.rejected == []
+    assert source.committed == {}
+
+
+def test_a_prepare_that_hangs_becomes_a_dead_letter() -> None:
+    class Hangs(Shout):
+        def prepare(self, photo: Photo) -> bytes:
+            if photo.body == b"bomb":
+                time.sleep(0.2)
+            return photo.body
+
+    source, sink = MemorySource([b"a", b"bomb"]), MemorySink()
+    run(source, sink, Hangs(), limits=replace(QUICK, straggler_seconds=0.01, prepare_seconds=0.02))
+    assert [(r.stage, r.code) for r in sink.rejected] == [("prepare", "timeout")]
+
+
+def test_of_several_tasks_only_the_one_whose_conclude_hangs_rejects_the_photo() -> None:
+    class Hangs(Shout):
+        name = "hangs"
+
+        def conclude(self, photo: Photo, found: bytes) -> list:  # type: ignore[type-arg]
+            time.sleep(0.2 if photo.body == b"bomb" else 0)
+            return super().conclude(photo, found)
+
+    class Before(Shout):
+        name = "before"
+
+    class After(Shout):
+        name = "after"
+
+    source, sink = MemorySource([b"a", b"bomb"]), MemorySink()
+    run(source, sink, Before(), Hangs(), After(), limits=replace(QUICK, conclude_seconds=0.05))
+    assert [(r.task, r.stage, r.code) for r in sink.rejected] == [("hangs", "conclude", "timeout")]
+    assert sorted(r.task for r in sink.results if said(r) == "BOMB") == ["after", "before"]
+
+
+def test_nothing_is_committed_before_the_flush_which_holds_up_no_publishing_and_serves_all_that_came() -> None:
+    source, sink = MemorySource([b"a"] * 64), MemorySink()
+
+    async def main() -> int:
+        on_disk, flushes = asyncio.Event(), 0
+
+        async def flushed() -> None:
+            nonlocal flushes
+            flushes += 1
+            await on_disk.wait()
+
+        worker = Worker(source, inline, [Shout()], sink, CANARY, QUICK, flushed=flushed)
+        running = asyncio.create_task(worker.run())
+        async with asyncio.timeout(10):
+            while len(sink.results) < 64:  # noqa: ASYNC110  the sink tells nobody
+                await asyncio.sleep(0.001)
+        assert source.committed == {}
+        on_disk.set()
+        await running
+        return flushes
+
+    assert asyncio.run(main()) == 2
+    assert source.committed == source.end
+
+
+def test_a_flush_that_fails_crashes_uncommitted() -> None:
+    async def flushed() -> None:
+        raise Transient("Redis did not write to disk")
+
+    source, sink = MemorySource([b"a"] * 4), MemorySink()
+    with pytest.raises(ExceptionGroup) as crash:
+        asyncio.run(Worker(source, inline, [Shout()], sink, CANARY, QUICK, flushed=flushed).run())
+    assert crash.group_contains(Transient)
+    assert source.committed == {}
+
+
+def test_a_bug_in_prepare_crashes_instead_of_losing_the_record() -> None:
+    class Buggy(Shout):
+        def prepare(self, photo: Photo) -> bytes:
+            raise KeyError("typo")
+
+    source, sink = MemorySource([b"a"] * 4), MemorySink()
+    with pytest.raises(ExceptionGroup):
+        run(source, sink, Buggy())
+    assert source.committed == {}
+    assert sink.outcomes == []
+
+
+def test_a_broken_device_blames_no_record() -> None:
+    class Dies(Shout):
+        def infer(self, photos: Sequence[Photo], inputs: Sequence[bytes]) -> list[bytes]:
+            self.sizes.append(len(inputs))
+            if len(self.sizes) > 1:  # the first warm-up still went well
+                raise RuntimeError("device-side assert")
+            return list(inputs)
+
+    source, sink = MemorySource([b"a"] * 8), MemorySink()
+    with pytest.raises(ExceptionGroup):
+        run(source, sink, Dies())
+    assert sink.outcomes == []
+    assert source.committed == {}
+
+
+def test_out_of_memory_shrinks_the_batches_and_blames_nobody() -> None:
+    class Small(Shout):
+        def infer(self, photos: Sequence[Photo], inputs: Sequence[bytes]) -> list[bytes]:
+            if len(inputs) > 3:
+                raise OutOfMemory
+            return super().infer(photos, inputs)
+
+    source, sink, task = MemorySource([b"a"] * 40), MemorySink(), Small()
+    run(source, sink, task)
+    assert len(sink.results) == 40
+    assert sink.rejected == []
+    assert max(task.sizes) <= 3
+
+
+def test_a_dependency_that_is_away_stops_the_worker_and_blames_nobody() -> None:
+    class NeedsRedis(Shout):
+        def conclude(self, photo: Photo, found: bytes) -> list:  # type: ignore[type-arg]
+            raise Transient("Redis is away")
+
+    source, sink = MemorySource([b"a"] * 4), MemorySink()
+    with pytest.raises(ExceptionGroup) as crash:
+        run(source, sink, NeedsRedis())
+    assert crash.group_contains(Transient)
+    assert sink.outcomes == []
+    assert source.committed == {}
+
+
+def test_many_bad_photos_in_a_row_pass_when_the_self_test_is_sound() -> None:
+    source, sink = MemorySource([b"truncated"] * 30 + [b"good"]), MemorySink()
+    worker = run(source, sink, Shout(), limits=replace(QUICK, suspicious_rejections=5))
+    assert len(sink.rejected) == 30
+    assert [said(r) for r in sink.results] == ["GOOD"]
+    assert source.holds == 0
+    assert source.committed == source.end
+    canaries = [o for o in sink.outcomes if o.record is worker.canary]
+    assert len(canaries) == 6
+    assert {e.topic for o in canaries for e in o.events} == {CANARY_TOPIC}  # type: ignore[union-attr]
+
+
+class Breaks(Shout):
+    """Its decoder rejects everything, the canary too, until it is mended."""
+
+    def __init__(self, mended_after: int) -> None:
+        super().__init__()
+        self.looks = 0
+        self.mended_after = mended_after
+
+    def prepare(self, photo: Photo) -> bytes:
+        self.looks += 1
+        if 4 < self.looks <= self.mended_after:
+            raise Poison("unreadable", "the decoder is broken")
+        return super().prepare(photo)
+
+
+def test_a_broken_decoder_cannot_pour_the_topic_into_the_dead_letters() -> None:
+    source, sink = MemorySource([b"a"] * 200, partitions=1), MemorySink()
+    run(source, sink, Breaks(mended_after=120), limits=replace(QUICK, suspicious_rejections=5))
+    # At most the few before the question was asked; whatever was rejected meanwhile was looked at anew.
+    assert len(sink.rejected) < 5
+    assert len(sink.results) + len(sink.rejected) == 200
+    assert source.holds >= 1
+    assert source.committed == source.end
+
+
+def test_a_worker_that_fails_its_self_test_is_not_ready_and_rejects_nothing() -> None:
+    source, sink, health = MemorySource([b"a"] * 200, partitions=1), MemorySink(), Health()
+
+    async def main() -> tuple[str | None, int]:
+        limits = replace(QUICK, suspicious_rejections=5)
+        worker = Worker(source, inline, [Breaks(mended_after=10**9)], sink, CANARY, limits, health)
+        running = asyncio.create_task(worker.run())
+        await source.held.wait()
+        await asyncio.sleep(0.1)  # ten self-tests' time
+        why, delivered = health.why_not_ready, source.delivered
+        running.cancel()
+        return why, delivered
+
+    why, delivered = asyncio.run(main())
+    assert why is not None and "self_test" in why
+    assert len(sink.rejected) < 5
+    assert delivered < 200
+
+
+def test_a_worker_that_fails_its_self_test_is_alive_and_stops_when_told_to() -> None:
+    source, sink = MemorySource([b"a"] * 200, partitions=1), MemorySink()
+    now = 0.0
+    health = Health(stalled_after=10, clock=lambda: now)
+
+    async def main() -> None:
+        nonlocal now
+        limits = replace(QUICK, suspicious_rejections=5)
+        worker = Worker(source, inline, [Breaks(mended_after=10**9)], sink, CANARY, limits, health)
+        running = asyncio.create_task(worker.run())
+        await source.held.wait()
+        now = 60.0
+        await asyncio.sleep(0.1)
+        assert health.why_not_live is None
+        worker.stop()
+        async with asyncio.timeout(5):
+            await running
+
+    with pytest.raises(ExceptionGroup) as stop:
+        asyncio.run(main())
+    assert stop.group_contains(Transient, match="stopped while the self-test fails")
+    assert len(sink.rejected) < 5
+
+
+def test_a_thread_that_never_comes_back_holds_up_nobody() -> None:
+    forever = threading.Event()
+
+    class Hangs(Shout):
+        def prepare(self, photo: Photo) -> bytes:
+            if photo.body == b"bomb":
+                forever.wait(20)
+            return photo.body
+
+    source, sink = MemorySource([b"a", b"bomb", b"b", b"c"]), MemorySink()
+    try:
+        run(source, sink, Hangs(), limits=replace(QUICK, cpu_threads=1, straggler_seconds=0.01, prepare_seconds=0.1))
+    finally:
+        forever.set()
+    assert [(r.stage, r.code) for r in sink.rejected] == [("prepare", "timeout")]
+    assert sorted(said(r) for r in sink.results) == ["A", "B", "C"]
+
+
+def test_batches_shrink_to_the_time_that_a_query_may_wait() -> None:
+    source, sink, task = MemorySource([b"a"] * 100), MemorySink(), Shout()
+
+    class Slow(Shout):
+        def infer(self, photos: Sequence[Photo], inputs: Sequence[bytes]) -> list[bytes]:
+            time.sleep(0.01 * len(inputs))
+            return super().infer(photos, inputs)
+
+    task = Slow()
+    run(source, sink, task, limits=replace(QUICK, batch_seconds=0.03))
+    assert len(sink.results) == 100
+    assert max(task.sizes[3:]) <= 3
+
+
+def test_a_rebalance_waits_for_work_in_flight() -> None:
+    first = Assignment("images", 0, epoch=1)
+
+    async def main() -> None:
+        ledger = Ledger()
+        for offset in range(3):
+            ledger.hand_out(Record(first, offset, b"", b""))
+        waiting = asyncio.create_task(ledger.give_back([first], timeout=1))
+        await asyncio.sleep(0.01)
+        assert not waiting.done()
+        await ledger.committed({first: 2})
+        await asyncio.sleep(0.01)
+        assert not waiting.done()
+        await ledger.committed({first: 3})
+        assert await waiting
+
+    asyncio.run(main())
+
+
+def test_a_late_commit_is_dropped_even_when_the_partition_has_come_back() -> None:
+    first, again = Assignment("images", 0, epoch=1), Assignment("images", 0, epoch=2)
+
+    async def main() -> None:
+        ledger = Ledger()
+        ledger.hand_out(Record(first, 7, b"", b""))
+        assert not await ledger.give_back([first], timeout=0.01)
+        ledger.hand_out(Record(again, 7, b"", b""))
+        assert ledger.ours({first: 8}) == {}
+        assert ledger.ours({again: 8}) == {again: 8}
+
+    asyncio.run(main())

@@ -1,0 +1,146 @@
+"""A pack is used only when it is whole, and nothing in it is ever unpickled."""
+
+import ast
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from safetensors.numpy import load_file, save_file
+
+from cli.packs import packs
+from learning.packing import ATTRIBUTES
+from shared.settings import Settings
+from shared.vision import pack as packing
+from shared.vision.pack import HEADS, MANIFEST, MODELS, TRUNK, PackUnusable, open_pack, sha256_of
+from shared.vision.reader import runtime_of
+from shared.vision.runtime import DeviceAbsent, open_device
+from tests.fakes_vision import BUILTIN
+
+REPOSITORY = Path(packing.__file__).parents[1]
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(MODELS / "builtin", tmp_path / "builtin"))
+
+
+def rewrite(folder: Path, **changes: object) -> None:
+    path = folder / MANIFEST
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_the_built_in_pack_is_whole_and_small() -> None:
+    pack = open_pack("builtin")
+    assert len(pack.taxonomy.leaves) == 17 + 81 + 2
+    assert sum(file.stat().st_size for file in pack.folder.iterdir()) < 30 * 1024 * 1024
+
+
+def test_attributes_are_those_of_a_category_and_of_all_above_it() -> None:
+    pack = open_pack("builtin")
+    assert pack.attributes_of(("garments", "hat")) == ("colour", "audience")
+    assert "memory" in pack.attributes_of(("electronics", "phone"))
+    assert pack.attributes_of(("packages", "carton")) == ("colour", "brand", "size", "volume", "weight")
+    assert pack.carries_text(("groceries", "Packages", "Milk", "Arla-Standard-Milk"))
+    assert not pack.carries_text(("groceries", "Fruit", "Kiwi", "Kiwi"))
+    assert not pack.carries_text(())
+
+
+def test_the_built_in_pack_asks_for_what_one_trained_now_would() -> None:
+    assert open_pack("builtin").manifest.attributes == ATTRIBUTES
+
+
+def test_one_flipped_byte_is_told_with_the_file_it_is_in(copy: Path) -> None:
+    body = bytearray((copy / HEADS).read_bytes())
+    body[-7] ^= 1
+    (copy / HEADS).write_bytes(body)
+    with pytest.raises(PackUnusable, match=r"heads\.safetensors: sha256 is") as why:
+        open_pack(str(copy))
+    assert "\n" not in str(why.value)
+
+
+def test_a_wrong_shape_is_told_even_when_the_checksum_is_right(copy: Path) -> None:
+    arrays = load_file(copy / HEADS)
+    save_file(arrays | {"leaf_bias": np.zeros(3, np.float32)}, copy / HEADS)
+    rewrite(copy, files={name: sha256_of(copy / name) for name in (TRUNK, HEADS)})
+    with pytest.raises(PackUnusable, match="leaf_bias has shape"):
+        open_pack(str(copy))
+
+
+def test_outputs_must_be_as_many_as_leaves(copy: Path) -> None:
+    taxonomy = json.loads((copy / MANIFEST).read_text())["taxonomy"]
+    rewrite(copy, taxonomy=taxonomy[:-1])
+    with pytest.raises(PackUnusable, match="100 outputs for 99 leaves"):
+        open_pack(str(copy))
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"name": "builtin"}'])
+def test_a_broken_manifest_is_one_line(copy: Path, text: str) -> None:
+    (copy / MANIFEST).write_text(text)
+    with pytest.raises(PackUnusable, match=r"manifest\.json") as why:
+        open_pack(str(copy))
+    assert "\n" not in str(why.value)
+
+
+def test_a_pickle_in_place_of_the_heads_is_refused_even_under_its_own_checksum(copy: Path) -> None:
+    (copy / HEADS).write_bytes(b"\x80\x04cos\nsystem\n(S'true'\ntR.")
+    rewrite(copy, files={name: sha256_of(copy / name) for name in (TRUNK, HEADS)})
+    with pytest.raises(PackUnusable, match=r"heads\.safetensors"):
+        open_pack(str(copy))
+
+
+def test_a_missing_pack_is_one_line() -> None:
+    with pytest.raises(PackUnusable, match="no model pack 'nowhere'"):
+        open_pack("nowhere")
+
+
+@pytest.mark.parametrize("name", [TRUNK, HEADS])
+def test_a_manifest_that_vouches_for_no_weights_is_refused(copy: Path, name: str) -> None:
+    files = json.loads((copy / MANIFEST).read_text())["files"]
+    rewrite(copy, files={each: sha256 for each, sha256 in files.items() if each != name})
+    with pytest.raises(PackUnusable, match=f"does not name {name}"):
+        open_pack(str(copy))
+
+
+def test_another_networks_weights_are_one_line(copy: Path, tmp_path: Path) -> None:
+    trunk = json.loads((copy / MANIFEST).read_text())["trunk"]
+    rewrite(copy, trunk=trunk | {"architectures": ["tf_efficientnet_lite1"]})
+    with pytest.raises(PackUnusable, match=r"trunk\.safetensors: not the weights of tf_efficientnet_lite1") as why:
+        runtime_of(open_pack(str(copy)), Settings(home=tmp_path))
+    assert "\n" not in str(why.value)
+
+
+@pytest.mark.parametrize("wanted", ["gpu", "cuda"])
+def test_a_device_that_is_absent_or_unheard_of_fails_at_start(wanted: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(DeviceAbsent, match="VITRINE_DEVICE"):
+        open_device(wanted)
+
+
+def test_nothing_that_serves_can_unpickle() -> None:
+    """Training loads ImageNet weights and its own checkpoints, of both the weights only."""
+    for path in [*REPOSITORY.glob("shared/**/*.py"), *REPOSITORY.glob("services/**/*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = {alias.name for alias in node.names} | {getattr(node, "module", None)}
+                assert names.isdisjoint({"pickle", "joblib", "dill", "cloudpickle"}), path
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("torch.load", "np.load", "numpy.load"):
+                said = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+                assert said.get("weights_only") == "True" or said.get("allow_pickle") == "False", path
+
+
+def test_verify_ends_in_failure_when_any_pack_is_broken(copy: Path) -> None:
+    (copy / HEADS).unlink()
+    found = CliRunner().invoke(packs, ["verify", "builtin", str(copy)])
+    assert found.exit_code == 1
+    assert f"{BUILTIN.pack_name}: 3 files are whole" in found.output
+    assert "No such file" in found.output
+
+
+def test_show_names_categories_and_figures() -> None:
+    found = CliRunner().invoke(packs, ["show", "builtin"])
+    assert found.exit_code == 0
+    assert "category    electronics / phone" in found.output
+    assert "garments top1" in found.output
