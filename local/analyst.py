@@ -85,7 +85,8 @@ class Analyst:
         yield from self._pool.map(line, paths, opened)
 
     def _line(self, path: Path, photo: Photo, seen: Seen, vector: list[float] | None) -> Line:
-        (message,) = self._attributes.conclude(photo, seen)
+        (finding,) = self._attributes.conclude(photo, seen)
+        message = finding.message
         assert isinstance(message, image_pb2.ImageAttributed)
         hashed = fingerprint_of(photo)
         found: Line = {
