@@ -21,7 +21,7 @@ from shared.grpc import server_options
 from shared.limits import MAX_MESSAGE_BYTES
 from shared.metrics import RPC_SECONDS
 from shared.photos import Photo
-from shared.settings import Settings
+from shared.settings import Port, Settings
 from shared.vision.reader import Reader, photo_of
 
 SERVICE = embedding_pb2.DESCRIPTOR.services_by_name["EmbeddingService"].full_name
@@ -37,7 +37,7 @@ log = structlog.get_logger()
 class EmbeddingServerSettings(Settings):
     """Of the server that stands beside the embedding worker."""
 
-    grpc_port: int = Field(default=50052, description="Port of the EmbeddingService; 0 takes any free one")
+    grpc_port: Port = Field(default=50052, description="Port of the EmbeddingService; 0 takes any free one")
 
 
 class _Refused(Exception):

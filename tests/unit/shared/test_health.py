@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shared.errors import Transient
-from shared.health import Health, patiently, serve_health, watch
+from shared.health import Health, serve_health, wait_for, watch
 
 
 def asked(port: int, path: str) -> tuple[int, str]:
@@ -116,7 +116,7 @@ async def test_a_start_waits_for_what_is_away_and_says_so_meanwhile() -> None:
         await redis.check()
         return "found"
 
-    waiting = asyncio.create_task(patiently(health, "redis", attempt, seconds=0.001))
+    waiting = asyncio.create_task(wait_for(health, "redis", attempt, seconds=0.001))
     await asyncio.sleep(0.05)
     seen.append(health.whys["redis"])
     redis.why = None
@@ -126,4 +126,4 @@ async def test_a_start_waits_for_what_is_away_and_says_so_meanwhile() -> None:
 
 async def test_a_start_does_not_wait_for_what_will_not_pass() -> None:
     with pytest.raises(KeyError):
-        await patiently(Health(), "redis", Away(KeyError()).check)
+        await wait_for(Health(), "redis", Away(KeyError()).check)
