@@ -115,7 +115,7 @@ async def _serve(settings: ServeSettings, process: Process) -> None:
     embedding = EmbeddingClient(settings.embedding)
     lookups = Lookups(records, RedisVectorIndex(redis))
     server = Server(records, lookups, embedding, process.health, settings.rpc_seconds)
-    port = await server.start(f"{settings.host}:{settings.grpc_port}")
+    port = await server.start(settings.host, settings.grpc_port)
     stopping = asyncio.Event()
     process.on_stop(stopping.set)
     log.info("serving", host=settings.host, port=port)
