@@ -181,7 +181,7 @@ def channel(address: str, *, attempts: int = 1) -> aio.Channel:
     return aio.insecure_channel(address, options=options, interceptors=[_Traced()])
 
 
-class _Traced(aio.UnaryUnaryClientInterceptor):  # type: ignore[type-arg]
+class _Traced(aio.UnaryUnaryClientInterceptor):
     """Sends the current span's traceparent along."""
 
     async def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:

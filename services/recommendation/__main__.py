@@ -10,11 +10,12 @@ import structlog
 
 from services.recommendation.index import RedisVectorIndex
 from services.recommendation.settings import JoinSettings, ServeSettings
-from services.recommendation.store import RedisRecords, connect
+from services.recommendation.store import RedisRecords
 from shared import metrics
 from shared.errors import Transient
 from shared.health import wait_for, watch
 from shared.process import Process, run
+from shared.redis import connect
 
 log = structlog.get_logger()
 
@@ -40,7 +41,7 @@ def serve() -> None:
 
 async def _join(settings: JoinSettings, process: Process) -> None:
     # Here, so that serve needs neither Faust nor Kafka's client.
-    from aiokafka.errors import KafkaError
+    from aiokafka.errors import KafkaError  # type: ignore[import-untyped]
 
     from services.recommendation.join import TOPICS, Join, Settlement, faust_app
     from shared.stream.kafka import Broker, Producer

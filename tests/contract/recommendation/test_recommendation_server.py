@@ -24,11 +24,12 @@ from vitrine.recommendation.v1.recommendation_pb2_grpc import RecommendationServ
 from services.recommendation.index import ExactVectorIndex, RedisVectorIndex
 from services.recommendation.lookups import Lookups
 from services.recommendation.server import SERVICE, EmbeddingClient, Server
-from services.recommendation.store import Records, RedisRecords, connect
+from services.recommendation.store import Records, RedisRecords
 from shared.errors import CannotListen, Transient
 from shared.health import Health
 from shared.limits import MAX_PHOTO_BYTES
 from shared.metrics import RPC
+from shared.redis import connect
 from tests.joining import SPACE, MemoryRecords, changed, filled, results, unit
 
 Code = grpc.StatusCode
