@@ -12,6 +12,7 @@ from rich.table import Table
 from vitrine.events.v1 import image_pb2, listing_pb2
 from vitrine.recommendation.v1 import recommendation_pb2, recommendation_pb2_grpc
 
+from cli.plain import Command
 from cli.tables import number, show, text
 from shared.grpc import channel
 
@@ -30,7 +31,7 @@ async def find(
         return answer
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("photo", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--limit", default=10, show_default=True, type=click.IntRange(1, 100))
 @click.option("--category", metavar="PATH", help="From the top, as far down as wanted: garments/t-shirt.")

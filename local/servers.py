@@ -17,6 +17,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from local.processes import accepts, end, free_port, is_free, kill, last_lines, spawn
+from shared.errors import Unusable
 
 KAFKA_VERSION = "4.1.1"
 # What an orphaned server gets: it closes its files, so that the next start is quick.
@@ -32,7 +33,7 @@ rootLogger.appenderRef.out.ref = out
 """
 
 
-class ServerFailed(Exception):
+class ServerFailed(Unusable):
     """A server did not start. The message says why and what to do; it is meant for people."""
 
 

@@ -7,6 +7,7 @@ from functools import partial
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from shared.errors import Unusable
 from shared.stream.admin import NOT_YET, REQUEST_SECONDS, cluster, patiently
 from shared.stream.offsets import EARLIEST, READS, Group, Partition, committed_offsets, describe, edges
 
@@ -22,7 +23,7 @@ class Move:
     after: int
 
 
-class CannotMove(Exception):
+class CannotMove(Unusable):
     """The offsets may not be moved like this. The message says why and what to do."""
 
 
