@@ -20,7 +20,8 @@ from shared.errors import CannotListen
 from shared.health import Check, Reason, watch
 from shared.photo_store import open_photo_store
 from shared.process import Process, run
-from shared.stream.kafka import Broker, Producer
+from shared.stream.admin import Broker
+from shared.stream.kafka import Producer
 from shared.topics import IMAGE_UPLOADED, LISTING_CHANGED
 
 

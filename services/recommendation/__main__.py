@@ -44,7 +44,8 @@ async def _join(settings: JoinSettings, process: Process) -> None:
     from aiokafka.errors import KafkaError  # type: ignore[import-untyped]
 
     from services.recommendation.join import TOPICS, Join, Settlement, faust_app
-    from shared.stream.kafka import Broker, Producer
+    from shared.stream.admin import Broker
+    from shared.stream.kafka import Producer
 
     if settings.log_level != "DEBUG":
         for chatty in ("faust", "mode", "aiokafka"):

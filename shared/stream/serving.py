@@ -19,8 +19,9 @@ from shared.health import Check, Reason, wait_for, watch
 from shared.photo_store import PhotoStore, open_photo_store
 from shared.process import Process, run
 from shared.settings import DurableSettings
+from shared.stream.admin import Broker
 from shared.stream.fetching import fetch_from
-from shared.stream.kafka import Broker, GroupProtocol, KafkaSink, KafkaSource, Producer
+from shared.stream.kafka import GroupProtocol, KafkaSink, KafkaSource, Producer
 from shared.stream.records import CANARY_LISTING, Assignment, Record
 from shared.stream.task import Task
 from shared.stream.worker import Limits, Worker
