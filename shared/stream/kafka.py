@@ -5,7 +5,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import wait
 from contextlib import suppress
 from typing import Any, Literal
@@ -116,6 +116,10 @@ class _Acknowledgements:
         return await self._done
 
 
+def librdkafka_consumer(settings: dict[str, Any]) -> Consumer:
+    return Consumer(settings, logger=CLIENT_LOG)
+
+
 class KafkaSource:
     """Records of one consumer group's partitions, in order.
 
@@ -133,13 +137,15 @@ class KafkaSource:
         max_queued: int = 2000,
         revoke_seconds: float = 20.0,
         session_seconds: float = 10.0,
+        open_consumer: Callable[[dict[str, Any]], Consumer] = librdkafka_consumer,
     ) -> None:
+        """`open_consumer` is given librdkafka's settings."""
         self._topics = [topic.name for topic in topics]
         self._max_queued = max_queued
         self._revoke_seconds = revoke_seconds
         self._group_state = "not yet connected"
         settings = _consumer_settings(bootstrap, group, protocol, session_seconds)
-        self._consumer = Consumer({**settings, "stats_cb": self._heard}, logger=CLIENT_LOG)
+        self._consumer = open_consumer({**settings, "stats_cb": self._heard})
         self._ledger = Ledger()
         self._current: dict[tuple[str, int], Assignment] = {}
         self._epoch = 0

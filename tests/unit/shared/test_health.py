@@ -1,22 +1,13 @@
 """What the probes are told: started, live and ready are three questions."""
 
 import asyncio
-import urllib.error
-import urllib.request
 from typing import Any
 
 import pytest
 
 from shared.errors import Transient
 from shared.health import Health, serve_health, wait_for, watch
-
-
-def asked(port: int, path: str) -> tuple[int, str]:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as refused:
-        return refused.code, refused.read().decode()
+from tests.probing import asked
 
 
 class Away:
