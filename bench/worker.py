@@ -41,7 +41,7 @@ from local.servers import KafkaServer, RedisServer, ServerFailed, kafka_jars
 from local.supervisor import thread_environment
 from shared.errors import Poison
 from shared.settings import Settings
-from shared.stream.admin import admin, create_topics, patiently
+from shared.stream.admin import admin, create_topics, once_ready
 from shared.topics import TASKS
 from shared.vision.decode import decode
 from studio import demo_catalogue
@@ -191,7 +191,7 @@ def servers(folder: Path) -> Iterator[tuple[str, str]]:
         create_topics(kafka.bootstrap)
         topic = NewTopic(BARE_UPLOADED.name, BARE_UPLOADED.partitions, 1, config=BARE_UPLOADED.config)
         client = admin(kafka.bootstrap)
-        patiently(lambda: client.create_topics([topic])[BARE_UPLOADED.name].result())
+        once_ready(lambda: client.create_topics([topic])[BARE_UPLOADED.name].result())
         yield kafka.bootstrap, redis.url
 
 

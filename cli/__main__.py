@@ -4,6 +4,8 @@ from importlib import import_module
 
 import click
 
+from cli.plain import Group
+
 COMMANDS = {
     "run": "cli.run:run",
     "worker": "cli.worker:worker",
@@ -19,7 +21,7 @@ COMMANDS = {
 }
 
 
-class Lazy(click.Group):
+class Lazy(Group):
     """So that `vitrine topics` does not wait for torch."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -12,16 +12,15 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 
+from cli.plain import Command
 from local.analyst import Analyst
 from shared.settings import Settings
-from shared.vision.pack import PackUnusable
 from shared.vision.reader import open_reader
-from shared.vision.runtime import DeviceAbsent
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--embedding", is_flag=True, help="Add each photo's vector.")
 @click.option("--batch", default=16, show_default=True, type=click.IntRange(1), help="Photos per forward.")
@@ -31,10 +30,7 @@ def analyze(paths: tuple[Path, ...], embedding: bool, batch: int) -> None:
     if not photos:
         raise click.ClickException(f"no photo found: {', '.join(sorted(SUFFIXES))} files are looked for in folders")
     settings = Settings()
-    try:
-        reader = open_reader(settings)
-    except (PackUnusable, DeviceAbsent) as why:
-        raise click.ClickException(str(why)) from why
+    reader = open_reader(settings)
     with _progress(len(photos)) as advance, ThreadPoolExecutor(settings.threads or os.cpu_count() or 1) as pool:
         for line in Analyst(reader, pool, embedding).lines(photos, batch):
             click.echo(json.dumps(line, ensure_ascii=False))

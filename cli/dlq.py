@@ -7,16 +7,17 @@ import click
 from google.protobuf.json_format import MessageToDict
 from rich.table import Table
 
-from cli.kafka import kafka_option, plain_errors
+from cli.kafka import kafka_option
+from cli.plain import Group
 from cli.tables import number, text
 from cli.tables import show as show_table
-from shared.stream.dead_letters import DeadLetter, NoSuchLetter, dead_letter_at, dead_letters
+from shared.stream.dead_letters import DeadLetter, dead_letter_at, dead_letters
 from shared.topics import DEAD_LETTERS, TASKS
 
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
 
 
-@click.group()
+@click.group(cls=Group)
 def dlq() -> None:
     """Look at the records that no worker could handle."""
 
@@ -30,15 +31,14 @@ def dlq() -> None:
 def list_(bootstrap: str, limit: int, task: str | None, code: str | None, as_json: bool) -> None:
     """The newest dead letters, oldest first: which record, whose fault, and why. JSON is one line each."""
     filtered = task is not None or code is not None
-    with plain_errors():
-        found = deque(
-            (
-                letter
-                for letter in dead_letters(bootstrap, None if filtered else limit)
-                if task in (None, letter.about("task")) and code in (None, letter.about("code"))
-            ),
-            maxlen=limit,
-        )
+    found = deque(
+        (
+            letter
+            for letter in dead_letters(bootstrap, None if filtered else limit)
+            if task in (None, letter.about("task")) and code in (None, letter.about("code"))
+        ),
+        maxlen=limit,
+    )
     if as_json:
         for letter in found:
             click.echo(json.dumps(letter.as_json(), ensure_ascii=False))
@@ -68,11 +68,7 @@ def _table(found: list[DeadLetter]) -> Table:
 @json_option
 def show(bootstrap: str, offset: int, partition: int, as_json: bool) -> None:
     """One dead letter: all of its headers, and the record as JSON, or in hex when it is not what its topic holds."""
-    with plain_errors():
-        try:
-            letter = dead_letter_at(bootstrap, partition, offset)
-        except NoSuchLetter as why:
-            raise click.ClickException(str(why)) from why
+    letter = dead_letter_at(bootstrap, partition, offset)
     message = letter.message
     decoded = MessageToDict(message, preserving_proto_field_name=True) if message else None
     if as_json:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from cli.plain import Group
 from cli.tables import number, show, text
 from learning.baselines import baselines
 from learning.evaluation import answers, judged_numbers, measured, strangers
@@ -23,7 +24,6 @@ from learning.training import (
     read_samples,
     strange_samples,
 )
-from shared.errors import Unusable
 from shared.settings import Settings
 from shared.vision.heads import Array
 from shared.vision.pack import Pack, open_pack
@@ -47,7 +47,7 @@ class Bars:
         return lambda done: self._progress.advance(bar, done)
 
 
-@click.group()
+@click.group(cls=Group)
 def evaluate() -> None:
     """Measure a model pack."""
 
@@ -61,16 +61,13 @@ def evaluate() -> None:
 def pack(name: str, data: Path, more: Path | None, to: Path | None, compared: bool) -> None:
     """Measure the pack NAME (or in a folder) on the val split of labelled photos."""
     settings = Settings()
-    try:
-        opened = open_pack(name)
-        samples = _judgeable(data)
-        runtime = runtime_of(opened, settings)
-        with _bars() as bars:
-            features = _features(samples, runtime, opened, bars, "features")
-            figures = _measured(opened, runtime, samples, features, _strange(more), bars)
-            others = _baselines(opened, samples, settings, bars) if compared else {}
-    except (PhotosUnusable, Unusable) as why:
-        raise click.ClickException(str(why)) from why
+    opened = open_pack(name)
+    samples = _judgeable(data)
+    runtime = runtime_of(opened, settings)
+    with _bars() as bars:
+        features = _features(samples, runtime, opened, bars, "features")
+        figures = _measured(opened, runtime, samples, features, _strange(more), bars)
+        others = _baselines(opened, samples, settings, bars) if compared else {}
     show(_table(opened, figures, len(judged_numbers(samples))))
     if others:
         show(_comparison(opened, figures, others))

@@ -5,15 +5,16 @@ from collections.abc import Sequence
 import click
 from rich.table import Table
 
-from cli.kafka import kafka_option, plain_errors
+from cli.kafka import kafka_option
+from cli.plain import Group as Commands
 from cli.tables import number, show, text
 from shared.stream.admin import admin
-from shared.stream.moves import CannotMove, Move, carry_out, forget, plan_move
+from shared.stream.moves import Move, carry_out, forget, plan_move
 from shared.stream.offsets import Group, Standing, describe, group_names, standings
 from shared.topics import GROUP_PREFIX
 
 
-@click.group()
+@click.group(cls=Commands)
 def groups() -> None:
     """Show and move the offsets of consumer groups."""
 
@@ -23,14 +24,13 @@ def groups() -> None:
 @click.option("--all", "every", is_flag=True, help="Partitions without lag too.")
 def list_(bootstrap: str, every: bool) -> None:
     """Lag of each group, topic and partition."""
-    with plain_errors():
-        client = admin(bootstrap)
-        names = group_names(client, bootstrap)
-        if not names:
-            click.echo(f"no group named {GROUP_PREFIX}… at {bootstrap}: no worker ever joined")
-            return
-        described = describe(client, names)
-        found = standings(client, bootstrap)
+    client = admin(bootstrap)
+    names = group_names(client, bootstrap)
+    if not names:
+        click.echo(f"no group named {GROUP_PREFIX}… at {bootstrap}: no worker ever joined")
+        return
+    described = describe(client, names)
+    found = standings(client, bootstrap)
     show(_totals(described, found))
     shown = [one for one in found if every or one.lag]
     if shown:
@@ -70,18 +70,14 @@ def move(bootstrap: str, sources: str, targets: str, dry_run: bool, keep: bool) 
       --to vitrine-fused
     """
     taken, given = _names(sources), _names(targets)
-    with plain_errors():
-        client = admin(bootstrap)
-        try:
-            moves = plan_move(client, bootstrap, taken, given)
-            show(_plan(moves))
-            if dry_run:
-                return
-            carry_out(client, moves)
-        except CannotMove as why:
-            raise click.ClickException(str(why)) from why
-        if not keep:
-            forget(client, taken)
+    client = admin(bootstrap)
+    moves = plan_move(client, bootstrap, taken, given)
+    show(_plan(moves))
+    if dry_run:
+        return
+    carry_out(client, moves)
+    if not keep:
+        forget(client, taken)
     click.echo(f"set {', '.join(given)}" + ("" if keep else f"; deleted {', '.join(taken)}"))
 
 

@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from cli.plain import Command
 from client.importing import (
     GATEWAY,
     Failures,
@@ -24,7 +25,7 @@ from client.importing import (
 from shared.settings import Settings
 
 
-@click.command("import")
+@click.command("import", cls=Command)
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 @click.option("--gateway", default=GATEWAY, show_default=True, metavar="URL", help="The gateway's address.")
 @click.option("--seller", metavar="ID", help="Seller of a folder [default: local], or of CSV rows that name none.")

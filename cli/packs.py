@@ -5,11 +5,12 @@ from rich.console import Console
 from rich.table import Table
 
 from cli import tables
+from cli.plain import Group
 from shared.settings import Settings
 from shared.vision.pack import Manifest, PackUnusable, find_pack, installed_packs, open_pack, read_manifest
 
 
-@click.group()
+@click.group(cls=Group)
 def packs() -> None:
     """List, show and verify model packs."""
 
@@ -36,11 +37,7 @@ def list_() -> None:
 @click.argument("name")
 def show(name: str) -> None:
     """What the pack NAME (or in a folder) knows and how well."""
-    try:
-        manifest = read_manifest(find_pack(name))
-    except PackUnusable as why:
-        raise click.ClickException(str(why)) from why
-    for line in _described(manifest):
+    for line in _described(read_manifest(find_pack(name))):
         click.echo(line)
 
 
@@ -67,13 +64,10 @@ def verify(names: tuple[str, ...]) -> None:
 def bench(name: str, threads: int) -> None:
     """The pack NAME's network on every engine of this machine, side by side, and which one serves."""
     from shared.vision.reader import runtime_of  # torch takes seconds to load
-    from shared.vision.runtime import BATCH, DeviceAbsent
+    from shared.vision.runtime import BATCH
 
-    try:
-        pack = open_pack(name)
-        runtime = runtime_of(pack, Settings(threads=threads))
-    except (PackUnusable, DeviceAbsent) as why:
-        raise click.ClickException(str(why)) from why
+    pack = open_pack(name)
+    runtime = runtime_of(pack, Settings(threads=threads))
     canvas = " x ".join(map(str, pack.manifest.trunk.canvases[0]))
     title = f"{pack.manifest.pack_name}: {pack.manifest.trunk.names}, {canvas} pixels, batches of {BATCH}"
     table = Table("engine", tables.number("ms/photo"), tables.number("cosine to torch"), "", title=title)

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 import click
 from rich.table import Table
 
-from cli.kafka import kafka_option, plain_errors
+from cli.kafka import kafka_option
+from cli.plain import Command
 from cli.tables import number, show, text
 from shared.stream.admin import Difference, admin, cluster, create_topics, differences
 from shared.topics import DAY_MS, TOPICS, Topic
 
 
-@click.command()
+@click.command(cls=Command)
 @kafka_option
 @click.option("--replication", default=1, show_default=True, type=click.IntRange(1), help="Copies of each partition.")
 @click.option("--list", "only_list", is_flag=True, help="Show the declared topics and change nothing.")
@@ -20,16 +21,15 @@ def topics(bootstrap: str, replication: int, only_list: bool) -> None:
 
     Safe to repeat: topics that exist are left alone, and where one differs from its declaration, that is said.
     """
-    with plain_errors():
-        if only_list:
-            _list(bootstrap)
-            return
-        created = create_topics(bootstrap, replication)
-        for name in created:
-            click.echo(f"created {name}")
-        if not created:
-            click.echo(f"all {len(TOPICS)} topics are there")
-        _warn(differences(bootstrap))
+    if only_list:
+        _list(bootstrap)
+        return
+    created = create_topics(bootstrap, replication)
+    for name in created:
+        click.echo(f"created {name}")
+    if not created:
+        click.echo(f"all {len(TOPICS)} topics are there")
+    _warn(differences(bootstrap))
 
 
 def _list(bootstrap: str) -> None:

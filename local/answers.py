@@ -1,37 +1,22 @@
 """What the fleet answered: asked over gRPC, checked against the pack and the known truth, written as JSON."""
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-import grpc
 from vitrine.events.v1 import enriched_pb2, image_pb2
 from vitrine.recommendation.v1 import recommendation_pb2 as pb
 from vitrine.recommendation.v1 import recommendation_pb2_grpc as pb_grpc
 
+from shared.grpc import channel
 from studio import Expected
 
 COMPLETE = enriched_pb2.EnrichedListing.STATUS_COMPLETE
 # A listing with ten photos and all that was found in them has a few kilobytes.
 _ASKED_AT_ONCE = 100
-_MOST_BYTES = 32 * 2**20
 _SECONDS = 60.0
 # A service that is started again refuses connections for a moment.
-_RETRY = {
-    "methodConfig": [
-        {
-            "name": [{"service": "vitrine.recommendation.v1.RecommendationService"}],
-            "retryPolicy": {
-                "maxAttempts": 5,
-                "initialBackoff": "0.5s",
-                "maxBackoff": "5s",
-                "backoffMultiplier": 2,
-                "retryableStatusCodes": ["UNAVAILABLE"],
-            },
-        }
-    ]
-}
+_ATTEMPTS = 5
 
 _DECISIONS = {
     image_pb2.Fraud.DECISION_ALLOW: "allow",
@@ -56,12 +41,7 @@ class Lookups:
 
     def __init__(self, address: str) -> None:
         """`address`: host:port. Connects with the first call."""
-        options = [
-            ("grpc.max_receive_message_length", _MOST_BYTES),
-            ("grpc.max_send_message_length", _MOST_BYTES),
-            ("grpc.service_config", json.dumps(_RETRY)),
-        ]
-        self._channel = grpc.aio.insecure_channel(address, options=options)
+        self._channel = channel(address, attempts=_ATTEMPTS)
         self._stub: Any = pb_grpc.RecommendationServiceStub(self._channel)
 
     async def __aenter__(self) -> Self:

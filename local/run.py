@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import grpc
-from confluent_kafka import KafkaException
 from PIL import Image, ImageOps
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -20,11 +18,8 @@ from local import following, showing
 from local.answers import Lookups
 from local.answers import Schema as Pack
 from local.catalogue import Catalogue
-from local.fleet import Fleet, NotReady, Plan, running
+from local.fleet import Fleet, Plan, running
 from local.report import Outcome, write_report
-from local.servers import ServerFailed
-from local.supervisor import GaveUp
-from shared.errors import Transient
 from shared.photo_store import open_photo_store
 
 HITS = 5
@@ -103,13 +98,10 @@ def _mirrored(photo: bytes) -> bytes:
 
 
 def _open_pack(name: str) -> Pack:
-    """Raises NotReady."""
-    from shared.vision.pack import PackUnusable, open_pack  # torch takes seconds to load
+    """Raises PackUnusable."""
+    from shared.vision.pack import open_pack  # torch takes seconds to load
 
-    try:
-        return open_pack(name)
-    except PackUnusable as why:
-        raise NotReady(str(why)) from why
+    return open_pack(name)
 
 
 async def stopping_on_sigterm(running: Coroutine[Any, Any, bool]) -> bool:
@@ -117,18 +109,6 @@ async def stopping_on_sigterm(running: Coroutine[Any, Any, bool]) -> bool:
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     return await running
-
-
-def plainly(why: BaseException) -> str | None:
-    """What to tell the user of an error that can happen to anybody; None for a mistake of ours."""
-    if isinstance(why, BaseExceptionGroup):
-        told = [plainly(inner) for inner in why.exceptions]
-        return told[0] if told and all(told) else None
-    if isinstance(why, grpc.aio.AioRpcError):
-        return f"the lookups answered {why.code().name}: {why.details()}"
-    if isinstance(why, KafkaException):
-        return f"Kafka refused: {why.args[0].str()}"
-    return str(why) if isinstance(why, NotReady | ServerFailed | GaveUp | Transient) else None
 
 
 class _Stages:

@@ -4,13 +4,13 @@ from pydantic import Field
 
 from services.gateway.imaging import Limits
 from shared.limits import ACCEPTED_PHOTO_PIXELS, MAX_PHOTO_BYTES, MAX_PHOTO_PIXELS
-from shared.settings import Settings
+from shared.settings import Port, Settings
 
 
 class GatewaySettings(Settings):
     """From the environment: VITRINE_HTTP_PORT, VITRINE_MAX_PHOTOS, …"""
 
-    http_port: int = Field(default=8080, description="Port of the HTTP interface, health and metrics", ge=0, le=65535)
+    http_port: Port = Field(default=8080, description="Port of the HTTP interface, health and metrics")
     recommendation: str = Field(default="127.0.0.1:50051", description="host:port of the recommendation service's gRPC")
 
     max_photos: int = Field(default=12, description="Most photos of one listing", ge=1)

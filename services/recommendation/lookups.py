@@ -12,6 +12,7 @@ from services.recommendation.index import VectorIndex, WrongDimension
 from services.recommendation.parts import Enriched, Vector
 from services.recommendation.rank import Candidate, Filter, best, refusal
 from services.recommendation.store import Records
+from shared.grpc import Refusal
 from shared.limits import MAX_PHOTO_BYTES
 
 MAX_BATCH = 500
@@ -22,15 +23,6 @@ CANDIDATES_PER_HIT = 2
 MIN_CANDIDATES = 32
 
 Embed = Callable[[bytes], Awaitable[embedding_pb2.EmbedPhotoResponse]]
-
-
-class Refusal(Exception):
-    """An answer other than OK. The message says what to do."""
-
-    def __init__(self, code: grpc.StatusCode, message: str) -> None:
-        super().__init__(f"{code.name}: {message}")
-        self.code = code
-        self.message = message
 
 
 class Lookups:

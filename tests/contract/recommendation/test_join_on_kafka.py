@@ -20,8 +20,9 @@ from google.protobuf.message import Message
 from services.recommendation.index import RedisVectorIndex
 from services.recommendation.parts import Enriched
 from services.recommendation.rank import Filter
-from services.recommendation.store import RedisRecords, connect
+from services.recommendation.store import RedisRecords
 from shared.events import Event, parse
+from shared.redis import connect
 from shared.stream.admin import create_topics
 from shared.stream.kafka import Producer
 from shared.topics import DEAD_LETTERS, IMAGE_SCORED, LISTING_CHANGED, LISTING_ENRICHED, TOPICS, Topic, group_of

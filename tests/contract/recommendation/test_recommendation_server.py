@@ -24,11 +24,12 @@ from vitrine.recommendation.v1.recommendation_pb2_grpc import RecommendationServ
 from services.recommendation.index import ExactVectorIndex, RedisVectorIndex
 from services.recommendation.lookups import Lookups
 from services.recommendation.server import SERVICE, EmbeddingClient, Server
-from services.recommendation.store import Records, RedisRecords, connect
-from shared.errors import Transient
+from services.recommendation.store import Records, RedisRecords
+from shared.errors import CannotListen, Transient
 from shared.health import Health
 from shared.limits import MAX_PHOTO_BYTES
 from shared.metrics import RPC
+from shared.redis import connect
 from tests.joining import SPACE, MemoryRecords, changed, filled, results, unit
 
 Code = grpc.StatusCode
@@ -75,7 +76,7 @@ async def served(
     health = Health()
     client = EmbeddingClient(f"127.0.0.1:{port}")
     server = Server(records, Lookups(records, index), client, health, rpc_seconds, max_age_seconds)
-    address = f"127.0.0.1:{await server.start('127.0.0.1:0')}"
+    address = f"127.0.0.1:{await server.start('127.0.0.1', 0)}"
     async with aio.insecure_channel(address) as channel:
         yield Served(RecommendationServiceStub(channel), channel, server, health, fake, embedding_server)
     await server.stop(0)
@@ -258,10 +259,10 @@ async def test_a_port_that_is_taken_is_an_error_and_not_half_of_the_calls() -> N
     async with served(records, ExactVectorIndex()):
         client = EmbeddingClient("127.0.0.1:1")
         first = Server(records, Lookups(records, ExactVectorIndex()), client, Health(), 1)
-        port = await first.start("127.0.0.1:0")
+        port = await first.start("127.0.0.1", 0)
         second = Server(records, Lookups(records, ExactVectorIndex()), client, Health(), 1)
-        with pytest.raises(RuntimeError):
-            await second.start(f"127.0.0.1:{port}")
+        with pytest.raises(CannotListen, match=f"127.0.0.1:{port} can't be listened on"):
+            await second.start("127.0.0.1", port)
         await first.stop(0)
         await client.close()
 
