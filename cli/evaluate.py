@@ -8,9 +8,8 @@ import click
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
-from cli.tables import number, show, text
+from cli.tables import number, say, show, text
 from learning.baselines import baselines
 from learning.evaluation import answers, judged_numbers, measured, strangers
 from learning.evaluation_files import write_files
@@ -24,7 +23,9 @@ from learning.training import (
     strange_samples,
 )
 from shared.errors import Unusable
+from shared.screen import Rows
 from shared.settings import Settings
+from shared.text import plain
 from shared.vision.heads import Array
 from shared.vision.pack import Pack, open_pack
 from shared.vision.reader import runtime_of
@@ -70,13 +71,13 @@ def pack(name: str, data: Path, more: Path | None, to: Path | None, compared: bo
             figures = _measured(opened, runtime, samples, features, _strange(more), bars)
             others = _baselines(opened, samples, settings, bars) if compared else {}
     except (PhotosUnusable, Unusable) as why:
-        raise click.ClickException(str(why)) from why
+        raise click.ClickException(plain(str(why))) from why
     show(_table(opened, figures, len(judged_numbers(samples))))
     if others:
         show(_comparison(opened, figures, others))
     if to is not None:
         write_files(to, opened.manifest.pack_name, answers(opened, samples, features), figures, others)
-        click.echo(f"{to}: figures, categories, confusion and the worst mistakes")
+        say(f"{to}: figures, categories, confusion and the worst mistakes")
 
 
 def _judgeable(data: Path) -> list[Sample]:
@@ -120,16 +121,16 @@ def _bars() -> Iterator[Bars]:
         yield Bars(progress)
 
 
-def _table(opened: Pack, figures: Figures, photos: int) -> Table:
+def _table(opened: Pack, figures: Figures, photos: int) -> Rows:
     title = f"{opened.manifest.pack_name} on {photos} photos of the val split"
-    table = Table(text("figure"), number("value"), title=title)
+    table = Rows(text("figure"), number("value"), title=title)
     for name, value in figures.items():
         table.add_row(_words(name), f"{value:.4g}")
     return table
 
 
-def _comparison(opened: Pack, figures: Figures, others: Mapping[str, Figures]) -> Table:
-    table = Table(text("embedding"), *(number(_words(name)) for name in COMPARED))
+def _comparison(opened: Pack, figures: Figures, others: Mapping[str, Figures]) -> Rows:
+    table = Rows(text("embedding"), *(number(_words(name)) for name in COMPARED))
     for name, theirs in {opened.manifest.pack_name: figures, **others}.items():
         table.add_row(name, *(f"{theirs[figure]:.4g}" if figure in theirs else "" for figure in COMPARED))
     return table

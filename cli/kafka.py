@@ -8,6 +8,7 @@ from confluent_kafka import KafkaException
 
 from shared.errors import Transient
 from shared.settings import Settings
+from shared.text import plain
 
 kafka_option = click.option(
     "--kafka",
@@ -25,7 +26,7 @@ def plain_errors() -> Iterator[None]:
     try:
         yield
     except Transient as why:
-        raise click.ClickException(str(why)) from why
+        raise click.ClickException(plain(str(why))) from why
     except KafkaException as why:
         error = why.args[0]
-        raise click.ClickException(f"Kafka refused: {error.str()} ({error.name()})") from why
+        raise click.ClickException(plain(f"Kafka refused: {error.str()} ({error.name()})")) from why

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import click
 
+from client.listing import NotImportable
 from local import catalogue as catalogues
 from local import showing
 from local.fleet import Plan, Ports
 from local.run import plainly, run_fleet, stopping_on_sigterm
 from shared.settings import Settings
+from shared.text import plain
 
 INTERRUPTED = 130
 
@@ -49,7 +51,10 @@ def run(photos: Path | None, listings: int, fused: bool, free_ports: bool, once:
         photo_store=os.environ.get("VITRINE_PHOTO_STORE"),
         fused=fused,
     )
-    catalogue = catalogues.own(photos) if photos else catalogues.demo(listings)
+    try:
+        catalogue = catalogues.own(photos) if photos else catalogues.demo(listings)
+    except NotImportable as why:
+        raise click.ClickException(plain(str(why))) from why
     console = showing.console()
     try:
         sound = asyncio.run(stopping_on_sigterm(run_fleet(plan, catalogue, console, once, report)))
@@ -59,5 +64,5 @@ def run(photos: Path | None, listings: int, fused: bool, free_ports: bool, once:
     except (Exception, BaseExceptionGroup) as why:
         if (line := plainly(why)) is None:
             raise
-        raise click.ClickException(line) from why
+        raise click.ClickException(plain(line)) from why
     raise SystemExit(0 if sound else 1)

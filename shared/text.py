@@ -22,7 +22,7 @@ def plain_lines(text: str) -> str:
     return "\n".join(map(plain, text.split("\n")))
 
 
-def as_json(value: Any, indent: int | None = None) -> str:
+def json_text(value: Any, indent: int | None = None) -> str:
     """JSON in readable Unicode, with escapes where `plain` has them: on a terminal as safe as in a file."""
     # JSON has such characters in its strings only, but for the line breaks of an indent.
     lines = json.dumps(value, ensure_ascii=False, indent=indent).split("\n")

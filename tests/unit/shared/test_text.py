@@ -10,7 +10,7 @@ import structlog
 
 from shared.logs import start_logging
 from shared.screen import Rows, Screen
-from shared.text import as_json, named, plain, plain_lines
+from shared.text import json_text, named, plain, plain_lines
 
 SHOWN = {
     "an escape code": ("\x1b[31mred", r"\x1b[31mred"),
@@ -37,10 +37,10 @@ def test_what_would_do_something_is_spelled_out(kind: str) -> None:
 @pytest.mark.parametrize("kind", SHOWN)
 def test_json_of_it_is_printable_and_reads_back(kind: str) -> None:
     written = {SHOWN[kind][0]: [SHOWN[kind][0]]}
-    said = as_json(written)
+    said = json_text(written)
     assert said.isprintable()
     assert json.loads(said) == json.loads(json.dumps(written))
-    assert json.loads(as_json(written, indent=2)) == json.loads(said)
+    assert json.loads(json_text(written, indent=2)) == json.loads(said)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_json_of_it_is_printable_and_reads_back(kind: str) -> None:
 )
 def test_other_text_stays_as_it_is(text: str) -> None:
     assert plain(text) == text
-    assert json.loads(as_json(text)) == text
+    assert json.loads(json_text(text)) == text
 
 
 def test_lines_stay_lines_where_they_are_wanted() -> None:
