@@ -170,9 +170,11 @@ def _photos_problem(photos: Sequence[Path]) -> str:
     for photo in photos:
         if suffix_of(photo) in OTHER_IMAGES:
             return f"{photo.name}: {OTHERWISE}"
-        if problem := problem_of(photo):
-            hint = "; paths are relative to the CSV's folder" if problem == NO_SUCH_FILE else ""
-            return f"{photo}: {problem}{hint}"
+        problem = problem_of(photo)
+        if problem == NO_SUCH_FILE:
+            return f"{problem}: {photo}; paths are relative to the CSV's folder"
+        if problem:
+            return f"{photo}: {problem}"
     return ""
 
 

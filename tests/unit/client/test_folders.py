@@ -52,7 +52,8 @@ def test_a_photo_is_known_by_any_of_its_suffixes(tmp_path: Path, suffix: str) ->
 LEFT_BEHIND = (
     "._a.jpg .DS_Store .Trashes/a.jpg .@__thumb/a.jpg __MACOSX/._a.jpg __MACOSX/a.jpg Thumbs.db desktop.ini "
     "Desktop.ini @eaDir/a.jpg/SYNOPHOTO_THUMB_M.jpg sub/@eaDir/x.jpg @Recycle/a.jpg "
-    "#recycle/a.jpg $RECYCLE.BIN/S-1/a.jpg .picasaoriginals/a.jpg @Recently-Snapshot/a.jpg #snapshot/a.jpg ehthumbs_vista.db a.jpg:Zone.Identifier"
+    "#recycle/a.jpg $RECYCLE.BIN/S-1/a.jpg .picasaoriginals/a.jpg @Recently-Snapshot/a.jpg "
+    "#snapshot/a.jpg ehthumbs_vista.db a.jpg:Zone.Identifier"
 )
 
 
