@@ -15,13 +15,13 @@ from pathlib import Path
 
 import click
 from confluent_kafka import Consumer, TopicPartition
-from rich.table import Table
 from vitrine.events.v1 import image_pb2, listing_pb2
 
 from cli.tables import number, show
 from local.fleet import Fleet, Plan, Ports, running
 from shared.events import event
 from shared.photo_store import open_photo_store
+from shared.screen import Rows
 from shared.settings import Settings
 from shared.stream.admin import cluster, reader
 from shared.stream.kafka import Producer
@@ -137,7 +137,7 @@ def main(uploads: int, rates: Sequence[float], only: str | None) -> None:
     """Print the median and the 95th percentile of the seconds that an upload waits for each facet."""
     fetched, bodies = Settings().home.resolve(), half_cartons(uploads)
     heads = [topic.name.removeprefix("image.") for topic in FACETS]
-    table = Table("workers", number("uploads/s"), *(number(head) for head in (*heads, "all facets")))
+    table = Rows("workers", number("uploads/s"), *(number(head) for head in (*heads, "all facets")))
     for kind in [only] if only else ["fused", "split"]:
         with tempfile.TemporaryDirectory(prefix="vitrine-bench-") as folder:
             for pattern in FETCHED:

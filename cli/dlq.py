@@ -1,17 +1,17 @@
 """`vitrine dlq`: the records that no worker could handle, and why."""
 
-import json
 from collections import deque
 
 import click
 from google.protobuf.json_format import MessageToDict
-from rich.table import Table
 
 from cli.kafka import kafka_option
 from cli.plain import Group
-from cli.tables import number, text
+from cli.tables import number, say, text
 from cli.tables import show as show_table
+from shared.screen import Rows
 from shared.stream.dead_letters import DeadLetter, dead_letter_at, dead_letters
+from shared.text import json_text
 from shared.topics import DEAD_LETTERS, TASKS
 
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
@@ -41,18 +41,25 @@ def list_(bootstrap: str, limit: int, task: str | None, code: str | None, as_jso
     )
     if as_json:
         for letter in found:
-            click.echo(json.dumps(letter.as_json(), ensure_ascii=False))
+            click.echo(json_text(letter.as_json()))
         return
     if not found:
-        click.echo("no dead letters" + (" like that" if filtered else ""))
+        say("no dead letters" + (" like that" if filtered else ""))
         return
     show_table(_table(list(found)))
 
 
-def _table(found: list[DeadLetter]) -> Table:
+def _table(found: list[DeadLetter]) -> Rows:
     spread = any(letter.partition for letter in found)
-    table = Table(
-        number("offset"), "time (UTC)", "task", "stage", "code", text("listing"), text("seller"), text("origin")
+    table = Rows(
+        number("offset"),
+        "time (UTC)",
+        text("task"),
+        text("stage"),
+        text("code"),
+        text("listing"),
+        text("seller"),
+        text("origin"),
     )
     for letter in found:
         offset = f"{letter.offset} (--partition {letter.partition})" if spread else str(letter.offset)
@@ -75,16 +82,16 @@ def show(bootstrap: str, offset: int, partition: int, as_json: bool) -> None:
         name = letter.about("topic").replace(".", "_")
         content = {name: decoded} if decoded else {"value_hex": letter.value.hex()}
         said = {**letter.as_json(), "headers": dict(letter.headers), **content}
-        click.echo(json.dumps(said, ensure_ascii=False, indent=2))
+        click.echo(json_text(said, indent=2))
         return
-    click.echo(f"{DEAD_LETTERS.name}/{letter.partition}@{letter.offset}  {letter.at:%Y-%m-%d %H:%M:%S} UTC")
+    say(f"{DEAD_LETTERS.name}/{letter.partition}@{letter.offset}  {letter.at:%Y-%m-%d %H:%M:%S} UTC")
     for name, value in letter.headers.items():
-        click.echo(f"  {name}: {value}")
-    click.echo(f"  key: {letter.key}")
-    click.echo("")
+        say(f"  {name}: {value}")
+    say(f"  key: {letter.key}")
+    say("")
     if message:
-        click.echo(message.DESCRIPTOR.name)
-    click.echo(json.dumps(decoded, ensure_ascii=False, indent=2) if decoded else hexdump(letter.value))
+        say(message.DESCRIPTOR.name)
+    click.echo(json_text(decoded, indent=2) if decoded else hexdump(letter.value))
 
 
 def hexdump(value: bytes) -> str:

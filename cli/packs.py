@@ -1,12 +1,12 @@
 """`vitrine packs`: which model packs there are, what they know, and whether their files are whole."""
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from cli import tables
 from cli.plain import Group
+from shared.screen import Rows
 from shared.settings import Settings
+from shared.text import plain
 from shared.vision.pack import Manifest, PackUnusable, find_pack, installed_packs, open_pack, read_manifest
 
 
@@ -18,17 +18,17 @@ def packs() -> None:
 @packs.command(name="list")
 def list_() -> None:
     """One line for each pack under models/."""
-    table = Table("pack", "generation", "trunk", "leaves", "dimensions")
+    table = Rows("pack", "generation", "trunk", "leaves", "dimensions")
     broken: list[str] = []
     for folder in installed_packs():
         try:
             m = read_manifest(folder)
         except PackUnusable as why:
-            broken.append(str(why))
+            broken.append(plain(str(why)))
             continue
         leaves, dimensions = len(m.taxonomy), m.embedding.dimensions
         table.add_row(m.pack_name, str(m.generation), m.trunk.names, str(leaves), str(dimensions))
-    Console().print(table)
+    tables.show(table)
     if broken:
         raise click.ClickException("\n".join(broken))
 
@@ -38,7 +38,7 @@ def list_() -> None:
 def show(name: str) -> None:
     """What the pack NAME (or in a folder) knows and how well."""
     for line in _described(read_manifest(find_pack(name))):
-        click.echo(line)
+        tables.say(line)
 
 
 @packs.command()
@@ -51,9 +51,9 @@ def verify(names: tuple[str, ...]) -> None:
         try:
             pack = open_pack(name)
         except PackUnusable as why:
-            problems.append(str(why))
+            problems.append(plain(str(why)))
         else:
-            click.echo(f"{pack.manifest.pack_name}: {len(pack.manifest.files)} files are whole")
+            tables.say(f"{pack.manifest.pack_name}: {len(pack.manifest.files)} files are whole")
     if problems:
         raise click.ClickException("\n".join(problems))
 
@@ -70,7 +70,7 @@ def bench(name: str, threads: int) -> None:
     runtime = runtime_of(pack, Settings(threads=threads))
     canvas = " x ".join(map(str, pack.manifest.trunk.canvases[0]))
     title = f"{pack.manifest.pack_name}: {pack.manifest.trunk.names}, {canvas} pixels, batches of {BATCH}"
-    table = Table("engine", tables.number("ms/photo"), tables.number("cosine to torch"), "", title=title)
+    table = Rows("engine", tables.number("ms/photo"), tables.number("cosine to torch"), "", title=title)
     for one in runtime.tried:
         said = one.why_not or ("serves" if one.name == runtime.engine.name else "")
         table.add_row(one.name, f"{one.milliseconds:.1f}", f"{one.agreement:.5f}", said)

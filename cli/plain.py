@@ -8,6 +8,7 @@ import click
 
 from shared.errors import Transient, Unusable, root_causes
 from shared.settings import BadSettings
+from shared.text import plain
 
 
 class Command(click.Command):
@@ -39,7 +40,7 @@ def plain_errors() -> Iterator[None]:
             or (line := plainly(why)) is None
         ):
             raise
-        said = click.ClickException(line)
+        said = click.ClickException(plain(line))
         said.exit_code = click.UsageError.exit_code if isinstance(why, BadSettings) else said.exit_code
         raise said from why
 

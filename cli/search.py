@@ -2,19 +2,20 @@
 
 import asyncio
 from collections.abc import Sequence
-from decimal import Decimal
 from pathlib import Path
 
 import click
 import grpc
-from google.protobuf.json_format import MessageToJson
-from rich.table import Table
+from google.protobuf.json_format import MessageToDict
 from vitrine.events.v1 import image_pb2, listing_pb2
 from vitrine.recommendation.v1 import recommendation_pb2, recommendation_pb2_grpc
 
 from cli.plain import Command
-from cli.tables import number, show, text
+from cli.tables import number, say, show, text
 from shared.grpc import channel
+from shared.money import amount_of
+from shared.screen import Rows
+from shared.text import json_text, plain
 
 SERVICE = "127.0.0.1:50051"
 DEADLINE_SECONDS = 30.0
@@ -66,19 +67,25 @@ def search(
     try:
         answer = asyncio.run(find(service, photo.read_bytes(), limit, wanted))
     except grpc.aio.AioRpcError as why:
-        raise click.ClickException(_said(why, service)) from why
+        raise click.ClickException(plain(_said(why, service))) from why
     if as_json:
-        click.echo(MessageToJson(answer, preserving_proto_field_name=True, ensure_ascii=False))
+        click.echo(json_text(MessageToDict(answer, preserving_proto_field_name=True), indent=2))
     elif not answer.hits:
-        click.echo("no listing found; loosen the filters" if wanted.ByteSize() else "no listing found")
+        say("no listing found; loosen the filters" if wanted.ByteSize() else "no listing found")
     else:
         show(table(answer.hits))
 
 
-def table(hits: Sequence[recommendation_pb2.Hit]) -> Table:
+def table(hits: Sequence[recommendation_pb2.Hit]) -> Rows:
     """One row per hit."""
-    rows = Table(
-        number("similarity"), text("listing"), "seller", text("title"), text("category"), text("attributes"), "price"
+    rows = Rows(
+        number("similarity"),
+        text("listing"),
+        text("seller"),
+        text("title"),
+        text("category"),
+        text("attributes"),
+        "price",
     )
     for hit in hits:
         found = hit.listing
@@ -109,8 +116,7 @@ def _spelled(attribute: image_pb2.Attribute) -> str:
 def _price(claims: listing_pb2.Claims) -> str:
     if not claims.HasField("price"):
         return ""
-    amount = Decimal(claims.price.units) + Decimal(claims.price.nanos) / 10**9
-    return f"{amount:.2f} {claims.price.currency_code}"
+    return f"{amount_of(claims.price):.2f} {claims.price.currency_code}"
 
 
 def _said(why: grpc.aio.AioRpcError, service: str) -> str:

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 import click
-from rich.table import Table
 
 from cli.kafka import kafka_option
 from cli.plain import Command
-from cli.tables import number, show, text
+from cli.tables import number, say, show, text
+from shared.screen import Rows
 from shared.stream.admin import Difference, admin, cluster, create_topics, differences
 from shared.topics import DAY_MS, TOPICS, Topic
 
@@ -26,15 +26,15 @@ def topics(bootstrap: str, replication: int, only_list: bool) -> None:
         return
     created = create_topics(bootstrap, replication)
     for name in created:
-        click.echo(f"created {name}")
+        say(f"created {name}")
     if not created:
-        click.echo(f"all {len(TOPICS)} topics are there")
+        say(f"all {len(TOPICS)} topics are there")
     _warn(differences(bootstrap))
 
 
 def _list(bootstrap: str) -> None:
     there = cluster(admin(bootstrap), bootstrap).topics
-    table = Table(text("topic"), "message", number("declared partitions"), number("partitions there"), "kept")
+    table = Rows(text("topic"), "message", number("declared partitions"), number("partitions there"), "kept")
     for topic in TOPICS:
         message = topic.message.__name__ if topic.message else "as it was"
         found = str(len(there[topic.name].partitions)) if topic.name in there else "missing"
@@ -54,6 +54,6 @@ def _kept(topic: Topic) -> str:
 
 def _warn(found: Sequence[Difference]) -> None:
     for difference in found:
-        click.echo(f"differs: {difference}", err=True)
+        say(f"differs: {difference}", err=True)
     if found:
-        click.echo("Nothing was changed: more partitions move keys, shorter retention deletes records.", err=True)
+        say("Nothing was changed: more partitions move keys, shorter retention deletes records.", err=True)

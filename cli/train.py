@@ -5,12 +5,13 @@ import time
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from cli.plain import Group
+from cli.tables import say, show
 from learning.fine_tuning import Phase, Recipe
 from learning.making import ARCHITECTURES, PHASES, Plan, figures_table, learn_unknown, make_pack, next_of, recipe_for
 from shared.settings import Settings
+from shared.text import plain
 from shared.vision.pack import MODELS, NAME, open_pack
 from shared.vision.trunk import IMAGENET
 
@@ -77,9 +78,9 @@ def pack(
         version, generation = version or next_version, generation or next_generation
         manifest = make_pack(Plan(data, to, work, version, generation, drawn, strange, recipes, start))
     except ValueError as why:
-        raise click.ClickException(str(why)) from why
-    Console().print(figures_table(manifest))
-    click.echo(f"{to}: {manifest.pack_name}, trained in {time.monotonic() - started:.0f} s; curves are in {work}")
+        raise click.ClickException(plain(str(why))) from why
+    show(figures_table(manifest))
+    say(f"{to}: {manifest.pack_name}, trained in {time.monotonic() - started:.0f} s; curves are in {work}")
 
 
 @train.command()
@@ -102,9 +103,9 @@ def unknown(name: str, data: Path, strange: Path, to: Path, drawn: int) -> None:
             raise click.UsageError(f"{to.resolve().name!r} can't be a pack's name: small letters, digits and hyphens")
         manifest = learn_unknown(start, data, strange, to, drawn)
     except ValueError as why:
-        raise click.ClickException(str(why)) from why
-    Console().print(figures_table(manifest))
-    click.echo(f"{to}: {manifest.pack_name}, made in {time.monotonic() - started:.0f} s")
+        raise click.ClickException(plain(str(why))) from why
+    show(figures_table(manifest))
+    say(f"{to}: {manifest.pack_name}, made in {time.monotonic() - started:.0f} s")
 
 
 def _phases(text: str) -> tuple[Phase, ...]:

@@ -14,8 +14,7 @@ from services.fraud.pdq import fingerprint_of
 from shared.errors import OutOfMemory, Poison
 from shared.photos import Photo
 from shared.vision.reader import Reader, photo_of
-
-SOURCES = {image_pb2.Attribute.SOURCE_SEEN: "seen", image_pb2.Attribute.SOURCE_READ: "read"}
+from shared.words import word
 
 T = TypeVar("T")
 Line = dict[str, Any]
@@ -104,7 +103,8 @@ class Analyst:
 
 
 def _value(one: image_pb2.Attribute) -> Line:
-    return {"value": one.value, "unit": one.unit or None, "confidence": one.confidence, "source": SOURCES[one.source]}
+    source = word(image_pb2.Attribute.Source, one.source)
+    return {"value": one.value, "unit": one.unit or None, "confidence": one.confidence, "source": source}
 
 
 def _error(path: Path, why: _Unusable) -> Line:

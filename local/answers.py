@@ -9,6 +9,7 @@ from vitrine.recommendation.v1 import recommendation_pb2 as pb
 from vitrine.recommendation.v1 import recommendation_pb2_grpc as pb_grpc
 
 from shared.grpc import channel
+from shared.words import word
 from studio import Expected
 
 COMPLETE = enriched_pb2.EnrichedListing.STATUS_COMPLETE
@@ -17,13 +18,6 @@ _ASKED_AT_ONCE = 100
 _SECONDS = 60.0
 # A service that is started again refuses connections for a moment.
 _ATTEMPTS = 5
-
-_DECISIONS = {
-    image_pb2.Fraud.DECISION_ALLOW: "allow",
-    image_pb2.Fraud.DECISION_REVIEW: "review",
-    image_pb2.Fraud.DECISION_BLOCK: "block",
-}
-_SOURCES = {image_pb2.Attribute.SOURCE_SEEN: "seen", image_pb2.Attribute.SOURCE_READ: "read"}
 
 
 class Schema(Protocol):
@@ -107,7 +101,7 @@ def _photo_faults(photo: enriched_pb2.EnrichedPhoto, pack: Schema) -> Iterator[s
         yield from (fault for one in photo.attributes.attributes for fault in _attribute_faults(one, allowed))
     if photo.embedding_space != pack.manifest.embedding.space:
         yield f"embedded in {photo.embedding_space or 'no space'}, not {pack.manifest.embedding.space}"
-    if photo.fraud.decision not in _DECISIONS or not 0 <= photo.fraud.score <= 1:
+    if not decision(photo.fraud) or not 0 <= photo.fraud.score <= 1:
         yield "no valid fraud decision"
 
 
@@ -124,7 +118,7 @@ def _category_faults(category: image_pb2.Category, pack: Schema) -> Iterator[str
 def _attribute_faults(attribute: image_pb2.Attribute, allowed: Sequence[str]) -> Iterator[str]:
     if attribute.name not in allowed:
         yield f"attribute {attribute.name} does not belong to this category"
-    if not attribute.value or attribute.source not in _SOURCES or not 0 <= attribute.confidence <= 1:
+    if not attribute.value or not _source(attribute) or not 0 <= attribute.confidence <= 1:
         yield f"attribute {attribute.name} is incomplete"
 
 
@@ -170,7 +164,12 @@ def surest(attributes: Iterable[image_pb2.Attribute]) -> dict[str, image_pb2.Att
 
 def decision(fraud: image_pb2.Fraud) -> str:
     """allow, review or block; "" when there is none."""
-    return _DECISIONS.get(fraud.decision, "")
+    return word(image_pb2.Fraud.Decision, fraud.decision)
+
+
+def _source(attribute: image_pb2.Attribute) -> str:
+    """seen or read; "" when it isn't said."""
+    return word(image_pb2.Attribute.Source, attribute.source)
 
 
 def as_json(listing: enriched_pb2.EnrichedListing) -> dict[str, Any]:
@@ -199,7 +198,7 @@ def _attribute_json(attribute: image_pb2.Attribute) -> dict[str, Any]:
         "value": attribute.value,
         "unit": attribute.unit or None,
         "confidence": attribute.confidence,
-        "source": _SOURCES.get(attribute.source),
+        "source": _source(attribute) or None,
     }
 
 

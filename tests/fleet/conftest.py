@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from client.importing import Imported
+from client.listing import Imported
 from local import following
 from local.answers import Lookups
 from local.answers import Schema as Pack
