@@ -10,13 +10,13 @@ from vitrine.events.v1 import enriched_pb2, image_pb2
 from vitrine.recommendation.v1 import recommendation_pb2 as pb
 from vitrine.recommendation.v1 import recommendation_pb2_grpc as pb_grpc
 
+from shared.limits import MAX_MESSAGE_BYTES
 from shared.words import word
 from studio import Expected
 
 COMPLETE = enriched_pb2.EnrichedListing.STATUS_COMPLETE
 # A listing with ten photos and all that was found in them has a few kilobytes.
 _ASKED_AT_ONCE = 100
-_MOST_BYTES = 32 * 2**20
 _SECONDS = 60.0
 # A service that is started again refuses connections for a moment.
 _RETRY = {
@@ -51,8 +51,8 @@ class Lookups:
     def __init__(self, address: str) -> None:
         """`address`: host:port. Connects with the first call."""
         options = [
-            ("grpc.max_receive_message_length", _MOST_BYTES),
-            ("grpc.max_send_message_length", _MOST_BYTES),
+            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+            ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
             ("grpc.service_config", json.dumps(_RETRY)),
         ]
         self._channel = grpc.aio.insecure_channel(address, options=options)
@@ -70,10 +70,11 @@ class Lookups:
         """By id, without those that the service does not know."""
         ids = list(listing_ids)
         found: dict[str, enriched_pb2.EnrichedListing] = {}
-        for start in range(0, len(ids), _ASKED_AT_ONCE):
-            asked = pb.BatchGetListingsRequest(listing_ids=ids[start : start + _ASKED_AT_ONCE])
+        while ids:
+            asked = pb.BatchGetListingsRequest(listing_ids=ids[:_ASKED_AT_ONCE])
             answer = await self._stub.BatchGetListings(asked, timeout=_SECONDS, wait_for_ready=True)
             found |= {listing.listing_id: listing for listing in answer.listings}
+            ids = [*answer.remaining, *ids[_ASKED_AT_ONCE:]]
         return found
 
     async def similar(self, listing_id: str, limit: int) -> list[pb.Hit]:
