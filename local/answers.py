@@ -50,10 +50,11 @@ class Lookups:
         """By id, without those that the service does not know."""
         ids = list(listing_ids)
         found: dict[str, enriched_pb2.EnrichedListing] = {}
-        for start in range(0, len(ids), _ASKED_AT_ONCE):
-            asked = pb.BatchGetListingsRequest(listing_ids=ids[start : start + _ASKED_AT_ONCE])
+        while ids:
+            asked = pb.BatchGetListingsRequest(listing_ids=ids[:_ASKED_AT_ONCE])
             answer = await self._stub.BatchGetListings(asked, timeout=_SECONDS, wait_for_ready=True)
             found |= {listing.listing_id: listing for listing in answer.listings}
+            ids = [*answer.remaining, *ids[_ASKED_AT_ONCE:]]
         return found
 
     async def similar(self, listing_id: str, limit: int) -> list[pb.Hit]:

@@ -9,3 +9,5 @@ ACCEPTED_PHOTO_PIXELS = 50_000_000  # the gateway's default
 MAX_PHOTO_SIDE = 30_000
 # A gRPC message with a photo in it, of every client and server; gRPC's own limit is 4 MiB.
 MAX_MESSAGE_BYTES = MAX_PHOTO_BYTES + 1024 * 1024
+# A gRPC answer with listings in it, for clients of anybody's: what they take unless told otherwise.
+MAX_ANSWER_BYTES = 4 * 1024 * 1024
