@@ -42,6 +42,7 @@ AT_ONCE = 4  # pictures a stream of OpenVINO is given: 16 at 224 pixels run a fi
 # Least cosine of an engine's features and torch's, on each picture. In bfloat16 it is 0.9998 or so, in float16
 # 0.999999; a network that is broken or another one is far below.
 AGREEMENT = 0.998
+NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
 
 
 class DeviceAbsent(Unusable):
@@ -164,7 +165,6 @@ class _Forward:
         # Copies between pinned memory and a GPU wait for nobody.
         self._sent = torch.zeros(shape, dtype=torch.uint8, pin_memory=device.type == "cuda")
         self._pictures = torch.zeros(shape, dtype=torch.uint8, device=device)
-        torch._dynamo.maybe_mark_dynamic(self._pictures, 0)  # compiled once for all batch sizes
         found = self._prepared()
         self._rows = torch.empty(found.shape, dtype=torch.float32, pin_memory=device.type == "cuda")
 
@@ -389,12 +389,18 @@ def _in_place(answers: Iterable[tuple[list[int], Rows]]) -> Rows:
 
 
 def _compiled(network: Network) -> Callable[[Tensor], Tensor]:
-    import torch._dynamo.config as compiler  # takes seconds, and only a GPU's engine compiles
+    """By Inductor, once for each canvas, whatever the batch size."""
+    import torch._dynamo as compiler  # takes seconds, and only a GPU's engine compiles
 
-    # Once for each canvas. By default it gives up after eight and runs slowly, without a word.
-    compiler.recompile_limit = MOST_COMPILED
-    compiled: Callable[[Tensor], Tensor] = torch.compile(network, dynamic=False)  # but for what is marked
-    return compiled
+    # By default it gives up after eight and runs slowly, without a word.
+    compiler.config.recompile_limit = MOST_COMPILED
+    compiled = torch.compile(network, dynamic=False)  # but for what is marked
+
+    def forward(pictures: Tensor) -> Tensor:
+        compiler.maybe_mark_dynamic(pictures, 0)
+        return compiled(pictures)  # type: ignore[no-any-return,no-untyped-call]
+
+    return forward
 
 
 def _core() -> Any:
@@ -410,7 +416,7 @@ def _out_of_memory_named() -> Iterator[None]:
     except torch.OutOfMemoryError as why:
         raise OutOfMemory(str(why)) from why
     except RuntimeError as why:
-        # The CPU allocator has no exception type of its own.
-        if "can't allocate memory" in str(why) or "not enough memory" in str(why):
+        # The CPU's allocator, CUDA's libraries and pinned memory have no exception type of their own.
+        if any(words in str(why) for words in NO_MEMORY):
             raise OutOfMemory(str(why)) from why
         raise

@@ -85,14 +85,15 @@ def test_pictures_of_all_shapes_dealt_out_to_streams_are_answered_in_order(netwo
 class Tiny(torch.nn.Module):
     """A network small enough for float16 on a CPU, where that is slow."""
 
-    def __init__(self, largest: int = 1000) -> None:
+    def __init__(self, largest: int = 1000, beyond: Exception | None = None) -> None:
         super().__init__()
         self.convolution = torch.nn.Conv2d(3, 16, 3)
         self.largest = largest
+        self.beyond = beyond
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        if len(pictures) > self.largest:
-            raise torch.OutOfMemoryError("full")
+        if self.beyond and len(pictures) > self.largest:
+            raise self.beyond
         maps = self.convolution(pictures.permute(0, 3, 1, 2).to(torch.float32).div(255))
         return torch.cat([maps.mean((2, 3)), maps.std((2, 3))], dim=1)
 
@@ -108,8 +109,18 @@ def test_in_half_precision_batches_of_all_sizes_and_shapes_mixed_are_answered_in
     assert next(network.parameters()).dtype == torch.float32
 
 
-def test_after_running_out_of_memory_smaller_batches_are_answered() -> None:
-    engine = Half(Tiny(largest=4).eval(), CPU)  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    "why",
+    [
+        torch.OutOfMemoryError("full"),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
+    ],
+    ids=str,
+)
+def test_after_running_out_of_memory_smaller_batches_are_answered(why: Exception) -> None:
+    engine = Half(Tiny(largest=4, beyond=why).eval(), CPU)  # type: ignore[arg-type]
     with pytest.raises(OutOfMemory):
         engine.features(list(known_good(CANVAS, 5)))
     assert engine.features(list(known_good(CANVAS, 4))).shape == (4, 32)
