@@ -16,7 +16,7 @@ from typing import TypeVar
 from obstore.exceptions import AlreadyExistsError, GenericError
 from obstore.store import LocalStore, S3Store
 
-from shared.errors import Transient
+from shared.errors import Transient, Unusable
 
 T = TypeVar("T")
 
@@ -112,12 +112,12 @@ def open_photo_store(address: str, environ: Mapping[str, str] = os.environ) -> P
     """From a folder's path (made if absent) or s3://bucket/prefix.
 
     For S3 the usual variables apply: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, and AWS_ENDPOINT_URL for a
-    store that isn't Amazon's, which is then addressed path-style. Raises ValueError for another kind of address.
+    store that isn't Amazon's, which is then addressed path-style. Raises Unusable for another kind of address.
     """
     if address.startswith("s3://"):
         return PhotoStore(_open_bucket(address, environ), address)
     if "://" in address:
-        raise ValueError(f"a photo store is a folder's path or s3://bucket/prefix, not {address}")
+        raise Unusable(f"VITRINE_PHOTO_STORE is {address}: name a folder, or s3://bucket/prefix")
     folder = Path(address).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     return PhotoStore(LocalStore(folder), address)
@@ -127,7 +127,7 @@ def _open_bucket(address: str, environ: Mapping[str, str]) -> S3Store:
     endpoint = next((environ[name] for name in _ENDPOINTS if environ.get(name)), None)
     bucket, _, prefix = address.removeprefix("s3://").partition("/")
     if not bucket:
-        raise ValueError(f"{address} names no bucket: s3://bucket/prefix")
+        raise Unusable(f"VITRINE_PHOTO_STORE is {address}, without a bucket: write s3://bucket/prefix")
     return S3Store(
         bucket,
         prefix=prefix.strip("/") or None,

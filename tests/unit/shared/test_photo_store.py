@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import Transient
+from shared.errors import Transient, Unusable
 from shared.photo_store import open_photo_store, photo_key
 
 
@@ -21,7 +21,7 @@ def test_only_a_sha256_names_a_photo(wrong: str) -> None:
 
 @pytest.mark.parametrize("address", ["gs://bucket", "http://host/bucket", "s3://", "s3:///prefix"])
 def test_an_address_of_another_kind_is_refused_with_what_would_do(address: str) -> None:
-    with pytest.raises(ValueError, match="s3://bucket/prefix"):
+    with pytest.raises(Unusable, match=f"VITRINE_PHOTO_STORE is {address}.* s3://bucket/prefix"):
         open_photo_store(address, environ={})
 
 
