@@ -69,6 +69,9 @@ class _Uploader:
     async def upload(self, upload: ListingUpload) -> Imported:
         try:
             photos = [await _read(photo) for photo in upload.photos]
+        except OSError as why:
+            return _failed(upload, f"cannot read {why.filename}: {why.strerror}")
+        try:
             if self.away:
                 raise GatewayAway(f"not tried: {self.away}")
             return await self._upsert(upload, photos)
@@ -78,7 +81,7 @@ class _Uploader:
         except Refused as why:
             return _failed(upload, str(why))
         except OSError as why:
-            return _failed(upload, f"cannot read {why.filename}: {why.strerror}")
+            return _failed(upload, f"was uploaded, but the state file can't be written: {why.strerror}")
 
     async def _upsert(self, upload: ListingUpload, photos: list[Photo]) -> Imported:
         digest = _digest(upload, photos)

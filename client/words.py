@@ -29,10 +29,15 @@ def tell_left_out(screen: Screen, source: Source) -> None:
     """All that won't be uploaded, and why."""
     for bad in source.bad:
         complain(screen, str(bad))
-    for passed_over in source.passed_over[:_SHOWN]:
-        screen.print(plain(f"passed over: {passed_over}"), soft_wrap=True)
-    if (more := len(source.passed_over) - _SHOWN) > 0:
-        screen.print(f"passed over: {more} more like these")
+    for line in passed_over(source):
+        screen.print(line, soft_wrap=True)
+
+
+def passed_over(source: Source) -> list[str]:
+    """Some of it by name, and how many more."""
+    said = [f"passed over: {one}" for one in source.passed_over[:_SHOWN]]
+    more = len(source.passed_over) - _SHOWN
+    return said if more <= 0 else [*said, f"passed over: {more} more like these"]
 
 
 @dataclass

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from client.listing import ListingUpload
 from client.source import read_source
+from client.words import passed_over
 from studio import DemoListing, Expected, demo_catalogue
 
 DEMO_SEED = 7
@@ -43,7 +44,7 @@ def own(folder: Path) -> Catalogue:
     """A folder of photos or a CSV, see `vitrine import`. Raises NotImportable when there is nothing in it."""
     source = read_source(folder)
     offers = (Offer(upload) for upload in source.uploads)
-    left_out = tuple(map(str, source.bad)), tuple(map(str, source.passed_over))
+    left_out = tuple(map(str, source.bad)), tuple(passed_over(source))
     return Catalogue(folder, len(source.uploads), offers, *left_out, uploads_at_once=8)
 
 

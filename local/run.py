@@ -129,7 +129,7 @@ class _Stages:
         for line in catalogue.bad:
             self.say(f"not uploaded: {line}")
         for line in catalogue.passed_over:
-            self.say(f"passed over: {line}")
+            self.say(line)
 
     @classmethod
     @contextmanager
