@@ -1,9 +1,7 @@
 """What a file is that is none of ours, so that its sender is told what was sent rather than only "no"."""
 
-import io
+import re
 from dataclasses import dataclass
-
-from PIL import Image
 
 _HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _AVIF = (b"avif", b"avis")
@@ -21,6 +19,9 @@ _STARTS = (
     (b"%PDF", "a PDF document", "Export the page that shows the product as a JPEG."),
     (b"<svg", "an SVG drawing", "Export it as a PNG."),
 )
+
+
+_TIMED_FRAME = re.compile(rb"!\xf9\x04[\s\S]{4}\0[,!]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +46,5 @@ def describe(body: bytes) -> Kind | None:
 
 
 def _has_several_frames(gif: bytes) -> bool:
-    try:
-        with Image.open(io.BytesIO(gif), formats=("GIF",)) as image:
-            return bool(getattr(image, "is_animated", False))
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError):
-        return False
+    """By what stands before every frame that is shown for a time of its own: the block's five fixed bytes."""
+    return len(_TIMED_FRAME.findall(gif)) > 1
