@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from math import ceil
 
 import uvicorn
+from fastapi import FastAPI
 
 from services.gateway.app import create_app
+from services.gateway.connections import Connection
 from services.gateway.intake import Intake
 from services.gateway.lookup import RecommendationClient
 from services.gateway.settings import GatewaySettings
@@ -45,14 +47,7 @@ async def serve(settings: GatewaySettings) -> None:
     health = Health()
     with ThreadPoolExecutor(settings.threads or os.cpu_count() or 1, "decode") as decoders:
         intake = Intake(store, producer, settings, decoders)
-        config = uvicorn.Config(
-            create_app(intake, lookup, health, settings),
-            host=settings.host,
-            port=settings.http_port,
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=ceil(settings.finish_seconds),
-        )
+        config = served(create_app(intake, lookup, health, settings), settings)
         checks: dict[Reason, Check] = {"broker": broker.check, "store": store.check}
         health.needs(*checks)
         watching = asyncio.create_task(watch(health, checks, timeout_seconds=settings.probe_seconds + 1))
@@ -62,6 +57,20 @@ async def serve(settings: GatewaySettings) -> None:
             watching.cancel()
             await lookup.close()
             await asyncio.to_thread(producer.close)
+
+
+def served(app: FastAPI, settings: GatewaySettings) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.http_port,
+        http=Connection,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        timeout_keep_alive=settings.header_seconds,
+        timeout_graceful_shutdown=ceil(settings.finish_seconds),
+    )
 
 
 async def until_stopped(server: Server, health: Health, drain_seconds: float) -> None:
