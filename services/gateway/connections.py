@@ -1,4 +1,4 @@
-"""How long the gateway waits for a client. uvicorn gives a connection that is idle a time, and one that dribbles none."""
+"""How long the gateway waits for a client: uvicorn bounds the time of the idle, and not of those that dribble."""
 
 import asyncio
 

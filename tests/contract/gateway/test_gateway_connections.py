@@ -39,7 +39,7 @@ async def port(tmp_path: Path, decoders: ThreadPoolExecutor) -> AsyncIterator[in
     intake = Intake(open_photo_store(str(tmp_path)), FakeProducer(), settings, decoders)
     server = Server(served(create_app(intake, FakeLookup(), health, settings), settings))
     serving = asyncio.create_task(server.serve())
-    while not server.started:
+    while not server.started:  # noqa: ASYNC110  uvicorn says it no other way
         await asyncio.sleep(0.01)
     [listener] = server.servers
     yield listener.sockets[0].getsockname()[1]
