@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from math import ceil
+from typing import NoReturn
 
+import structlog
 import uvicorn
 from fastapi import FastAPI
 
@@ -17,11 +19,13 @@ from services.gateway.lookup import RecommendationClient
 from services.gateway.settings import GatewaySettings
 from shared.health import Check, Health, Reason, watch
 from shared.logs import start_logging
-from shared.photo_store import open_photo_store
+from shared.photo_store import STAGED_SECONDS, PhotoStore, open_photo_store
 from shared.process import on_stop
 from shared.stream.kafka import Broker, Producer
 from shared.topics import IMAGE_UPLOADED, LISTING_CHANGED
 from shared.tracing import start_tracing
+
+log = structlog.get_logger()
 
 
 class Server(uvicorn.Server):
@@ -51,10 +55,12 @@ async def serve(settings: GatewaySettings) -> None:
         checks: dict[Reason, Check] = {"broker": broker.check, "store": store.check}
         health.needs(*checks)
         watching = asyncio.create_task(watch(health, checks, timeout_seconds=settings.probe_seconds + 1))
+        sweeping = asyncio.create_task(sweep_now_and_then(store))
         try:
             await until_stopped(Server(config), health, settings.drain_seconds)
         finally:
             watching.cancel()
+            sweeping.cancel()
             await lookup.close()
             await asyncio.to_thread(producer.close)
 
@@ -71,6 +77,17 @@ def served(app: FastAPI, settings: GatewaySettings) -> uvicorn.Config:
         timeout_keep_alive=settings.header_seconds,
         timeout_graceful_shutdown=ceil(settings.finish_seconds),
     )
+
+
+async def sweep_now_and_then(store: PhotoStore) -> NoReturn:
+    """Until cancelled. What stops it once is no reason to stop serving."""
+    while True:
+        try:
+            if swept := await store.sweep():
+                log.info("swept the photo store", half_written=swept)
+        except OSError as why:
+            log.warning("could not sweep the photo store", error=str(why))
+        await asyncio.sleep(STAGED_SECONDS)
 
 
 async def until_stopped(server: Server, health: Health, drain_seconds: float) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 import time
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -38,11 +39,9 @@ async def port(tmp_path: Path, decoders: ThreadPoolExecutor) -> AsyncIterator[in
     health.started()
     intake = Intake(open_photo_store(str(tmp_path)), FakeProducer(), settings, decoders)
     server = Server(served(create_app(intake, FakeLookup(), health, settings), settings))
-    serving = asyncio.create_task(server.serve())
-    while not server.started:  # noqa: ASYNC110  uvicorn says it no other way
-        await asyncio.sleep(0.01)
-    [listener] = server.servers
-    yield listener.sockets[0].getsockname()[1]
+    listener = socket.create_server(("127.0.0.1", 0))
+    serving = asyncio.create_task(server.serve([listener]))
+    yield listener.getsockname()[1]
     server.should_exit = True
     await serving
 
