@@ -16,6 +16,8 @@ from services.gateway.settings import GatewaySettings
 
 LISTING, PHOTOS = "listing", "photos"
 
+# Also of those that only look like one: the library tries each byte by byte.
+_MOST_BOUNDARIES = 1000
 # A file name that says how it is coded (RFC 5987). Forms should have none (RFC 7578, 4.2), and some clients send it.
 _CODED_NAME = re.compile(rb"""(?i);[ \t]*filename\*[ \t]*=[ \t]*"?(utf-8|iso-8859-1)'[^';"]*'([^;"\s]*)""")
 
@@ -128,6 +130,7 @@ class _Parser:
         self._boundary = boundary
         self._unfed = b"\n"  # the body begins with a line
         self.begun = False
+        self._boundaries = 0
         self._parser = MultipartParser(
             boundary,
             {
@@ -151,6 +154,9 @@ class _Parser:
             self.begun = at >= 0
             chunk = chunk[at + 1 :]
         if self.begun:
+            self._boundaries += chunk.count(b"\r\n--" + self._boundary)
+            if self._boundaries > _MOST_BOUNDARIES:
+                raise FormParserError(f"Its boundary comes more than {_MOST_BOUNDARIES} times")
             self._parser.write(chunk)
 
     def never_begun(self) -> str:

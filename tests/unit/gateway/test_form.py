@@ -193,9 +193,22 @@ async def test_a_small_body_costs_little_however_it_is_made(body: bytes) -> None
     assert time.thread_time() - began < 0.5
 
 
+@pytest.mark.parametrize("near", [b"\r\n--XXx", b"\r\n--XX\r", b"\r\n--XX-", b"\r\n--XX"])
+@pytest.mark.parametrize("piece", [1000, 65536])
+async def test_a_boundary_that_occurs_all_over_a_photo_is_refused(near: bytes, piece: int) -> None:
+    """The parser goes through each byte by byte, and a line that begins with it is none of a photo's (RFC 2046)."""
+    with pytest.raises(Problem, match=r"malformed-form: .* boundary comes more than 1000 times"):
+        await read(LISTING + PHOTO[:-2] + near * 10_000 + b"\r\n" + END, piece)
+
+
+async def test_a_boundary_that_occurs_in_a_photo_now_and_then_is_understood() -> None:
+    body = LISTING + PHOTO[:-2] + b"\r\n--XXx" * 20 + b"\r\n" + END
+    assert (await read(body)).files[0].body == b"a photo" + b"\r\n--XXx" * 20
+
+
 async def test_after_the_first_fault_nothing_more_is_taken_apart() -> None:
     part = b"--XX\r\nContent-Disposition: form-data; name=other\r\n\r\n\r\n"
     began = time.thread_time()
     with pytest.raises(Problem, match="unknown-part"):
-        await read(part + part * 4000)
+        await read(part * 4000, piece=4096)
     assert time.thread_time() - began < 0.05
