@@ -193,7 +193,7 @@ async def test_a_small_body_costs_little_however_it_is_made(body: bytes) -> None
     assert time.thread_time() - began < 0.5
 
 
-@pytest.mark.parametrize("near", [b"\r\n--XXx", b"\r\n--XX\r", b"\r\n--XX-", b"\r\n--XX"])
+@pytest.mark.parametrize("near", [b"\r\n--XXx", b"\r\n--XX\r", b"\r\n--XX-"])
 @pytest.mark.parametrize("piece", [1000, 65536])
 async def test_a_boundary_that_occurs_all_over_a_photo_is_refused(near: bytes, piece: int) -> None:
     """The parser goes through each byte by byte, and a line that begins with it is none of a photo's (RFC 2046)."""
