@@ -4,6 +4,7 @@ import logging
 import re
 import sys
 import time
+import warnings
 from collections.abc import Callable
 
 import structlog
@@ -47,6 +48,8 @@ def start_logging(service: str, level: str = "INFO") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    # Pillow warns of every odd tag of a photo's EXIF block, and a stranger's photo can have thousands.
+    warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
 
 
 class OncePer(logging.Filter):

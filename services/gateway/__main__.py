@@ -9,20 +9,26 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from math import ceil
+from typing import NoReturn
 
+import structlog
 import uvicorn
+from fastapi import FastAPI
 
 from services.gateway.app import create_app
+from services.gateway.connections import Connection
 from services.gateway.intake import Intake
 from services.gateway.lookup import RecommendationClient
 from services.gateway.settings import GatewaySettings
 from shared.errors import CannotListen
 from shared.health import Check, Reason, watch
-from shared.photo_store import open_photo_store
+from shared.photo_store import STAGED_SECONDS, PhotoStore, open_photo_store
 from shared.process import Process, run
 from shared.stream.admin import Broker
 from shared.stream.kafka import Producer
 from shared.topics import IMAGE_UPLOADED, LISTING_CHANGED
+
+log = structlog.get_logger()
 
 
 class Server(uvicorn.Server):
@@ -53,19 +59,16 @@ async def serve(settings: GatewaySettings, process: Process) -> None:
         ThreadPoolExecutor(settings.threads or os.cpu_count() or 1, "decode") as decoders,
     ):
         intake = Intake(store, producer, settings, decoders)
-        config = uvicorn.Config(
-            create_app(intake, lookup, health, settings),
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=ceil(settings.finish_seconds),
-        )
+        config = served(create_app(intake, lookup, health, settings), settings)
         checks: dict[Reason, Check] = {"broker": broker.check, "store": store.check}
         health.needs(*checks)
         watching = asyncio.create_task(watch(health, checks, timeout_seconds=settings.probe_seconds + 1))
+        sweeping = asyncio.create_task(sweep_now_and_then(store))
         try:
             await until_stopped(Server(config), listener, process, settings.drain_seconds)
         finally:
             watching.cancel()
+            sweeping.cancel()
             await lookup.close()
             await asyncio.to_thread(producer.close)
 
@@ -76,6 +79,29 @@ def listening(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as why:
         raise CannotListen(host, port, why) from why
+
+
+def served(app: FastAPI, settings: GatewaySettings) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=Connection,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        timeout_keep_alive=settings.header_seconds,
+        timeout_graceful_shutdown=ceil(settings.finish_seconds),
+    )
+
+
+async def sweep_now_and_then(store: PhotoStore) -> NoReturn:
+    """Until cancelled. What stops it once is no reason to stop serving."""
+    while True:
+        try:
+            if swept := await store.sweep():
+                log.info("swept the photo store", half_written=swept)
+        except OSError as why:
+            log.warning("could not sweep the photo store", error=str(why))
+        await asyncio.sleep(STAGED_SECONDS)
 
 
 async def until_stopped(server: Server, listener: socket.socket, process: Process, drain_seconds: float) -> None:

@@ -21,6 +21,12 @@ class GatewaySettings(Settings):
     min_photo_side: int = Field(default=32, description="Fewest pixels of a photo's shorter side", ge=1)
     max_listing_bytes: int = Field(default=64 * 1024, description="Most bytes of the JSON claims", ge=1)
 
+    header_seconds: int = Field(
+        default=10,
+        description="How long a client may take for a request's head, counted from the answer before it, and to take "
+        "in an answer; then it is let go of",
+        ge=1,
+    )
     upload_seconds: float = Field(default=120, description="How long a body may take to arrive", gt=0)
     upload_memory_bytes: int = Field(default=1024**3, description="Most bytes of bodies held at once", ge=1)
     acknowledge_seconds: float = Field(default=15, description="How long the broker may take to acknowledge", gt=0)
