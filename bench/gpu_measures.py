@@ -10,11 +10,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from statistics import mean
+from typing import Any
 
 import numpy as np
 import torch
 from rich.table import Table
-from vitrine.events.v1 import image_pb2
+from vitrine.events.v1 import image_pb2, listing_pb2
 
 from cli.tables import number, show
 from services.classification.task import ClassificationTask
@@ -24,6 +25,7 @@ from shared.errors import OutOfMemory
 from shared.photos import Photo, Pixels
 from shared.settings import Settings
 from shared.stream.records import Assignment, Outcome, Record, Rejected
+from shared.stream.task import Task
 from shared.stream.worker import Limits, Worker
 from shared.vision.decode import decode
 from shared.vision.pack import TRUNK, Pack, open_pack
@@ -292,7 +294,7 @@ class Answers:
 
 
 def record(place: int) -> Record:
-    photo = {"sha256": "00", "object_key": str(place)}
+    photo = listing_pb2.Photo(sha256="00", object_key=str(place))
     upload = image_pb2.ImageUploaded(listing_id=f"listing-{place}", revision=1, photo=photo)
     return Record(Assignment("uploads", 0), place, str(place).encode(), upload.SerializeToString())
 
@@ -315,7 +317,7 @@ async def through_the_worker(
         prepare_seconds=60,
         cpu_threads=os.cpu_count() or 1,
     )
-    tasks = [ClassificationTask(reader), EmbeddingTask(reader)]
+    tasks: list[Task[Any, Any]] = [ClassificationTask(reader), EmbeddingTask(reader)]
     worker = Worker(source, fetch, tasks, sink, record(0), limits)
     problem = ""
     try:
@@ -345,7 +347,7 @@ def run_out_of_memory(_: Engine, network: Network, device: torch.device, pack: P
     """The process may hold what a quarter of the batch takes, and half of what lies between that and the whole."""
     canvas = pack.manifest.trunk.canvases[0]
     quarter, all_of_it = (held_for(Half(network, device), canvas, count) for count in (too_many // 4, too_many))
-    _, total = torch.cuda.mem_get_info()
+    total = torch.cuda.mem_get_info()[1]
     torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction((quarter + all_of_it) / 2 / total)
     try:

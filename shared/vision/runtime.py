@@ -189,7 +189,7 @@ class _Graph(_Forward):
 
     def _prepared(self) -> Tensor:
         # Libraries load their kernels and choose among them when first called, which can't be captured.
-        aside = torch.cuda.Stream()
+        aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):
             self._network(self._pictures)
@@ -398,7 +398,7 @@ def _compiled(network: Network) -> Callable[[Tensor], Tensor]:
 
     def forward(pictures: Tensor) -> Tensor:
         compiler.maybe_mark_dynamic(pictures, 0)
-        return compiled(pictures)  # type: ignore[no-any-return,no-untyped-call]
+        return compiled(pictures)  # type: ignore[no-any-return]
 
     return forward
 
