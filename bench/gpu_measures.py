@@ -167,7 +167,10 @@ def measure(wanted: str, sizes: Sizes | None = None) -> Findings:
     plain = Torch(network, device)
     shown = known_batches(plain, canvases, max(sizes.batches), bodies)
     out_of_memory = run_out_of_memory if on_gpu else feign_running_out
-    findings.out_of_memory += _said([out_of_memory(plain, network, device, pack, sizes.too_many)])
+    try:
+        findings.out_of_memory += _said([out_of_memory(plain, network, device, pack, sizes.too_many)])
+    except Exception as why:  # noqa: BLE001  whatever it is, it is what we are here to learn
+        findings.out_of_memory += _said([Whole("out of memory", 0, 0.0, 0, 0, sizes.too_many, 0, problem=_named(why))])
     # One after the other, and what comes of each is said at once: the last one compiles for minutes, and a machine that
     # was lent may end before it is done.
     for engine in built(findings, plain, network, pack, device):
