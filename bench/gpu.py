@@ -56,8 +56,11 @@ def main() -> None:
     options = parser.parse_args()
     if problem := what_to_do():
         sys.exit(f"gpu-check: {problem}")
-    from bench.gpu_measures import DeviceAbsent, measure, print_findings  # what they need is there only now
+    # What they need is there only now.
+    from bench.gpu_measures import DeviceAbsent, measure, print_findings
+    from shared.logs import start_logging
 
+    start_logging("gpu-check", "ERROR")
     try:
         findings = measure(options.device)
     except DeviceAbsent as why:

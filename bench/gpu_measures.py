@@ -5,16 +5,17 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from statistics import mean
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from rich.table import Table
-from vitrine.events.v1 import image_pb2
+from vitrine.events.v1 import image_pb2, listing_pb2
 
 from cli.tables import number, show
 from services.classification.task import ClassificationTask
@@ -24,6 +25,7 @@ from shared.errors import OutOfMemory
 from shared.photos import Photo, Pixels
 from shared.settings import Settings
 from shared.stream.records import Assignment, Outcome, Record, Rejected
+from shared.stream.task import Task
 from shared.stream.worker import Limits, Worker
 from shared.vision.decode import decode
 from shared.vision.pack import TRUNK, Pack, open_pack
@@ -48,6 +50,9 @@ __all__ = ["DeviceAbsent", "Findings", "Sizes", "measure", "print_findings"]
 SEED = 20_002  # neither the demo's photos nor those that are trained on
 MIB = 2**20
 REFERENCE_BATCH = 8
+RENDERED = "rendered photos"
+
+Finding = TypeVar("Finding")
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,18 +165,18 @@ def measure(wanted: str, sizes: Sizes | None = None) -> Findings:
     _say(f"on {findings.device}" if on_gpu else "no GPU: as far as a CPU can, with fewer sizes")
     bodies = rendered(sizes.renders)
     plain = Torch(network, device)
-    engines = list(built(findings, plain, network, pack, device, canvases))
-    _compare(findings, plain, engines, canvases, sizes, bodies)
-    for engine in engines:
-        _say(f"forward only: {engine.name}")
-        findings.rates += rates(engine, canvases[0], sizes, on_gpu)
-    fastest = max(findings.rates, key=lambda rate: rate.per_second).engine
-    engine = next(engine for engine in engines if engine.name == fastest)
-    _say(f"whole path: {fastest}")
-    findings.whole.append(whole_path(engine, pack, bodies, sizes.photos, sizes.batch_photos))
-    _say("out of memory")
+    shown = known_batches(plain, canvases, max(sizes.batches), bodies)
     out_of_memory = run_out_of_memory if on_gpu else feign_running_out
-    findings.out_of_memory.append(out_of_memory(engine, network, device, pack, sizes.too_many))
+    try:
+        findings.out_of_memory += _said([out_of_memory(plain, network, device, pack, sizes.too_many)])
+    except Exception as why:  # noqa: BLE001  whatever it is, it is what we are here to learn
+        findings.out_of_memory += _said([Whole("out of memory", 0, 0.0, 0, 0, sizes.too_many, 0, problem=_named(why))])
+    # One after the other, and what comes of each is said at once: the last one compiles for minutes, and a machine that
+    # was lent may end before it is done.
+    for engine in built(findings, plain, network, pack, device):
+        findings.agreements += _said(agreements(engine, shown, sizes.batches))
+        findings.rates += _said(rates(engine, canvases[0], sizes, on_gpu))
+        findings.whole += _said([whole_path(engine, pack, bodies, sizes.photos, sizes.batch_photos)])
     return findings
 
 
@@ -180,47 +185,38 @@ def rendered(count: int) -> list[bytes]:
     return list(islice((photo for listing in demo_catalogue(SEED, count) for photo in listing.photos), count))
 
 
-def built(
-    findings: Findings, plain: Torch, network: Network, pack: Pack, device: torch.device, canvases: Sequence[Canvas]
-) -> Iterator[Engine]:
+def built(findings: Findings, plain: Torch, network: Network, pack: Pack, device: torch.device) -> Iterator[Engine]:
     """Each engine that can be had, torch's own first. One that can't is a finding."""
     cache = Settings().home / "cache"
     builders: list[Callable[[], Engine]] = [lambda: plain]
     builders += other_engines(network, pack.manifest.files[TRUNK], device, 0, cache)
-    shown = [known_good(canvas, 1)[0] for canvas in canvases]
+    each_canvas = [known_good(canvas, 1)[0] for canvas in pack.manifest.trunk.canvases]
     for at, build in enumerate(builders):
         started = time.perf_counter()
         try:
             engine = build()
-            engine.features(shown)
+            engine.features(each_canvas)
         except Exception as why:  # noqa: BLE001  whatever it is, it is what we are here to learn
-            findings.built.append(Built(f"engine {at}", time.perf_counter() - started, _named(why)))
+            findings.built += _said([Built(f"engine {at}", time.perf_counter() - started, _named(why))])
             continue
-        findings.built.append(Built(engine.name, time.perf_counter() - started))
-        _say(f"built: {engine.name}")
+        findings.built += _said([Built(engine.name, time.perf_counter() - started)])
         yield engine
 
 
-def _compare(
-    findings: Findings,
-    plain: Torch,
-    engines: Sequence[Engine],
-    canvases: Sequence[Canvas],
-    sizes: Sizes,
-    bodies: Sequence[bytes],
-) -> None:
-    for canvas in canvases:
-        _say(f"agreement: {canvas[0]} x {canvas[1]}")
-        pictures = list(known_good(canvas, max(sizes.batches)))
-        wanted = in_small_batches(plain, pictures)
-        for engine in engines:
-            findings.agreements += [
-                agreement(engine, f"{canvas[0]} x {canvas[1]}", pictures[:count], wanted[:count])
-                for count in sizes.batches
-            ]
-    photos = [fitted(decode(body, detail_of(canvases)), canvases) for body in bodies]
-    wanted = in_small_batches(plain, photos)
-    findings.agreements += [agreement(engine, "rendered photos", photos, wanted) for engine in engines]
+Known = Mapping[str, tuple[Sequence[Pixels], Rows]]  # by what they are called: pictures, and eager torch's features
+
+
+def known_batches(plain: Torch, canvases: Sequence[Canvas], count: int, bodies: Sequence[bytes]) -> Known:
+    """Of each canvas, and rendered photos of all shapes."""
+    shown: dict[str, Sequence[Pixels]] = {f"{c[0]} x {c[1]}": list(known_good(c, count)) for c in canvases}
+    shown[RENDERED] = [fitted(decode(body, detail_of(canvases)), canvases) for body in bodies]
+    return {name: (pictures, in_small_batches(plain, pictures)) for name, pictures in shown.items()}
+
+
+def agreements(engine: Engine, shown: Known, batches: Sequence[int]) -> Iterator[Agreement]:
+    for name, (pictures, wanted) in shown.items():
+        for count in (len(pictures),) if name == RENDERED else batches:
+            yield agreement(engine, name, pictures[:count], wanted[:count])
 
 
 def in_small_batches(engine: Engine, pictures: Sequence[Pixels]) -> Rows:
@@ -292,7 +288,7 @@ class Answers:
 
 
 def record(place: int) -> Record:
-    photo = {"sha256": "00", "object_key": str(place)}
+    photo = listing_pb2.Photo(sha256="00", object_key=str(place))
     upload = image_pb2.ImageUploaded(listing_id=f"listing-{place}", revision=1, photo=photo)
     return Record(Assignment("uploads", 0), place, str(place).encode(), upload.SerializeToString())
 
@@ -315,7 +311,7 @@ async def through_the_worker(
         prepare_seconds=60,
         cpu_threads=os.cpu_count() or 1,
     )
-    tasks = [ClassificationTask(reader), EmbeddingTask(reader)]
+    tasks: list[Task[Any, Any]] = [ClassificationTask(reader), EmbeddingTask(reader)]
     worker = Worker(source, fetch, tasks, sink, record(0), limits)
     problem = ""
     try:
@@ -345,7 +341,7 @@ def run_out_of_memory(_: Engine, network: Network, device: torch.device, pack: P
     """The process may hold what a quarter of the batch takes, and half of what lies between that and the whole."""
     canvas = pack.manifest.trunk.canvases[0]
     quarter, all_of_it = (held_for(Half(network, device), canvas, count) for count in (too_many // 4, too_many))
-    _, total = torch.cuda.mem_get_info()
+    total = torch.cuda.mem_get_info()[1]
     torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction((quarter + all_of_it) / 2 / total)
     try:
@@ -430,7 +426,7 @@ def _engines_table(findings: Findings) -> Table:
     table = Table("engine", number("ready after s"), number("batches"), number("least cosine"), number("of photos"))
     for one in findings.built:
         compared = [each for each in findings.agreements if each.engine == one.engine]
-        photos = [f"{each.cosine:.6f}" for each in compared if each.pictures == "rendered photos"]
+        photos = [f"{each.cosine:.6f}" for each in compared if each.pictures == RENDERED]
         least = min((each.cosine for each in compared), default=-1.0)
         table.add_row(one.engine, f"{one.seconds:.1f}", f"{len(compared)}", f"{least:.6f}", *photos)
     return table
@@ -461,6 +457,12 @@ def _named(why: Exception) -> str:
     while isinstance(why, ExceptionGroup):
         why = why.exceptions[0]
     return f"{type(why).__name__}: {why}".splitlines()[0]
+
+
+def _said(found: Iterable[Finding]) -> Iterator[Finding]:
+    for one in found:
+        _say(str(one))
+        yield one
 
 
 def _say(what: str) -> None:
