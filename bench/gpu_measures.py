@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from rich.table import Table
 from vitrine.events.v1 import image_pb2, listing_pb2
 
 from cli.tables import number, show
@@ -23,6 +22,7 @@ from services.embedding.task import EmbeddingTask
 from shared import metrics
 from shared.errors import OutOfMemory
 from shared.photos import Photo, Pixels
+from shared.screen import Rows as Table
 from shared.settings import Settings
 from shared.stream.records import Assignment, Outcome, Record, Rejected
 from shared.stream.task import Task
