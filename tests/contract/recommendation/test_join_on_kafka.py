@@ -279,7 +279,7 @@ async def test_partitions_that_change_hands_in_the_middle_lose_nothing(
     ("address", "says"),
     [
         ({"VITRINE_REDIS": "redis://127.0.0.1:1/0"}, "Redis is away"),
-        ({"VITRINE_KAFKA": "127.0.0.1:1"}, "Kafka at 127.0.0.1:1 does not answer"),
+        ({"VITRINE_KAFKA": "127.0.0.1:1"}, "no Kafka broker answers at 127.0.0.1:1"),
     ],
 )
 async def test_what_is_away_at_its_start_is_waited_for_and_told_in_one_line(
