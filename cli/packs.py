@@ -83,7 +83,11 @@ def _described(manifest: Manifest) -> list[str]:
         f"trunk       {manifest.trunk.names}, {manifest.trunk.shapes} pixels",
         f"embedding   {manifest.embedding.dimensions} dimensions in space {manifest.embedding.space}",
     ]
-    lines += [f"attributes  {'/'.join(a.path) or 'all'}: {', '.join(a.attributes)}" for a in manifest.attributes]
+    lines += [
+        f"attributes  {'/'.join(one.path) or 'all'}: {', '.join(one.attributes)}"
+        for one in manifest.categories
+        if one.attributes
+    ]
     lines += [f"measured    {name.replace('_', ' ')}: {value:.4g}" for name, value in manifest.measured.items()]
     lines += [f"category    {' / '.join(path)}" for path in manifest.taxonomy]
     return lines

@@ -1,5 +1,6 @@
 """Writes a trained pack: trunk, heads, model card and a manifest that names the sha256 of each."""
 
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,28 +15,21 @@ from shared.vision.pack import (
     HEADS,
     MANIFEST,
     TRUNK,
-    AttributeSpec,
     Bars,
+    CategorySpec,
     EmbeddingSpec,
     Manifest,
     TrunkSpec,
     VotesSpec,
     sha256_of,
 )
+from shared.vision.taxonomy import Taxonomy
 from shared.vision.trunk import Network, save_network
 
+CATEGORIES = Path(__file__).with_name("categories.toml")
 CARD = "MODEL_CARD.md"
 LEAF_AT_LEAST = 0.15
 NODE_AT_LEAST = 0.5
-
-# What is asked of a category, from the general to the special.
-ATTRIBUTES = (
-    AttributeSpec(path=(), attributes=("colour",)),
-    AttributeSpec(path=("garments",), attributes=("audience",)),
-    AttributeSpec(path=("groceries", "Packages"), attributes=("brand", "volume", "weight")),
-    AttributeSpec(path=("packages", "carton"), attributes=("brand", "size", "volume", "weight")),
-    AttributeSpec(path=("electronics", "phone"), attributes=("brand", "memory")),
-)
 
 # Too many to keep at full precision, and none of them needs it.
 _HALVED = ("leaf_weight", "embedding_projection", "voters", "known_projection", "known_landmarks")
@@ -65,7 +59,7 @@ def manifest_of(
         generation=generation,
         trunk=trunk,
         taxonomy=trained.taxonomy.leaves,
-        attributes=ATTRIBUTES,
+        categories=categories_of(trained.taxonomy),
         embedding=EmbeddingSpec(space=f"{name}@{version}", dimensions=int(trained.heads.embedding_projection.shape[1])),
         votes=VotesSpec(**asdict(trained.votes)),
         bars=Bars(
@@ -77,8 +71,21 @@ def manifest_of(
     )
 
 
+def categories_of(taxonomy: Taxonomy) -> tuple[CategorySpec, ...]:
+    """What this project knows of these categories. Nothing is held against a leaf that it knows nothing of."""
+    table = tomllib.loads(CATEGORIES.read_text("utf-8"))
+    nodes = {(), *taxonomy.nodes}
+    known = [spec for spec in map(CategorySpec.model_validate, table["categories"]) if spec.path in nodes]
+    new = [
+        CategorySpec(path=leaf, kinds=())
+        for leaf in taxonomy.leaves
+        if all(spec.kinds is None or leaf[: len(spec.path)] != spec.path for spec in known)
+    ]
+    return (*known, *new)
+
+
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n")
+    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1, exclude_none=True) + "\n")
 
 
 def model_card(manifest: Manifest, counts: Mapping[str, int]) -> str:

@@ -2,7 +2,7 @@
 
 import threading
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,8 @@ from services.fraud.bank import MATCHES_KEPT, SCORED_AGAIN, BankedPhoto, Marked,
 from services.fraud.pdq import MATCH_DISTANCE, Fingerprint, distances
 from shared.photos import Photo, Pixels
 from shared.vision.decode import decode
-from shared.vision.pack import find_pack, read_manifest
+from shared.vision.pack import CategorySpec, Manifest, Meaning, find_pack, read_manifest
 
-ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
-    "garments": ("colour", "audience"),
-    "electronics": ("colour", "brand", "memory"),
-    "packages": ("colour", "brand", "size", "volume", "weight"),
-}
-READ = frozenset({"brand", "size", "volume", "weight", "memory"})
 BUILTIN = read_manifest(find_pack("builtin"))
 
 
@@ -35,8 +29,14 @@ class FakeReader:
     generation = 1
 
     def __init__(
-        self, *path: str, confidence: float = 0.95, audience: tuple[str, float] = ("adult", 0.9), known: bool = True
+        self,
+        *path: str,
+        confidence: float = 0.95,
+        audience: tuple[str, float] = ("adult", 0.9),
+        known: bool = True,
+        manifest: Manifest = BUILTIN,
     ) -> None:
+        self._manifest = manifest
         label = path[-1] if path and known else ""
         self._category = image_pb2.Category(label=label, path=path, confidence=confidence)
         self._audience = audience
@@ -56,11 +56,12 @@ class FakeReader:
     def audiences(self, photos: Sequence[Photo]) -> list[tuple[str, float]]:
         return [self._audience for _ in photos]
 
-    def attributes_of(self, path: Sequence[str]) -> tuple[str, ...]:
-        return ATTRIBUTES.get(path[0], ()) if path else ()
+    @property
+    def categories_said(self) -> Sequence[CategorySpec]:
+        return self._manifest.categories
 
-    def carries_text(self, path: Sequence[str]) -> bool:
-        return not READ.isdisjoint(self.attributes_of(path))
+    def meaning_of(self, path: Sequence[str]) -> Meaning:
+        return self._manifest.meaning_of(path)
 
 
 class FakeText:

@@ -15,18 +15,9 @@ from itertools import pairwise
 from pathlib import Path
 
 from services.attributes.text import Line
+from shared.vision.pack import CategorySpec, Meaning, PackUnusable
 
 BRANDS = Path(__file__).with_name("brands.toml")
-GARMENTS = "garments"
-# The top of a category's path, and the list of brands that may be on it.
-BRANDS_ON = {
-    "electronics": "phones",
-    "groceries": "groceries",
-    "packages": "groceries",
-    GARMENTS: "garments",
-}
-# On these the largest words are the brand more often than not. On a garment they are a slogan.
-NAMED_LARGE = frozenset({"electronics", "packages"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,21 +39,31 @@ class Row:
     height: float  # of its letters, as a fraction of the photo's
 
 
-def attributes_in(lines: Sequence[Line], path: Sequence[str], allowed: Iterable[str]) -> list[ReadAttribute]:
-    """At most one of each name. `path`: the product's category; `allowed`: the names that it can have at all."""
-    if not lines or not path:
+def attributes_in(lines: Sequence[Line], meaning: Meaning) -> list[ReadAttribute]:
+    """At most one of each name that a product of this meaning can have at all."""
+    if not lines:
         return []
     rows = rows_of(lines)
     finders: dict[str, Callable[[], ReadAttribute | None]] = {
-        "brand": lambda: brand_in(lines, path[0]),
-        "size": lambda: size_in(rows) if path[0] == GARMENTS else stated_size_in(rows),
+        "brand": lambda: brand_in(lines, meaning.brands, meaning.largest_print_is_brand),
+        "size": lambda: size_in(rows) if meaning.bare_sizes else stated_size_in(rows),
         "volume": lambda: volume_in(rows),
         "weight": lambda: weight_in(rows),
         "memory": lambda: memory_in(rows),
-        "ram": lambda: ram_in(rows),
     }
-    found = (finders[name]() for name in dict.fromkeys(allowed) if name in finders)
+    found = (finders[name]() for name in meaning.attributes if name in finders)
     return [attribute for attribute in found if attribute is not None]
+
+
+def require_known_brands(pack_name: str, categories: Iterable[CategorySpec]) -> None:
+    """Raises PackUnusable for lists that brands.toml hasn't: those brands would be lost without a word."""
+    known = _lexicon().brands
+    for spec in categories:
+        if unknown := [name for name in spec.brands or () if name not in known]:
+            raise PackUnusable(
+                f"pack {pack_name}: categories: {'/'.join(spec.path) or 'all'}: unknown lists of brands "
+                f"{', '.join(unknown)}; {BRANDS.name} has {', '.join(known)}"
+            )
 
 
 def rows_of(lines: Sequence[Line], widest_gap: float = 1.5) -> list[Row]:
@@ -201,44 +202,30 @@ CARD = re.compile(r"micro\s*sd|\bsd\b|\bup to\b|\bbis zu\b|\bjusqu|\bhasta\b|扩
 
 def memory_in(rows: Sequence[Row]) -> ReadAttribute | None:
     """A phone's storage, not its RAM."""
-    storage, _ram = _memories(rows)
-    return _memory("memory", storage)
-
-
-def ram_in(rows: Sequence[Row]) -> ReadAttribute | None:
-    """A phone's RAM, where the label tells it from its storage."""
-    _storage, ram = _memories(rows)
-    return _memory("ram", ram)
-
-
-def _memory(name: str, stated: Sequence[_Stated]) -> ReadAttribute | None:
-    attribute = _largest_print(name, stated, ("GB", "TB"))
+    attribute = _largest_print("memory", _storage(rows), ("GB", "TB"))
     if attribute is None:
         return None
     amount = Decimal(attribute.value) * (1000 if attribute.unit == "TB" else 1)
     value, unit = _in_units(amount, ("GB", "TB"), step=1024)
-    return ReadAttribute(name, value, unit, attribute.confidence)
+    return ReadAttribute("memory", value, unit, attribute.confidence)
 
 
-def _memories(rows: Sequence[Row]) -> tuple[list[_Stated], list[_Stated]]:
-    """(storage, RAM). Told apart by the word RAM or a pair like 8/256 GB, else by size: no phone stores 4 GB."""
+def _storage(rows: Sequence[Row]) -> list[_Stated]:
+    """Told from RAM by that word or a pair like 8/256 GB, else by size: no phone stores 4 GB."""
     storage: list[_Stated] = []
-    ram: list[_Stated] = []
     for row in rows:
         text = _digits_mended(row.text.casefold())
         if CARD.search(text):
             continue
         for small, large in PAIR.findall(text):
             if int(small) in RAM_SIZES and int(large) in STORAGE_SIZES:
-                ram.append(_Stated(Decimal(small), row))
                 storage.append(_Stated(Decimal(large), row))
         for found in GIGABYTES.finditer(PAIR.sub(" ", text)):
             amount = int(found[1]) * (1024 if found[2] in TERABYTE_UNITS else 1)
-            if _called_ram(text, found) and amount in RAM_SIZES:
-                ram.append(_Stated(Decimal(amount), row))
-            elif amount in STORAGE_SIZES and amount >= 16:
+            is_ram = amount in RAM_SIZES and _called_ram(text, found)
+            if amount in STORAGE_SIZES and amount >= 16 and not is_ram:
                 storage.append(_Stated(Decimal(amount), row))
-    return storage, ram
+    return storage
 
 
 def _called_ram(text: str, found: re.Match[str]) -> bool:
@@ -327,20 +314,20 @@ class _Lexicon:
     generic: frozenset[str]
 
 
-def brand_in(lines: Sequence[Line], domain: str) -> ReadAttribute | None:
+def brand_in(lines: Sequence[Line], lists: Iterable[str], largest_print: bool) -> ReadAttribute | None:
     """A brand of the lexicon, up to slips of the reader; else what is named as one, or stands out as one.
 
-    `domain` is the top of the category's path: an Apple on a carton is fruit, on a phone it is a maker.
+    `lists` are those of brands.toml that may be on it: an Apple on a carton is fruit, on a phone it is a maker.
     """
     lexicon = _lexicon()
-    known = lexicon.brands.get(BRANDS_ON.get(domain, ""), {})
+    known = {spelling: brand for name in lists for spelling, brand in lexicon.brands[name].items()}
     named = (_known_brand(row, known, lexicon.generic) for row in _with_stacked(rows_of(lines)))
     if found := [brand for brand in named if brand is not None]:
         return max(found, key=lambda brand: brand.confidence)
     # In a table the value stands far from "Brand".
     if said := _said_brand(rows_of(lines, widest_gap=20)):
         return said
-    return _prominent_brand(lines, lexicon.generic) if domain in NAMED_LARGE else None
+    return _prominent_brand(lines, lexicon.generic) if largest_print else None
 
 
 def _known_brand(row: Row, known: Mapping[str, str], generic: frozenset[str]) -> ReadAttribute | None:

@@ -7,15 +7,15 @@ from typing import Protocol
 from vitrine.events.v1 import image_pb2
 
 from services.attributes.colour import Colour, colours_of
-from services.attributes.reading import attributes_in
+from services.attributes.reading import attributes_in, require_known_brands
 from services.attributes.text import LONGEST_SIDE, Line, TextReader
 from shared.photos import Photo, Pixels
 from shared.stream.assessment import assess
 from shared.stream.task import Finding, SeesCategories
+from shared.vision.pack import CategorySpec, Meaning
 
 COLOUR = "colour"
 AUDIENCE = "audience"
-GARMENTS = "garments"
 # What the trunk decodes to: colours are judged from a tenth of that, so its decode is shared.
 COLOUR_SIDE = 224
 # The shorter side of a photo at 4:3 whose longer one the text reader takes whole.
@@ -27,9 +27,10 @@ class SeesProducts(SeesCategories, Protocol):
 
     def audiences(self, photos: Sequence[Photo]) -> list[tuple[str, float]]: ...
 
-    def carries_text(self, path: Sequence[str]) -> bool: ...
+    @property
+    def categories_said(self) -> Sequence[CategorySpec]: ...
 
-    def attributes_of(self, path: Sequence[str]) -> tuple[str, ...]: ...
+    def meaning_of(self, path: Sequence[str]) -> Meaning: ...
 
 
 class ReadsText(Protocol):
@@ -57,6 +58,8 @@ class AttributesTask:
     name = "attributes"
 
     def __init__(self, reader: SeesProducts, text: ReadsText | None = None) -> None:
+        """Raises PackUnusable when the pack names lists of brands that there are not."""
+        require_known_brands(reader.pack_name, reader.categories_said)
         self._reader = reader
         self._text = text or TextReader()
 
@@ -80,7 +83,7 @@ class AttributesTask:
 
     def takes_long(self, found: Seen) -> bool:
         """Reading text takes longer than everything else together."""
-        return self._reader.carries_text(tuple(found.category.path))
+        return self._reader.meaning_of(found.category.path).carries_text
 
     def conclude(self, photo: Photo, found: Seen) -> Sequence[Finding]:
         """One ImageAttributed; of an unknown photo with what the pack lets everything have. Raises Poison."""
@@ -93,15 +96,14 @@ class AttributesTask:
 
 def attributes_of(photo: Photo, seen: Seen, reader: SeesProducts, text: ReadsText) -> list[image_pb2.Attribute]:
     """What is seen first, then what is read. Two colours are two attributes; every other name appears once."""
-    path = tuple(seen.category.path)
-    allowed = reader.attributes_of(path)
+    meaning = reader.meaning_of(seen.category.path)
     found: list[image_pb2.Attribute] = []
-    if COLOUR in allowed:
+    if COLOUR in meaning.attributes:
         found += _colours(photo)
-    if AUDIENCE in allowed and path[:1] == (GARMENTS,):
+    if AUDIENCE in meaning.attributes:
         found.append(_seen(AUDIENCE, seen.audience, seen.audience_confidence))
-    if reader.carries_text(path):
-        found += _read(photo, path, allowed, text)
+    if meaning.carries_text:
+        found += _read(photo, meaning, text)
     return found
 
 
@@ -119,9 +121,9 @@ def _seen(name: str, value: str, confidence: float) -> image_pb2.Attribute:
     return image_pb2.Attribute(name=name, value=value, confidence=confidence, source=image_pb2.Attribute.SOURCE_SEEN)
 
 
-def _read(photo: Photo, path: Sequence[str], allowed: Sequence[str], text: ReadsText) -> Iterator[image_pb2.Attribute]:
+def _read(photo: Photo, meaning: Meaning, text: ReadsText) -> Iterator[image_pb2.Attribute]:
     lines = photo.once("text", lambda: text.read(photo.pixels(TEXT_SIDE)))
-    for attribute in attributes_in(lines, path, allowed):
+    for attribute in attributes_in(lines, meaning):
         yield image_pb2.Attribute(
             name=attribute.name,
             value=attribute.value,

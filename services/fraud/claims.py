@@ -1,187 +1,140 @@
 """What a seller's free-text category means, as far as it is certain, and whether a seen category contradicts it.
 
-Categories are compared as *kinds* (tops, footwear, fruit …), which are coarser than the taxonomy's leaves: sellers
-disagree about shirt and blouse, and so do classifiers. Words that mean several things have several kinds; words that
-mean none of ours (a phone case, a coffee mug) have none, and nothing is held against them.
+Categories are compared as *kinds* (top, footwear, fruit …), which are coarser than a pack's leaves: sellers disagree
+about shirt and blouse, and so do classifiers. The words are in claims.toml; which kinds a seen category has, the pack
+says.
+
+A claim is held against a seller only where nothing else may be meant. Sellers write in many languages, whose order of
+words differs ("apple juice" is juice, and so is "jus de pomme"), and name brands and colours that are fruit. So of
+several words that are understood any may name the thing, and a claim that has others beside them means nothing.
 """
 
 import re
+import tomllib
 import unicodedata
 from collections import defaultdict
-from collections.abc import Sequence
-from enum import Enum
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from shared.vision.pack import CategorySpec, PackUnusable
+
+WORDS = Path(__file__).with_name("claims.toml")
+BETWEEN_PARTS = re.compile(r"[>/|›»→\\:]|\s[-–—]\s")
+Kinds = frozenset[str]
 
 
-class Kind(Enum):
-    """Value: how a reviewer would call it."""
+@dataclass(frozen=True, slots=True)
+class Lexicon:
+    """Phrases are words joined by blanks, as `_words` gives them."""
 
-    TOP = "a top"
-    OUTERWEAR = "outerwear"
-    DRESS = "a dress"
-    SKIRT = "a skirt"
-    BOTTOMS = "trousers or shorts"
-    FOOTWEAR = "footwear"
-    HEADWEAR = "headwear"
-    FRUIT = "fruit"
-    VEGETABLE = "vegetables"
-    PACKAGED_FOOD = "packaged food or drink"
-    PHONE = "a phone"
+    domains: Mapping[str, str]  # of each kind
+    borders: frozenset[frozenset[str]]  # pairs of kinds
+    meanings: Mapping[str, Kinds]  # phrase -> the kinds that it may mean
+    naming: frozenset[str]
+    describing: frozenset[str]
+    others: frozenset[str]
+    longest: int  # words of a phrase
 
-
-GARMENTS = frozenset({Kind.TOP, Kind.OUTERWEAR, Kind.DRESS, Kind.SKIRT, Kind.BOTTOMS, Kind.FOOTWEAR, Kind.HEADWEAR})
-GROCERIES = frozenset({Kind.FRUIT, Kind.VEGETABLE, Kind.PACKAGED_FOOD})
-DOMAINS = (GARMENTS, GROCERIES, frozenset({Kind.PHONE}))
-
-# Honest sellers mix these up, or one photo shows both.
-NEIGHBOURS = frozenset(
-    frozenset(pair)
-    for pair in (
-        (Kind.TOP, Kind.OUTERWEAR),
-        (Kind.TOP, Kind.DRESS),
-        (Kind.OUTERWEAR, Kind.DRESS),
-        (Kind.DRESS, Kind.SKIRT),
-        (Kind.SKIRT, Kind.BOTTOMS),
-        (Kind.FRUIT, Kind.VEGETABLE),
-    )
-)
-
-GARMENT_KINDS = {
-    **dict.fromkeys(("t-shirt", "shirt", "blouse", "top", "undershirt", "polo", "longsleeve", "body"), Kind.TOP),
-    **dict.fromkeys(("hoodie", "outwear", "blazer"), Kind.OUTERWEAR),
-    **dict.fromkeys(("pants", "shorts"), Kind.BOTTOMS),
-    "dress": Kind.DRESS,
-    "skirt": Kind.SKIRT,
-    "shoes": Kind.FOOTWEAR,
-    "hat": Kind.HEADWEAR,
-}
-OTHER_KINDS = {
-    ("groceries", "Fruit"): frozenset({Kind.FRUIT}),
-    ("groceries", "Vegetables"): frozenset({Kind.VEGETABLE}),
-    ("groceries", "Packages"): frozenset({Kind.PACKAGED_FOOD}),
-    ("packages",): frozenset({Kind.PACKAGED_FOOD}),
-    ("electronics", "phone"): frozenset({Kind.PHONE}),
-    # How far an unknown photo may be known.
-    ("garments",): GARMENTS,
-    ("groceries",): GROCERIES,
-}
-
-# What sellers write, in the languages that they write it in. One line a kind; lower case, without accents.
-WORDS = {
-    Kind.TOP: """
-        t-shirt, tshirt, t shirt, tee, tee-shirt, shirt, blouse, top, tank top, undershirt, vest top, polo, polo
-        shirt, longsleeve, long sleeve, body, bodysuit, tunic, camisole, hemd, bluse, unterhemd, oberteil,
-        langarmshirt, poloshirt, chemise, chemisier, haut, maillot de corps, camisa, camiseta, blusa, camicia,
-        maglietta, футболка, рубашка, t恤, 衬衫, 衬衣, 上衣, 女式衬衫, 背心, polo衫""",
-    Kind.OUTERWEAR: """
-        hoodie, hooded sweatshirt, sweatshirt, sweater, jumper, pullover, cardigan, jacket, coat, blazer, outerwear,
-        outwear, parka, anorak, fleece, windbreaker, raincoat, jacke, mantel, kapuzenpullover, strickjacke, sakko,
-        veste, manteau, pull, sweat a capuche, chaqueta, abrigo, sudadera, giacca, cappotto, felpa, куртка, пальто,
-        худи, 外套, 夹克, 卫衣, 大衣, 西装, 毛衣""",
-    Kind.DRESS: "dress, gown, sundress, kleid, abendkleid, robe, vestido, vestito, платье, 连衣裙, 裙装",
-    Kind.SKIRT: "skirt, miniskirt, rock, jupe, falda, gonna, юбка, 裙子, 半身裙",
-    Kind.BOTTOMS: """
-        pants, trousers, jeans, chinos, leggings, shorts, joggers, sweatpants, slacks, hose, kurze hose, pantalon,
-        pantalones, pantaloni, short, bermudas, брюки, джинсы, шорты, 裤子, 长裤, 短裤, 牛仔裤""",
-    Kind.FOOTWEAR: """
-        shoe, sneaker, trainer, boot, sandal, heels, high heels, loafer, slipper, footwear, schuh, schuhe,
-        turnschuhe, stiefel, sandale, sandalen, chaussure, basket, baskets, botte, zapato, zapatilla, bota, scarpa,
-        scarpe, stivali, обувь, кроссовки, ботинки, 鞋, 鞋子, 运动鞋, 靴子, 凉鞋""",
-    Kind.HEADWEAR: """
-        hat, cap, beanie, baseball cap, headwear, hut, mutze, kappe, chapeau, casquette, bonnet, sombrero, gorra,
-        cappello, berretto, шапка, кепка, 帽子, 棒球帽""",
-    Kind.FRUIT: """
-        fruit, fresh fruit, apple, pear, banana, lemon, lime, mango, melon, watermelon, nectarine, papaya, passion
-        fruit, peach, pineapple, plum, pomegranate, grapefruit, satsuma, mandarin, kiwi fruit, avocado, obst, apfel,
-        birne, banane, zitrone, pfirsich, pflaume, ananas, fruta, manzana, platano, limon, frutta, mela, pomme,
-        poire, fruits, фрукты, 水果, 苹果, 香蕉, 梨, 柠檬, 桃子, 菠萝""",
-    Kind.VEGETABLE: """
-        vegetable, veg, veggies, asparagus, aubergine, eggplant, cabbage, carrot, cucumber, garlic, ginger, leek,
-        mushroom, onion, bell pepper, potato, beet, tomato, zucchini, courgette, gemuse, kartoffel, tomate, gurke,
-        zwiebel, mohre, karotte, legume, verdura, cebolla, patata, pomodoro, овощи, 蔬菜, 土豆, 番茄,
-        西红柿, 黄瓜, 洋葱""",
-    Kind.PACKAGED_FOOD: """
-        juice, orange juice, apple juice, milk, oat milk, oat drink, soy milk, almond milk, yoghurt, yogurt, sour
-        cream, kefir, drink, beverage, carton, milk carton, juice carton, dairy, dairy product, soft drink,
-        milch, vollmilch, hafermilch, sojamilch, saft, orangensaft, apfelsaft, joghurt, sahne, lait, jus, jus
-        d'orange, yaourt, creme, leche, zumo, yogur, latte, succo, молоко, сок, йогурт, 牛奶, 果汁, 橙汁,
-        酸奶, 饮料, 豆奶, 燕麦奶""",
-    Kind.PHONE: """
-        phone, smartphone, smart phone, mobile phone, cell phone, cellphone, mobile, iphone, android phone, handy,
-        mobiltelefon, telephone, telephone portable, movil, telefono, telefonino, cellulare, телефон, смартфон, 手机,
-        智能手机, 电话""",
-}
-# Words that mean something else as well, and then what: "Tee" is German for tea, "Apple" a brand of phones.
-AMBIGUOUS = {
-    "tee": {Kind.PACKAGED_FOOD},
-    "apple": {Kind.PHONE},
-    "rock": set(GARMENTS),
-    "robe": {Kind.OUTERWEAR},
-    "body": {Kind.DRESS, Kind.BOTTOMS},
-    "hose": set(GARMENTS),
-    "latte": {Kind.VEGETABLE},
-    "basket": {Kind.TOP, Kind.BOTTOMS},
-    "legume": {Kind.PACKAGED_FOOD},
-    "polo": {Kind.FOOTWEAR, Kind.OUTERWEAR},
-    "ananas": {Kind.PACKAGED_FOOD},
-    "tomate": {Kind.PACKAGED_FOOD},
-}
-# Where any kind of the group may be meant.
-GROUPS = {
-    "clothes, clothing, apparel, garment, fashion, kleidung, mode, vetements, ropa, abbigliamento, одежда": GARMENTS,
-    "服装, 衣服": GARMENTS,
-    "grocery, food, lebensmittel, epicerie, alimentos, продукты, 食品": GROCERIES,
-}
-# They say for whom, not what.
-FOR_WHOM = """
-    men, mens, man, women, womens, woman, ladies, lady, boys, boy, girls, girl, kids, kid, children, childrens, child,
-    baby, unisex, adult, adults, herren, damen, kinder, homme, femme, enfant, hombre, mujer, ninos, uomo, donna,
-    bambini, for, fur, pour, para, per, and, new, used, vintage"""
-AUDIENCE_WORDS = frozenset(word.strip() for word in FOR_WHOM.split(","))
+    def near(self, one: str, other: str) -> bool:
+        return one == other or frozenset({one, other}) in self.borders
 
 
-def kinds_of_claim(category: str) -> frozenset[Kind]:
-    """All that a claimed category may mean; empty when it is not known to mean any of our kinds.
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What one part of a path says: the kinds that it may mean, and what stands beside them."""
 
-    Of a path ("Clothing > Men > T-Shirts") the last part counts. Of several words the whole phrase counts, else the
-    last word, which in English and German names the thing: a "phone case" is no phone.
+    kinds: Kinds
+    strange: bool  # has words that are not understood
+    names_others: bool  # has words that are known to be none of ours
+    ends_naming: bool  # and then those before only describe
+
+    @property
+    def says_nothing(self) -> bool:
+        return not (self.kinds or self.strange or self.names_others)
+
+
+def kinds_of_claim(category: str) -> Kinds:
+    """All that a claimed category may mean; empty when it is not known to mean any of our kinds only.
+
+    Of a path the last part that says anything counts. Those above it narrow it down ("Clothing > Tops"), or, where they
+    say something else ("Juice > Apple", "Fashion > Mango"), may be what is meant as well.
     """
-    for part in reversed(re.split(r"[>/|›»→\\]", category)):
-        if words := _words(part):
-            return _kinds_of_phrase(words)
-    return frozenset()
+    parts = [part for text in BETWEEN_PARTS.split(category) if not (part := _part(_words(text))).says_nothing]
+    if not parts:
+        return frozenset()
+    *above, last = parts
+    if last.names_others or not last.kinds or (last.strange and not last.ends_naming):
+        return frozenset()
+    meant = last.kinds
+    for part in reversed(above):
+        if common := part.kinds & meant:
+            meant = common
+        elif part.names_others or (part.strange and not last.ends_naming):
+            return frozenset()
+        else:
+            meant |= part.kinds
+    return meant
 
 
-def kinds_of_path(path: Sequence[str]) -> frozenset[Kind]:
-    """The kinds that a seen category may be; empty when it is none of ours or not known."""
-    if len(path) >= 2 and path[0] == "garments":
-        kind = GARMENT_KINDS.get(path[1])
-        return frozenset({kind}) if kind else GARMENTS
-    for depth in range(len(path), 0, -1):
-        if kinds := OTHER_KINDS.get(tuple(path[:depth])):
-            return kinds
-    return frozenset()
-
-
-def contradict(claimed: frozenset[Kind], seen: frozenset[Kind]) -> bool:
+def contradict(claimed: Kinds, seen: Kinds) -> bool:
     """True only if both are known and nothing that is claimed is, or borders on, anything that is seen."""
-    return bool(claimed and seen) and not any(_compatible(one, other) for one in claimed for other in seen)
+    near = lexicon().near
+    return bool(claimed and seen) and not any(near(one, other) for one in claimed for other in seen)
 
 
-def are_worlds_apart(claimed: frozenset[Kind], seen: frozenset[Kind]) -> bool:
+def are_worlds_apart(claimed: Kinds, seen: Kinds) -> bool:
     """Whether they share not even a domain: a phone and a shirt. False when either is not known."""
-    return bool(claimed and seen) and not any(domain & claimed and domain & seen for domain in DOMAINS)
+    domains = lexicon().domains
+    return bool(claimed and seen) and {domains[kind] for kind in claimed}.isdisjoint(domains[kind] for kind in seen)
 
 
-def _compatible(one: Kind, other: Kind) -> bool:
-    return one is other or frozenset({one, other}) in NEIGHBOURS
+def require_known_kinds(pack_name: str, categories: Iterable[CategorySpec]) -> None:
+    """Raises PackUnusable for kinds that no claim is compared with: contradictions would be lost without a word."""
+    known = lexicon().domains
+    for spec in categories:
+        if unknown := [kind for kind in spec.kinds or () if kind not in known]:
+            raise PackUnusable(
+                f"pack {pack_name}: categories: {'/'.join(spec.path) or 'all'}: unknown kinds {', '.join(unknown)}; "
+                f"{WORDS.name} has {', '.join(known)}"
+            )
 
 
-def _kinds_of_phrase(words: list[str]) -> frozenset[Kind]:
-    for phrase in (" ".join(words), words[-1]):
-        for spelling in (phrase, phrase.removesuffix("s"), phrase.removesuffix("es"), _y_for_ies(phrase)):
-            if spelling in MEANINGS:
-                return MEANINGS[spelling]
-    return frozenset()
+def _part(words: Sequence[str]) -> _Part:
+    words = [word for word in words if not any(c.isdigit() for c in word) or word in lexicon().meanings]
+    kinds: set[str] = set()
+    strange = names_others = ends_naming = False
+    at = 0
+    while at < len(words):
+        phrase = _longest_known(words[at:])
+        ends_naming = phrase in lexicon().naming
+        if phrase is None:
+            strange = True
+        elif phrase in lexicon().others:
+            names_others = True
+        else:
+            kinds |= _meaning(phrase)
+        at += len(phrase.split()) if phrase else 1
+    return _Part(frozenset(kinds), strange, names_others, ends_naming)
+
+
+def _longest_known(words: Sequence[str]) -> str | None:
+    """The longest phrase that the words begin with and that is understood."""
+    known = lexicon()
+    for count in range(min(known.longest, len(words)), 0, -1):
+        phrase = " ".join(words[:count])
+        if phrase in known.others or phrase in known.describing or _meaning(phrase):
+            return phrase
+    return None
+
+
+def _meaning(phrase: str) -> Kinds:
+    known = lexicon()
+    if phrase in known.describing:
+        return frozenset()
+    singulars = (phrase, phrase.removesuffix("s"), phrase.removesuffix("es"), _y_for_ies(phrase))
+    return next((known.meanings[one] for one in singulars if one in known.meanings), frozenset())
 
 
 def _y_for_ies(phrase: str) -> str:
@@ -190,17 +143,39 @@ def _y_for_ies(phrase: str) -> str:
 
 def _words(text: str) -> list[str]:
     plain = "".join(c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c))
-    return [word for word in re.findall(r"[^\W_]+(?:-[^\W_]+)*", plain.replace("'s", "")) if word not in AUDIENCE_WORDS]
+    return re.findall(r"[^\W_]+(?:-[^\W_]+)*", re.sub(r"['’]s\b", "", plain))
 
 
-def _meanings() -> dict[str, frozenset[Kind]]:
-    kinds: dict[str, set[Kind]] = defaultdict(set)
-    for listed, group in [*((words, {kind}) for kind, words in WORDS.items()), *GROUPS.items()]:
-        for phrase in listed.split(","):
-            kinds[" ".join(_words(phrase))] |= group
-    for word, others in AMBIGUOUS.items():
-        kinds[word] |= others
-    return {word: frozenset(meant) for word, meant in kinds.items()}
+@cache
+def lexicon() -> Lexicon:
+    table = tomllib.loads(WORDS.read_text("utf-8"))
+    domains = {kind: str(said["domain"]) for kind, said in table["kinds"].items()}
+    of_domain = {domain: {kind for kind, its in domains.items() if its == domain} for domain in domains.values()}
+    meanings: dict[str, set[str]] = defaultdict(set)
+    for kind, said in table["kinds"].items():
+        for phrase in said["words"]:
+            meanings[_folded(phrase)].add(kind)
+    for domain, phrases in table["whole_domains"].items():
+        for phrase in phrases:
+            meanings[_folded(phrase)] |= of_domain[domain]
+    for phrase, also in table["also"].items():
+        for one in also:
+            meanings[_folded(phrase)] |= of_domain.get(one, {one})
+    naming, describing, others = (
+        frozenset(map(_folded, table[name]["words"])) for name in ("naming", "describing", "others")
+    )
+    return Lexicon(
+        domains,
+        frozenset(
+            frozenset({kind, other}) for kind, said in table["kinds"].items() for other in said.get("borders", ())
+        ),
+        {phrase: frozenset(kinds) for phrase, kinds in meanings.items()},
+        naming,
+        describing,
+        others,
+        max(len(phrase.split()) for phrase in (*meanings, *describing, *others)),
+    )
 
 
-MEANINGS = _meanings()
+def _folded(phrase: str) -> str:
+    return " ".join(_words(phrase))

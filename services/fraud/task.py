@@ -3,16 +3,18 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from math import prod
+from typing import Protocol
 
 from vitrine.events.v1 import image_pb2
 
 from services.fraud.bank import MATCHES_KEPT, Bank, BankedPhoto, Marked, Match
-from services.fraud.claims import are_worlds_apart, contradict, kinds_of_claim, kinds_of_path
+from services.fraud.claims import Kinds, are_worlds_apart, contradict, kinds_of_claim, require_known_kinds
 from services.fraud.pdq import BITS, MATCH_DISTANCE, fingerprint_of
 from shared.photos import Photo
 from shared.stream.assessment import assess
 from shared.stream.records import CANARY_LISTING
 from shared.stream.task import Finding, SeesCategories
+from shared.vision.pack import CategorySpec, Meaning
 
 COPY = "copy"
 CATEGORY_MISMATCH = "category_mismatch"
@@ -33,12 +35,23 @@ WORLDS_APART_AT = 0.5
 REVIEW_AT = 0.5
 
 
+class KnowsCategories(SeesCategories, Protocol):
+    """What the fraud task needs of a Reader."""
+
+    @property
+    def categories_said(self) -> Sequence[CategorySpec]: ...
+
+    def meaning_of(self, path: Sequence[str]) -> Meaning: ...
+
+
 class FraudTask:
     """Scores a photo, and once more any later copies that it turns out to be the original of."""
 
     name = "fraud"
 
-    def __init__(self, reader: SeesCategories, bank: Bank) -> None:
+    def __init__(self, reader: KnowsCategories, bank: Bank) -> None:
+        """Raises PackUnusable when the pack's kinds are not those of claims.toml."""
+        require_known_kinds(reader.pack_name, reader.categories_said)
         self._reader = reader
         self._bank = bank
 
@@ -66,7 +79,7 @@ class FraudTask:
         upload = photo.upload
         alone = image_pb2.ImageScored(
             assessment=assess(upload, self._reader.pack_name, self._reader.generation),
-            fraud=judged(mismatches(upload.claims.category, found)),
+            fraud=judged(mismatches(upload.claims.category, found, self._reader.meaning_of(found.path).kinds)),
         )
         if upload.listing_id == CANARY_LISTING:
             self._bank.ping()
@@ -80,9 +93,9 @@ class FraudTask:
         return [_finding(scored) for scored in (*(mine or [alone]), *others)]
 
 
-def mismatches(claimed: str, seen: image_pb2.Category) -> list[image_pb2.Reason]:
+def mismatches(claimed: str, seen: image_pb2.Category, seen_kinds: Kinds) -> list[image_pb2.Reason]:
     """At most one reason. None when the claim or the photo is not understood, or the photo not well enough."""
-    claimed_kinds, seen_kinds = kinds_of_claim(claimed), kinds_of_path(seen.path)
+    claimed_kinds = kinds_of_claim(claimed)
     bar = WORLDS_APART_AT if are_worlds_apart(claimed_kinds, seen_kinds) else MISMATCH_AT
     if seen.confidence < bar or not contradict(claimed_kinds, seen_kinds):
         return []

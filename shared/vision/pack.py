@@ -4,12 +4,13 @@ Nothing is used before its sha256 has been compared with the manifest's, and not
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
@@ -26,6 +27,7 @@ NAME = "[a-z0-9][a-z0-9-]*"
 # What only text on the product tells. A category with one of these is worth reading.
 READ_ATTRIBUTES = frozenset({"brand", "size", "volume", "weight", "memory"})
 
+T = TypeVar("T")
 
 Side = Annotated[int, Field(ge=32, le=1024, description="Pixels")]
 
@@ -77,11 +79,39 @@ class VotesSpec(_Strict):
         return Votes(self.neighbours, self.softness, self.share, self.temperature)
 
 
-class AttributeSpec(_Strict):
-    """What is asked of the categories at or below `path`, besides what is asked of those above."""
+class CategorySpec(_Strict):
+    """What the categories at or below `path` mean. Attributes add up; of the rest the deepest entry that says it
+    counts.
 
-    path: tuple[str, ...]
-    attributes: tuple[str, ...]
+    Everything else that is peculiar to a category's name follows from here: no service knows a category by its name.
+    """
+
+    path: tuple[str, ...] = Field(description="From the most general node; empty for all categories")
+    attributes: tuple[str, ...] = Field(default=(), description="Names of what is asked of them")
+    kinds: tuple[str, ...] | None = Field(
+        default=None,
+        description="What claims are compared with, as services/fraud/claims.toml names it; [] for none of those",
+    )
+    brands: tuple[str, ...] | None = Field(
+        default=None, description="The lists of services/attributes/brands.toml that may be on them; [] for none"
+    )
+    largest_print_is_brand: bool | None = Field(default=None, description="Where no brand is known; else a slogan")
+    bare_sizes: bool | None = Field(default=None, description="Whether an M that stands alone is a size")
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a category means: everything that a manifest says of it."""
+
+    attributes: tuple[str, ...] = ()
+    kinds: frozenset[str] = frozenset()
+    brands: tuple[str, ...] = ()
+    largest_print_is_brand: bool = False
+    bare_sizes: bool = False
+
+    @property
+    def carries_text(self) -> bool:
+        return not READ_ATTRIBUTES.isdisjoint(self.attributes)
 
 
 class EmbeddingSpec(_Strict):
@@ -109,7 +139,7 @@ class Manifest(_Strict):
     generation: int = Field(ge=1, description="Grows with every pack that supersedes another")
     trunk: TrunkSpec
     taxonomy: tuple[tuple[str, ...], ...] = Field(min_length=2, description="Leaves in the order of the outputs")
-    attributes: tuple[AttributeSpec, ...]
+    categories: tuple[CategorySpec, ...]
     embedding: EmbeddingSpec
     votes: VotesSpec
     bars: Bars
@@ -117,9 +147,61 @@ class Manifest(_Strict):
     runs: tuple[dict[str, str], ...] = Field(description="How trunks were trained, oldest first: settings by name")
     measured: dict[str, float] = Field(description="On photos that took no part in training")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _says_what_categories_mean(cls, said: Any) -> Any:
+        if isinstance(said, dict) and "attributes" in said and "categories" not in said:
+            raise ValueError(
+                "it has attributes and no categories, as manifests had before they said what categories mean: "
+                "replace attributes by categories, which models/builtin/manifest.json shows"
+            )
+        return said
+
+    @model_validator(mode="after")
+    def _leaves_nothing_unsaid(self) -> Self:
+        """What is misspelled or left out would be lost without a word: brands, audience, contradictions."""
+        nodes = {leaf[:depth] for leaf in self.taxonomy for depth in range(len(leaf) + 1)}
+        for spec in self.categories:
+            if spec.path not in nodes:
+                raise ValueError(f"categories: {_spelled(spec.path)} is not in the taxonomy")
+        for leaf in self.taxonomy:
+            above = self._entries_of(leaf)
+            if all(spec.kinds is None for spec in above):
+                raise ValueError(f"categories: no kinds for {_spelled(leaf)}; [] if it is none of those that are known")
+            if any("brand" in spec.attributes for spec in above) and all(spec.brands is None for spec in above):
+                raise ValueError(f"categories: no brands for {_spelled(leaf)}, of which a brand is asked; [] for none")
+        return self
+
     @property
     def pack_name(self) -> str:
         return f"{self.name}@{self.version}"
+
+    def meaning_of(self, path: Sequence[str]) -> Meaning:
+        """Of a path that goes as far as is known. Of a node above leaves, every kind that any of them may be."""
+        entries = self._entries_of(path)
+        return Meaning(
+            attributes=tuple(dict.fromkeys(name for spec in entries for name in spec.attributes)),
+            kinds=self._kinds_below(tuple(path)),
+            brands=_deepest((spec.brands for spec in entries), ()),
+            largest_print_is_brand=_deepest((spec.largest_print_is_brand for spec in entries), False),
+            bare_sizes=_deepest((spec.bare_sizes for spec in entries), False),
+        )
+
+    def _entries_of(self, path: Sequence[str]) -> list[CategorySpec]:
+        """Those at or above a path, the general ones first."""
+        path = tuple(path)
+        return sorted(
+            (spec for spec in self.categories if path[: len(spec.path)] == spec.path), key=lambda spec: len(spec.path)
+        )
+
+    def _kinds_below(self, path: tuple[str, ...]) -> frozenset[str]:
+        """Empty if any leaf below is of no kind: then it may be that one."""
+        kinds = [
+            _deepest((spec.kinds for spec in self._entries_of(leaf)), ())
+            for leaf in self.taxonomy
+            if leaf[: len(path)] == path
+        ]
+        return frozenset(kind for some in kinds for kind in some) if path and all(kinds) else frozenset()
 
 
 @dataclass(frozen=True)
@@ -145,14 +227,26 @@ class Pack:
             )
         ]
 
+    def meaning_of(self, path: Sequence[str]) -> Meaning:
+        """What a category means, as far down as it is known."""
+        return self._meanings.get(tuple(path)) or self.manifest.meaning_of(path)
+
     def attributes_of(self, path: Sequence[str]) -> tuple[str, ...]:
         """The names of the attributes that a category can have, from its own and its ancestors' entries."""
-        path = tuple(path)
-        asked = [spec.attributes for spec in self.manifest.attributes if path[: len(spec.path)] == spec.path]
-        return tuple(dict.fromkeys(name for names in asked for name in names))
+        return self.meaning_of(path).attributes
 
-    def carries_text(self, path: Sequence[str]) -> bool:
-        return not READ_ATTRIBUTES.isdisjoint(self.attributes_of(path))
+    @cached_property
+    def _meanings(self) -> dict[tuple[str, ...], Meaning]:
+        return {node: self.manifest.meaning_of(node) for node in ((), *self.taxonomy.nodes)}
+
+
+def _spelled(path: Sequence[str]) -> str:
+    return "/".join(path) or "all"
+
+
+def _deepest(said: Iterable[T | None], otherwise: T) -> T:
+    """The last that is said."""
+    return next((one for one in reversed(list(said)) if one is not None), otherwise)
 
 
 def find_pack(name: str) -> Path:

@@ -15,7 +15,7 @@ from shared.photos import Photo, Pixels
 from shared.settings import Settings
 from shared.vision.decode import decode
 from shared.vision.heads import Array
-from shared.vision.pack import TRUNK, Pack, PackUnusable, open_pack
+from shared.vision.pack import TRUNK, CategorySpec, Meaning, Pack, PackUnusable, open_pack
 from shared.vision.runtime import Runtime, known_good, open_device, open_runtime
 from shared.vision.trunk import load_network, model_input
 
@@ -60,13 +60,14 @@ class Reader:
     def pack(self) -> Pack:
         return self._pack
 
-    def attributes_of(self, path: Sequence[str]) -> tuple[str, ...]:
-        """Names of the attributes that a category can have: a phone has memory, a shirt an audience."""
-        return self._pack.attributes_of(path)
+    @property
+    def categories_said(self) -> tuple[CategorySpec, ...]:
+        """What the pack says of its categories, in the words of the services that ask."""
+        return self._pack.manifest.categories
 
-    def carries_text(self, path: Sequence[str]) -> bool:
-        """Whether reading the text on a product of this category is worth its while."""
-        return self._pack.carries_text(path)
+    def meaning_of(self, path: Sequence[str]) -> Meaning:
+        """What a category means: a phone has memory and a maker, a shirt an audience."""
+        return self._pack.meaning_of(path)
 
     def warm_up(self) -> None:
         """A known-good photo through all heads. Raises RuntimeError when the answer is not finite."""

@@ -4,7 +4,7 @@ A category is identified by its path from the most general node to the leaf; som
 above them.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -54,11 +54,6 @@ class Taxonomy:
         node = tuple(node)
         return np.array([i for i, leaf in enumerate(self.leaves) if leaf[: len(node)] == node], np.intp)
 
-    def probability(self, probabilities: NDArray[np.float32], node: Sequence[str]) -> NDArray[np.float32]:
-        """Of a node, from n x leaves: the sum of the leaves below it."""
-        summed: NDArray[np.float32] = probabilities[:, self.below(node)].sum(axis=1)
-        return summed
-
     def judge(self, probabilities: NDArray[np.float32], leaf_at_least: float, node_at_least: float) -> Judgement:
         """The likeliest leaf when it is likely enough, else the deepest node that is. `probabilities`: one per leaf.
 
@@ -67,10 +62,7 @@ class Taxonomy:
         best = int(probabilities.argmax())
         if (confidence := float(probabilities[best])) >= leaf_at_least:
             return Judgement(self.leaves[best], min(confidence, 1.0), complete=True)
-        for node, below in self._deepest_first():
+        for node, below in self._inner:
             if (confidence := float(probabilities[below].sum())) >= node_at_least:
                 return Judgement(node, min(confidence, 1.0), complete=False)
         return Judgement((), 1.0, complete=False)
-
-    def _deepest_first(self) -> Iterable[tuple[Path, NDArray[np.intp]]]:
-        return self._inner

@@ -62,9 +62,9 @@ def test_a_carton_has_a_size_where_one_is_stated_and_a_litre_is_none() -> None:
     )
 
 
-def test_a_photo_of_nothing_known_has_no_attributes() -> None:
+def test_a_photo_of_nothing_known_has_what_the_pack_lets_everything_have() -> None:
     text = FakeText(line("128 GB"))
-    assert found(attributed(FakeReader(known=False), text)) == {}
+    assert found(attributed(FakeReader(known=False), text)).keys() == {"colour"}
     assert text.asked == 0
 
 

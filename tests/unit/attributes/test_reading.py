@@ -1,3 +1,4 @@
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -12,16 +13,28 @@ from services.attributes.reading import (
     edits,
     folded,
     memory_in,
-    ram_in,
     rows_of,
     size_in,
     volume_in,
     weight_in,
 )
-from tests.fakes_vision import line
+from services.attributes.text import Line
+from tests.fakes_vision import BUILTIN, line
 
-CARTON = ("packages", "carton")
-PHONE = ("electronics", "phone")
+CARTON = BUILTIN.meaning_of(("packages", "carton"))
+PHONE = BUILTIN.meaning_of(("electronics", "phone"))
+GARMENT = replace(BUILTIN.meaning_of(("garments", "t-shirt")), attributes=("brand", "size"))
+BRANDS_ON = {
+    "electronics": PHONE,
+    "packages": CARTON,
+    "garments": GARMENT,
+    "groceries": BUILTIN.meaning_of(("groceries", "Packages")),
+}
+
+
+def brand_on(lines: list[Line], domain: str) -> ReadAttribute | None:
+    meaning = BRANDS_ON[domain]
+    return brand_in(lines, meaning.brands, meaning.largest_print_is_brand)
 
 
 def rows(*texts: str) -> list[Row]:
@@ -100,35 +113,34 @@ def test_decimal_signs_of_all_languages_mean_the_same(amount: Decimal, sign: str
 @given(st.lists(st.text(max_size=30), max_size=6))
 def test_no_text_breaks_the_reading(texts: list[str]) -> None:
     lines = [line(text, top=0.15 * i) for i, text in enumerate(texts)]
-    for path in (CARTON, PHONE, ("garments", "t-shirt")):
-        for attribute in attributes_in(lines, path, ("brand", "size", "volume", "weight", "memory", "ram")):
+    for meaning in (CARTON, PHONE, GARMENT):
+        every = replace(meaning, attributes=("brand", "size", "volume", "weight", "memory"))
+        for attribute in attributes_in(lines, every):
             assert 0 < attribute.confidence <= 1
             assert attribute.value
 
 
 @pytest.mark.parametrize(
-    ("text", "memory", "ram"),
+    ("text", "memory"),
     [
-        ("128 GB", ("128", "GB"), None),
-        ("128GB", ("128", "GB"), None),
-        ("1 TB", ("1", "TB"), None),
-        ("1024 GB", ("1", "TB"), None),
-        ("256 Go", ("256", "GB"), None),
-        ("8GB RAM 256GB", ("256", "GB"), ("8", "GB")),
-        ("8/256 GB", ("256", "GB"), ("8", "GB")),
-        ("12GB+512GB", ("512", "GB"), ("12", "GB")),
-        ("RAM: 8 GB", None, ("8", "GB")),
-        ("Storage 64 GB", ("64", "GB"), None),
-        ("microSD up to 1 TB", None, None),
-        ("100 GB", None, None),
-        ("5000 mAh", None, None),
-        ("8 GB", None, None),
+        ("128 GB", ("128", "GB")),
+        ("128GB", ("128", "GB")),
+        ("1 TB", ("1", "TB")),
+        ("1024 GB", ("1", "TB")),
+        ("256 Go", ("256", "GB")),
+        ("8GB RAM 256GB", ("256", "GB")),
+        ("8/256 GB", ("256", "GB")),
+        ("12GB+512GB", ("512", "GB")),
+        ("RAM: 8 GB", None),
+        ("Storage 64 GB", ("64", "GB")),
+        ("microSD up to 1 TB", None),
+        ("100 GB", None),
+        ("5000 mAh", None),
+        ("8 GB", None),
     ],
 )
-def test_a_phones_storage_is_told_from_its_ram(
-    text: str, memory: tuple[str, str] | None, ram: tuple[str, str] | None
-) -> None:
-    assert (stated(memory_in(rows(text))), stated(ram_in(rows(text)))) == (memory, ram)
+def test_a_phones_storage_is_told_from_its_ram(text: str, memory: tuple[str, str] | None) -> None:
+    assert stated(memory_in(rows(text))) == memory
 
 
 @given(st.sampled_from([16, 32, 64, 128, 256, 512]), st.sampled_from(["GB", " GB", "gb", "G8", " Go"]))
@@ -176,7 +188,9 @@ def test_sizes_of_garments_are_read_from_their_tags(text: str, size: tuple[str, 
     ],
 )
 def test_a_cartons_size_is_read_where_a_word_or_a_system_says_so(text: str, size: tuple[str, str] | None) -> None:
-    assert [stated_of(a) for a in attributes_in([line(text)], CARTON, ("size",))] == ([size] if size else [])
+    assert [stated_of(a) for a in attributes_in([line(text)], replace(CARTON, attributes=("size",)))] == (
+        [size] if size else []
+    )
 
 
 @pytest.mark.parametrize(
@@ -188,7 +202,7 @@ def test_a_cartons_size_is_read_where_a_word_or_a_system_says_so(text: str, size
     ],
 )
 def test_quantities_on_a_carton_are_no_sizes(text: str) -> None:
-    assert attributes_in([line(text)], CARTON, ("size",)) == []
+    assert attributes_in([line(text)], replace(CARTON, attributes=("size",))) == []
 
 
 def stated_of(attribute: ReadAttribute) -> tuple[str, str]:
@@ -218,7 +232,7 @@ def test_a_single_letter_is_less_certain_than_a_size_that_says_so() -> None:
     ],
 )
 def test_brands_are_known_through_slips_of_the_reader(text: str, domain: str, brand: str) -> None:
-    found = brand_in([line(text)], domain)
+    found = brand_on([line(text)], domain)
     assert found is not None
     assert found.value == brand
 
@@ -228,18 +242,18 @@ def test_brands_are_known_through_slips_of_the_reader(text: str, domain: str, br
     [("apple", "groceries"), ("Whole Milk", "packages"), ("About phone", "electronics"), ("SUMMER VIBES", "garments")],
 )
 def test_common_words_are_no_brands(text: str, domain: str) -> None:
-    assert brand_in([line(text)], domain) is None
+    assert brand_on([line(text)], domain) is None
 
 
 def test_a_brand_in_two_lines_is_one() -> None:
-    found = brand_in([line("GOD", top=0.1), line("MORGON", top=0.22)], "groceries")
+    found = brand_on([line("GOD", top=0.1), line("MORGON", top=0.22)], "groceries")
     assert found is not None
     assert found.value == "God Morgon"
 
 
 def test_an_unknown_brand_stands_out_by_its_size_but_is_less_certain() -> None:
     lines = [line("Dunmere", top=0.1, height=0.12), line("Oat Drink", top=0.4, height=0.08), line("1L", top=0.6)]
-    unknown, known = brand_in(lines, "packages"), brand_in([line("Oatly", height=0.12)], "packages")
+    unknown, known = brand_on(lines, "packages"), brand_on([line("Oatly", height=0.12)], "packages")
     assert unknown is not None
     assert known is not None
     assert unknown.value == "Dunmere"
@@ -248,7 +262,7 @@ def test_an_unknown_brand_stands_out_by_its_size_but_is_less_certain() -> None:
 
 def test_a_brand_named_in_a_table_is_read_across_the_gap() -> None:
     lines = [line("Brand", left=0.1, height=0.03), line("Velora", left=0.7, height=0.03)]
-    found = brand_in(lines, "electronics")
+    found = brand_on(lines, "electronics")
     assert found is not None
     assert found.value == "Velora"
 
@@ -269,10 +283,10 @@ def test_of_several_quantities_the_largest_print_counts_and_doubt_remains() -> N
 
 def test_each_category_is_asked_only_for_what_it_can_have() -> None:
     lines = [line("XL", top=0.1), line("128 GB", top=0.3), line("1 L", top=0.5)]
-    assert [a.name for a in attributes_in(lines, PHONE, ("colour", "brand", "memory"))] == ["memory"]
-    assert [a.name for a in attributes_in(lines, CARTON, ("volume", "weight"))] == ["volume"]
-    assert [a.name for a in attributes_in(lines, ("garments", "t-shirt"), ("size",))] == ["size"]
-    assert attributes_in(lines, (), ("size",)) == []
+    assert [a.name for a in attributes_in(lines, PHONE)] == ["memory"]
+    assert [a.name for a in attributes_in(lines, replace(CARTON, attributes=("volume", "weight")))] == ["volume"]
+    assert [a.name for a in attributes_in(lines, replace(GARMENT, attributes=("size",)))] == ["size"]
+    assert attributes_in(lines, BUILTIN.meaning_of(())) == []
 
 
 @given(st.text(max_size=12), st.text(max_size=12))

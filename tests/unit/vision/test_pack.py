@@ -11,12 +11,13 @@ from click.testing import CliRunner
 from safetensors.numpy import load_file, save_file
 
 from cli.packs import packs
-from learning.packing import ATTRIBUTES
+from learning.packing import categories_of
 from shared.settings import Settings
 from shared.vision import pack as packing
 from shared.vision.pack import HEADS, MANIFEST, MODELS, TRUNK, PackUnusable, open_pack, sha256_of
 from shared.vision.reader import runtime_of
 from shared.vision.runtime import DeviceAbsent, open_device
+from shared.vision.taxonomy import Taxonomy
 from tests.fakes_vision import BUILTIN
 
 REPOSITORY = Path(packing.__file__).parents[1]
@@ -43,13 +44,78 @@ def test_attributes_are_those_of_a_category_and_of_all_above_it() -> None:
     assert pack.attributes_of(("garments", "hat")) == ("colour", "audience")
     assert "memory" in pack.attributes_of(("electronics", "phone"))
     assert pack.attributes_of(("packages", "carton")) == ("colour", "brand", "size", "volume", "weight")
-    assert pack.carries_text(("groceries", "Packages", "Milk", "Arla-Standard-Milk"))
-    assert not pack.carries_text(("groceries", "Fruit", "Kiwi", "Kiwi"))
-    assert not pack.carries_text(())
+    assert pack.meaning_of(("groceries", "Packages", "Milk", "Arla-Standard-Milk")).carries_text
+    assert not pack.meaning_of(("groceries", "Fruit", "Kiwi", "Kiwi")).carries_text
+    assert not pack.meaning_of(()).carries_text
 
 
-def test_the_built_in_pack_asks_for_what_one_trained_now_would() -> None:
-    assert open_pack("builtin").manifest.attributes == ATTRIBUTES
+@pytest.mark.parametrize(
+    ("path", "kinds"),
+    [
+        (("garments", "t-shirt"), {"top"}),
+        (("garments", "outwear"), {"outerwear"}),
+        (("groceries", "Fruit", "Apple", "Royal-Gala"), {"fruit"}),
+        (("groceries", "Packages", "Milk", "Arla-Standard-Milk"), {"packaged food"}),
+        (("groceries",), {"fruit", "vegetable", "packaged food"}),
+        (("garments",), {"top", "outerwear", "dress", "skirt", "bottoms", "footwear", "headwear"}),
+        (("packages", "carton"), {"packaged food"}),
+        (("electronics", "phone"), {"phone"}),
+        (("electronics",), {"phone"}),
+        (("electronics", "toaster"), set()),
+        ((), set()),
+    ],
+)
+def test_a_seen_path_has_its_kinds_as_far_as_it_is_known(path: tuple[str, ...], kinds: set[str]) -> None:
+    assert open_pack("builtin").meaning_of(path).kinds == kinds
+
+
+def test_what_is_said_of_a_category_holds_below_it_until_something_else_is_said() -> None:
+    pack = open_pack("builtin")
+    shirt, carton = pack.meaning_of(("garments", "shirt")), pack.meaning_of(("packages", "carton"))
+    assert (shirt.brands, shirt.bare_sizes, shirt.largest_print_is_brand) == (("garments",), True, False)
+    assert (carton.brands, carton.bare_sizes, carton.largest_print_is_brand) == (("groceries",), False, True)
+
+
+def test_the_built_in_pack_means_what_one_trained_now_would() -> None:
+    pack = open_pack("builtin")
+    assert pack.manifest.categories == categories_of(pack.taxonomy)
+
+
+def test_a_pack_of_new_categories_says_of_each_that_it_is_of_no_known_kind() -> None:
+    (new,) = [
+        spec for spec in categories_of(Taxonomy((("toys", "kite"), ("garments", "hat")))) if spec.path[:1] == ("toys",)
+    ]
+    assert (new.path, new.kinds) == (("toys", "kite"), ())
+
+
+def test_a_manifest_from_before_categories_had_meanings_is_told_what_to_do(copy: Path) -> None:
+    manifest = json.loads((copy / MANIFEST).read_text())
+    del manifest["categories"]
+    (copy / MANIFEST).write_text(json.dumps(manifest | {"attributes": [{"path": [], "attributes": ["colour"]}]}))
+    with pytest.raises(PackUnusable, match=r"manifest\.json: .*replace attributes by categories"):
+        open_pack(str(copy))
+
+
+@pytest.mark.parametrize(
+    ("category", "said"),
+    [
+        ({"path": ["garment"], "attributes": ["audience"]}, "garment is not in the taxonomy"),
+        ({"path": ["garments", "hat"], "attributes": ["brand"]}, "no brands for garments/hat"),
+        ({"path": ["garments", "hat"]}, "no kinds for garments/hat"),
+    ],
+)
+def test_a_meaning_that_would_be_lost_is_refused(copy: Path, category: dict[str, object], said: str) -> None:
+    rest = [
+        {"path": ["groceries"], "kinds": []},
+        {"path": ["electronics"], "kinds": []},
+        {"path": ["packages"], "kinds": []},
+    ]
+    leaves = [leaf for leaf in BUILTIN.taxonomy if leaf[0] == "garments" and leaf != ("garments", "hat")]
+    rest += [{"path": leaf, "kinds": []} for leaf in leaves]
+    hat = [] if "no kinds" in said else [{"path": ["garments", "hat"], "kinds": []}]
+    rewrite(copy, categories=[*rest, *hat, category])
+    with pytest.raises(PackUnusable, match=said):
+        open_pack(str(copy))
 
 
 def test_one_flipped_byte_is_told_with_the_file_it_is_in(copy: Path) -> None:
@@ -71,7 +137,11 @@ def test_a_wrong_shape_is_told_even_when_the_checksum_is_right(copy: Path) -> No
 
 def test_outputs_must_be_as_many_as_leaves(copy: Path) -> None:
     taxonomy = json.loads((copy / MANIFEST).read_text())["taxonomy"]
-    rewrite(copy, taxonomy=taxonomy[:-1])
+    taxonomy.remove(["garments", "hat"])
+    categories = [
+        one for one in json.loads((copy / MANIFEST).read_text())["categories"] if one["path"] != ["garments", "hat"]
+    ]
+    rewrite(copy, taxonomy=taxonomy, categories=categories)
     with pytest.raises(PackUnusable, match="100 outputs for 99 leaves"):
         open_pack(str(copy))
 

@@ -1,0 +1,93 @@
+"""A pack whose categories have other names and another tree keeps its brands, audience and contradictions."""
+
+import numpy as np
+import pytest
+from vitrine.events.v1 import image_pb2
+
+from services.attributes.task import AttributesTask
+from services.fraud.task import FraudTask
+from shared.vision.pack import Manifest, PackUnusable
+from tests.fakes_vision import BUILTIN, FakeBank, FakeReader, FakeText, jpeg, line, photo_of
+
+HANDY, MILCH = ("Technik", "Mobil", "Handy"), ("Supermarkt", "Milch")
+JACKE, STIEFEL = ("Mode", "Damen", "Jacke"), ("Mode", "Schuhe", "Stiefel")
+CATEGORIES = [
+    {"path": [], "attributes": ["colour"]},
+    {"path": ["Mode"], "attributes": ["audience", "size"], "bare_sizes": True},
+    {"path": ["Mode", "Damen"], "kinds": ["outerwear"]},
+    {"path": ["Mode", "Schuhe"], "kinds": ["footwear"]},
+    {"path": ["Supermarkt"], "attributes": ["brand", "volume"], "kinds": ["packaged food"], "brands": ["groceries"]},
+    {
+        "path": ["Technik", "Mobil"],
+        "attributes": ["brand", "memory"],
+        "kinds": ["phone"],
+        "brands": ["phones"],
+        "largest_print_is_brand": True,
+    },
+]
+
+
+def german(**changes: object) -> Manifest:
+    said = BUILTIN.model_dump() | {
+        "name": "kaufhaus",
+        "taxonomy": [HANDY, MILCH, JACKE, STIEFEL],
+        "categories": CATEGORIES,
+    }
+    return Manifest.model_validate(said | changes)
+
+
+PICTURE = jpeg(np.random.default_rng(1).integers(0, 255, (240, 240, 3)).astype(np.uint8))
+
+
+def attributes(path: tuple[str, ...], *texts: str) -> dict[str, tuple[str, str]]:
+    lines = (line(text, top=0.2 * n + 0.1) for n, text in enumerate(texts))
+    task = AttributesTask(FakeReader(*path, manifest=german(), audience=("kids", 0.9)), FakeText(*lines))
+    photo = photo_of(PICTURE)
+    (found,) = task.infer([photo], [task.prepare(photo)])
+    (finding,) = task.conclude(photo, found)
+    message = finding.message
+    assert isinstance(message, image_pb2.ImageAttributed)
+    return {one.name: (one.value, one.unit) for one in message.attributes if one.name != "colour"}
+
+
+def test_its_phones_have_makers_and_memory_and_its_milk_another_list_of_brands() -> None:
+    assert attributes(HANDY, "SAMSUNG", "128 GB") == {"brand": ("Samsung", ""), "memory": ("128", "GB")}
+    assert attributes(HANDY, "Zyntrix", "128 GB")["brand"] == ("Zyntrix", "")
+    assert attributes(MILCH, "Oatly", "1 L") == {"brand": ("Oatly", ""), "volume": ("1", "l")}
+    assert "brand" not in attributes(MILCH, "SAMSUNG", "1 L")
+
+
+def test_its_garments_have_an_audience_and_sizes_that_stand_alone() -> None:
+    assert attributes(JACKE, "XL") == {"audience": ("kids", ""), "size": ("XL", "")}
+
+
+@pytest.mark.parametrize(
+    ("claim", "path", "reviewed"),
+    [
+        ("smartphone", JACKE, True),
+        ("Schuhe", HANDY, True),
+        ("Schuhe", STIEFEL, False),
+        ("Kleidung", JACKE, False),
+        ("shoes", JACKE, True),
+        ("phone", ("Mode",), True),
+        ("shoes", ("Mode",), False),
+        ("milk", MILCH, False),
+        ("dress", MILCH, True),
+    ],
+)
+def test_claims_are_compared_with_what_its_categories_mean(claim: str, path: tuple[str, ...], reviewed: bool) -> None:
+    task = FraudTask(FakeReader(*path, manifest=german()), FakeBank())
+    photo = photo_of(PICTURE, category=claim)
+    (found,) = task.infer([photo], [task.prepare(photo)])
+    scored = task.conclude(photo, found)[0].message
+    assert isinstance(scored, image_pb2.ImageScored)
+    assert (scored.fraud.decision == image_pb2.Fraud.DECISION_REVIEW) is reviewed
+
+
+def test_kinds_and_brands_that_no_service_knows_stop_it_at_start() -> None:
+    spelled_wrong = [{"path": ["Supermarkt"], "kinds": ["food"], "brands": ["grocers"]}, *CATEGORIES[:4], CATEGORIES[5]]
+    reader = FakeReader(manifest=german(categories=spelled_wrong))
+    with pytest.raises(PackUnusable, match="unknown kinds food"):
+        FraudTask(reader, FakeBank())
+    with pytest.raises(PackUnusable, match="unknown lists of brands grocers"):
+        AttributesTask(reader, FakeText())
