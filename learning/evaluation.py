@@ -8,9 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib.util import find_spec
 from math import isnan, nan
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,35 +29,6 @@ COPY_DETAIL = 2  # a copy is made of so many times the pixels that the trunk loo
 
 Embed = Callable[[Sequence[Pixels]], Array]
 Marks = NDArray[np.bool_]
-
-# Photographs that other packages carry, of neither garments nor groceries.
-STRANGERS = {
-    "skimage": (
-        "data/astronaut.png",
-        "data/brick.png",
-        "data/camera.png",
-        "data/chelsea.png",
-        "data/coffee.png",
-        "data/coins.png",
-        "data/grass.png",
-        "data/gravel.png",
-        "data/hubble_deep_field.jpg",
-        "data/moon.png",
-        "data/motorcycle_left.png",
-        "data/retina.jpg",
-        "data/rocket.jpg",
-    ),
-    "sklearn": ("datasets/images/china.jpg", "datasets/images/flower.jpg"),
-}
-
-
-def strangers() -> list[Path]:
-    """Real photographs of neither domain, from those packages that are installed."""
-    found: list[Path] = []
-    for package, names in STRANGERS.items():
-        if (spec := find_spec(package)) is not None and spec.origin is not None:
-            found += [path for name in names if (path := Path(spec.origin).parent / name).is_file()]
-    return found
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-ABSENT = re.compile(r"(?:cublas|cudnn|cufft|cufile|cupti|curand|cusolver|cusparse|nccl|nvrtc|nvshmem)\w*", re.IGNORECASE)
+ABSENT = re.compile(
+    r"(?:cublas|cudnn|cufft|cufile|cupti|curand|cusolver|cusparse|nccl|nvrtc|nvshmem)\w*", re.IGNORECASE
+)
 STAND_IN = "libwithout_cuda.so"
 SOURCE = """
 #include <stdio.h>

@@ -30,6 +30,7 @@ from learning.evaluation import (
     top,
 )
 from learning.evaluation_files import CONFUSION, FIGURES, MISTAKES, PER_CLASS
+from learning.strangers import photos_of_packages
 from learning.training import Sample, features_of, held_out
 from shared.settings import Settings
 from shared.vision.heads import Array, Heads, described, unit_rows
@@ -416,8 +417,8 @@ def test_photos_of_strangers_are_added(folder: Path, tiny: Pack, tmp_path: Path)
     more.mkdir()
     (tmp_path / "photos-of-red.png").rename(more / "red.PNG")
     (tmp_path / "notes.txt").rename(more / "notes.txt")
-    there = len(command.strangers())
-    assert [one.photo for one in command._strange(more)][there:] == [more / "red.PNG"]
+    there = len(photos_of_packages())
+    assert [one.photo for one in command.strange(more)][there:] == [more / "red.PNG"]
 
 
 def test_a_folder_laid_out_otherwise_is_one_line(tiny: Pack, tmp_path: Path) -> None:
