@@ -13,7 +13,7 @@ from learning.card import write_card
 from learning.curves import Curves
 from learning.ensemble import Member, classifier_to_train, joined, member_of, members_to_start_from
 from learning.evaluation import measured
-from learning.fine_tuning import Augmented, Photos, Picked, Recipe, Step, fine_tune, keep_freed_memory
+from learning.fine_tuning import Augmented, Photos, Picked, Recipe, Stepped, fine_tune, keep_freed_memory
 from learning.meters import Meters, meters
 from learning.packing import manifest_of, write_manifest, write_weights
 from learning.strangers import photos_of_packages
@@ -66,11 +66,10 @@ class Commission:
 
 @dataclass(frozen=True, slots=True)
 class _Given:
-    """The photos to learn from: labelled ones, drawn ones, and strangers."""
+    """The photos of what a pack should know: labelled ones and drawn ones."""
 
     real: list[Sample]
     drawn: list[Sample]
-    strange: list[Sample]
 
     @property
     def samples(self) -> list[Sample]:
@@ -99,7 +98,8 @@ def make_pack(commission: Commission) -> Manifest:
     settings = Settings()
     keep_freed_memory()
     with meters() as progress:
-        given = _given(commission.data, commission.drawn, commission.strangers, progress)
+        given = _given(commission.data, commission.drawn, progress)
+        to_learn = strangers_to_learn(commission.strangers)
         samples, to = given.samples, commission.to
         photos = _kept(samples, settings, progress)
         members = _trained(commission, settings, samples, photos, progress)
@@ -108,7 +108,7 @@ def make_pack(commission: Commission) -> Manifest:
         spec = TrunkSpec(architectures=architectures, canvases=CANVASES, final=network.final, stages=network.stages)
         network, runtime = _as_it_will_serve(network, architectures, commission.work, settings)
         rows = progress.features_of(samples, runtime, spec, "features")
-        strange = progress.features_of(given.strange, runtime, spec, "strangers")
+        strange = progress.features_of(to_learn, runtime, spec, "strangers")
         learned = np.flatnonzero([sample.split == "train" for sample in samples])
         views = _features_of_views(Picked(photos, learned), runtime, next(iter(commission.recipes.values())), progress)
         judged_by = progress.features_of(strange_samples(photos_of_packages()), runtime, spec, "judged by")
@@ -116,7 +116,7 @@ def make_pack(commission: Commission) -> Manifest:
     fitted = fit_heads(samples, rows, views, spec.widths, linear, strange)
     write_weights(to, network, fitted.heads)
     manifest = manifest_of(to, fitted, spec, _runs(commission), commission.version, commission.generation)
-    return _completed(to, manifest, given, runtime, rows, judged_by, fitted.strangers_found)
+    return _completed(to, manifest, given, to_learn, runtime, rows, judged_by, fitted.strangers_found)
 
 
 def learn_unknown(start: Pack, data: Path, strange_folder: Path, to: Path, drawn: int) -> Manifest:
@@ -124,11 +124,12 @@ def learn_unknown(start: Pack, data: Path, strange_folder: Path, to: Path, drawn
     settings = Settings()
     spec = start.manifest.trunk
     with meters() as progress:
-        given = _given(data, drawn, strange_folder, progress)
+        given = _given(data, drawn, progress)
         _demand_same_photos(start, given.samples)
+        to_learn = strangers_to_learn(strange_folder)
         runtime = runtime_of(start, settings)
         rows = progress.features_of(given.samples, runtime, spec, "features")
-        strange = progress.features_of(given.strange, runtime, spec, "strangers")
+        strange = progress.features_of(to_learn, runtime, spec, "strangers")
         judged_by = progress.features_of(strange_samples(photos_of_packages()), runtime, spec, "judged by")
 
     fitted = fit_unknown(given.samples, rows, spec.widths, strange)
@@ -143,7 +144,7 @@ def learn_unknown(start: Pack, data: Path, strange_folder: Path, to: Path, drawn
             "files": {file: sha256_of(to / file) for file in (TRUNK, HEADS)},
         }
     )
-    return _completed(to, manifest, given, runtime, rows, judged_by, fitted.strangers_found)
+    return _completed(to, manifest, given, to_learn, runtime, rows, judged_by, fitted.strangers_found)
 
 
 def strangers_to_learn(folder: Path | None) -> list[Sample]:
@@ -158,9 +159,9 @@ def strangers_to_learn(folder: Path | None) -> list[Sample]:
     return strange
 
 
-def _given(data: Path, drawn: int, strange_folder: Path | None, progress: Meters) -> _Given:
-    real, strange = read_samples(data), strangers_to_learn(strange_folder)
-    return _Given(real, drawn_samples(progress.counted(training_photos(DRAWN_SEED, drawn), "drawing")), strange)
+def _given(data: Path, drawn: int, progress: Meters) -> _Given:
+    real = read_samples(data)
+    return _Given(real, drawn_samples(progress.counted(training_photos(DRAWN_SEED, drawn), "drawing")))
 
 
 def _demand_same_photos(start: Pack, samples: list[Sample]) -> None:
@@ -204,7 +205,7 @@ def _tuning(
     def tune(architecture: str, recipe: Recipe, work: Path) -> Member:
         meter = progress.add("training")
 
-        def stepped(step: Step, total: int) -> None:
+        def stepped(step: Stepped, total: int) -> None:
             said = f"{architecture}, epoch {step.epoch + 1}, loss {step.loss:.2f}, right {step.accuracy:.0%}"
             meter.show(step.number, total, said)
 
@@ -260,6 +261,7 @@ def _completed(
     folder: Path,
     manifest: Manifest,
     given: _Given,
+    to_learn: list[Sample],
     runtime: Runtime,
     rows: Array,
     judged_by: Array,
@@ -271,10 +273,12 @@ def _completed(
     if not isnan(strangers_found):
         figures |= {LEARNED_STRANGERS: strangers_found}
     rounded = {name: round(value, 4) for name, value in figures.items()}
-    return write_card(folder, manifest.model_copy(update={"measured": rounded, "photos": _counts(given)}))
+    return write_card(
+        folder, manifest.model_copy(update={"measured": rounded, "photos": _counts(given, len(to_learn))})
+    )
 
 
-def _counts(given: _Given) -> dict[str, int]:
+def _counts(given: _Given, strangers: int) -> dict[str, int]:
     real = [sample for sample in given.real if not sample.staged]
     return {
         "real, train": sum(sample.split == "train" for sample in real),
@@ -282,5 +286,5 @@ def _counts(given: _Given) -> dict[str, int]:
         "real, val (measured only)": sum(sample.split == "val" for sample in real),
         "iconic": len(given.real) - len(real),
         f"drawn, seed {DRAWN_SEED}": len(given.drawn),
-        "strangers, learned from": len(given.strange),
+        "strangers, learned from": strangers,
     }
