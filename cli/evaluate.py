@@ -48,7 +48,7 @@ def pack(name: str, data: Path, more: Path | None, to: Path | None, compared: bo
             features = progress.features_of(samples, runtime, opened.manifest.trunk, "features")
             figures = _measured(opened, runtime, samples, features, strange(more), progress)
             others = _baselines(opened, samples, settings, progress) if compared else {}
-    except (PhotosUnusable, Unusable) as why:
+    except Unusable as why:
         raise click.ClickException(str(why)) from why
     show(_table(opened, figures, len(judged_numbers(samples))))
     if others:

@@ -11,10 +11,9 @@ from cli.tables import number, show, text
 from learning.card import CARD, NOTES, write_card
 from learning.fine_tuning import Phase, Recipe
 from learning.making import ARCHITECTURES, Commission, learn_unknown, make_pack, next_of, recipe_for
-from learning.training import PhotosUnusable
+from shared.errors import Unusable
 from shared.settings import Settings
 from shared.vision.pack import NAME, SHIPPED, Manifest, PackUnusable, find_pack, open_pack, read_manifest, verify_files
-from shared.vision.runtime import DeviceAbsent
 from shared.vision.trunk import IMAGENET
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -89,7 +88,7 @@ def pack(
         next_version, next_generation = next_of(to)
         version, generation = version or next_version, generation or next_generation
         manifest = make_pack(Commission(data, to, work, version, generation, drawn, strange, recipes, start))
-    except (PhotosUnusable, PackUnusable, DeviceAbsent, ValueError) as why:
+    except (Unusable, ValueError) as why:
         raise click.ClickException(str(why)) from why
     show(_figures(manifest))
     click.echo(f"{to}: {manifest.pack_name}, trained in {time.monotonic() - started:.0f} s; curves are in {work}")
@@ -114,7 +113,7 @@ def unknown(name: str, data: Path, strange: Path, to: Path, replace_shipped: boo
         if to == start.folder.resolve():
             raise click.UsageError(f"{to} is the pack that is read: name another folder with --to")
         manifest = learn_unknown(start, data, strange, to, drawn)
-    except (PhotosUnusable, PackUnusable, DeviceAbsent, ValueError) as why:
+    except (Unusable, ValueError) as why:
         raise click.ClickException(str(why)) from why
     show(_figures(manifest))
     click.echo(f"{to}: {manifest.pack_name}, made in {time.monotonic() - started:.0f} s")

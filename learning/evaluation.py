@@ -27,7 +27,7 @@ from shared.vision.trunk import Canvas, detail_of, fitted
 COPIED_AT_ONCE = 8  # photos whose copies are in memory together
 COPY_DETAIL = 2  # a copy is made of so many times the pixels that the trunk looks at: who copies has the whole photo
 
-Embed = Callable[[Sequence[Pixels]], Array]
+EmbedPictures = Callable[[Sequence[Pixels]], Array]
 Marks = NDArray[np.bool_]
 
 
@@ -156,7 +156,7 @@ def answer_figures(found: Answers) -> dict[str, float]:
 def embedding_figures(
     samples: Sequence[Sample],
     vectors: Array,
-    embed: Embed,
+    embed: EmbedPictures,
     canvases: Sequence[Canvas],
     advance: Advance = lambda _photos: None,
 ) -> dict[str, float]:
@@ -202,7 +202,7 @@ def mean_average_precision(vectors: Array, labels: NDArray[np.intp]) -> float:
 def copies_found(
     samples: Sequence[Sample],
     vectors: Array,
-    embed: Embed,
+    embed: EmbedPictures,
     canvases: Sequence[Canvas],
     advance: Advance = lambda _photos: None,
 ) -> dict[str, float]:
@@ -312,7 +312,7 @@ def _ranked(similarity: Array, labels: NDArray[np.intp], asking: int) -> Marks:
 
 
 def _copies_right(
-    samples: Sequence[Sample], vectors: Array, embed: Embed, canvases: Sequence[Canvas], advance: Advance
+    samples: Sequence[Sample], vectors: Array, embed: EmbedPictures, canvases: Sequence[Canvas], advance: Advance
 ) -> Iterator[Marks]:
     """Photos x kinds of copy, some photos at a time: whether the copied photo is the nearest."""
     with ThreadPoolExecutor(2, thread_name_prefix="copies") as pool:

@@ -51,7 +51,7 @@ class Schema(Protocol):
     def attributes_of(self, path: Sequence[str]) -> tuple[str, ...]: ...
 
 
-class Lookups:
+class RecommendationClient:
     """The RecommendationService, as a client. Its methods raise grpc.RpcError."""
 
     def __init__(self, address: str) -> None:

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from client.importing import Failures, Imported
 from local import following, showing
-from local.answers import Lookups
+from local.answers import RecommendationClient
 from local.answers import Schema as Pack
 from local.catalogue import Catalogue
 from local.fleet import Fleet, NotReady, Plan, running
@@ -43,7 +43,7 @@ async def run_fleet(plan: Plan, catalogue: Catalogue, console: Console, once: bo
     with _Stages.on(console, plan, catalogue) as stages:
         async with running(plan, say=stages.say, on_ready=stages.ready) as fleet:
             passed("started")
-            async with Lookups(plan.recommendation) as lookups:
+            async with RecommendationClient(plan.recommendation) as lookups:
                 answers = await following.send(fleet, catalogue, lookups, stages.progress)
                 passed("answered")
                 stages.stop()
@@ -58,7 +58,7 @@ async def run_fleet(plan: Plan, catalogue: Catalogue, console: Console, once: bo
             return True
 
 
-async def _show(console: Console, fleet: Fleet, lookups: Lookups, outcome: Outcome) -> dict[str, Any]:
+async def _show(console: Console, fleet: Fleet, lookups: RecommendationClient, outcome: Outcome) -> dict[str, Any]:
     """Prints the result; returns what the two queries found."""
     console.print(showing.listings_table(showing.varied(outcome.answers)))
     if scores := showing.score(outcome.answers):
@@ -77,7 +77,7 @@ async def _show(console: Console, fleet: Fleet, lookups: Lookups, outcome: Outco
     return queries
 
 
-async def _query(console: Console, fleet: Fleet, lookups: Lookups, outcome: Outcome) -> dict[str, Any]:
+async def _query(console: Console, fleet: Fleet, lookups: RecommendationClient, outcome: Outcome) -> dict[str, Any]:
     """What is similar to one listing, and what a photo finds: its photo, mirrored, so that it is another photo."""
     asked = showing.first_allowed(outcome.answers)
     if asked is None:

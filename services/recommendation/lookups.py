@@ -8,8 +8,8 @@ from vitrine.embedding.v1 import embedding_pb2
 from vitrine.events.v1 import enriched_pb2
 from vitrine.recommendation.v1 import recommendation_pb2 as api
 
+from services.recommendation.fields import Enriched, Vector
 from services.recommendation.index import VectorIndex, WrongDimension
-from services.recommendation.parts import Enriched, Vector
 from services.recommendation.rank import Candidate, Filter, best, refusal
 from services.recommendation.store import Records
 from shared.limits import MAX_PHOTO_BYTES
@@ -24,7 +24,7 @@ MIN_CANDIDATES = 32
 Embed = Callable[[bytes], Awaitable[embedding_pb2.EmbedPhotoResponse]]
 
 
-class Refusal(Exception):
+class LookupRefused(Exception):
     """An answer other than OK. The message says what to do."""
 
     def __init__(self, code: grpc.StatusCode, message: str) -> None:
@@ -34,7 +34,7 @@ class Refusal(Exception):
 
 
 class Lookups:
-    """Everything raises Refusal, and Transient when Redis stayed away."""
+    """Everything raises LookupRefused, and Transient when Redis stayed away."""
 
     def __init__(self, records: Records, index: VectorIndex) -> None:
         self._records = records
@@ -43,10 +43,10 @@ class Lookups:
     async def get(self, listing_id: str) -> Enriched:
         """Blocked listings too, with their decision; removed ones are not found."""
         if not listing_id:
-            raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "listing_id is empty")
+            raise LookupRefused(grpc.StatusCode.INVALID_ARGUMENT, "listing_id is empty")
         [record] = await self._records.records([listing_id])
         if (found := _there(record)) is None:
-            raise Refusal(
+            raise LookupRefused(
                 grpc.StatusCode.NOT_FOUND,
                 f"no listing {listing_id!r}: it was never uploaded, was removed, or was accepted only this moment",
             )
@@ -54,7 +54,7 @@ class Lookups:
 
     async def batch(self, listing_ids: Sequence[str]) -> api.BatchGetListingsResponse:
         if len(listing_ids) > MAX_BATCH:
-            raise Refusal(
+            raise LookupRefused(
                 grpc.StatusCode.INVALID_ARGUMENT,
                 f"{len(listing_ids)} listing_ids; ask for at most {MAX_BATCH} in one call",
             )
@@ -73,9 +73,11 @@ class Lookups:
     async def by_photo(self, photo: bytes, limit: int, wanted: Filter, embed: Embed) -> list[api.Hit]:
         limit = _checked(limit, wanted)
         if not photo:
-            raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "photo is empty; send the bytes of a JPEG, PNG or WebP")
+            raise LookupRefused(
+                grpc.StatusCode.INVALID_ARGUMENT, "photo is empty; send the bytes of a JPEG, PNG or WebP"
+            )
         if len(photo) > MAX_PHOTO_BYTES:
-            raise Refusal(
+            raise LookupRefused(
                 grpc.StatusCode.INVALID_ARGUMENT,
                 f"photo has {len(photo)} bytes; send at most {MAX_PHOTO_BYTES}",
             )
@@ -91,7 +93,7 @@ class Lookups:
             if vector is not None:
                 return space, vector
         missing = [enriched_pb2.Facet.Name(facet) for facet in record.photos[0].missing]
-        raise Refusal(
+        raise LookupRefused(
             grpc.StatusCode.FAILED_PRECONDITION,
             f"listing {record.listing_id!r} has no vector yet: its first photo still misses {', '.join(missing)}. "
             "Try again in a few seconds",
@@ -102,7 +104,7 @@ class Lookups:
         current = await self._index.current_space()
         if current is None or space == current or await self._index.size(space):
             return
-        raise Refusal(
+        raise LookupRefused(
             grpc.StatusCode.FAILED_PRECONDITION,
             f"the embedding service embeds in space {space!r}, but the listings are indexed in {current!r}: "
             "run both with the same VITRINE_PACK, or re-embed the listings",
@@ -117,7 +119,7 @@ class Lookups:
             try:
                 ids = await self._index.search(space, query, count, wanted, exhaustive=exhaustive)
             except WrongDimension as why:
-                raise Refusal(grpc.StatusCode.FAILED_PRECONDITION, f"the query can't be compared: {why}") from why
+                raise LookupRefused(grpc.StatusCode.FAILED_PRECONDITION, f"the query can't be compared: {why}") from why
             hits = best(await self._candidates(space, ids), query, wanted, without=without)
             if len(hits) >= limit or (exhaustive and len(ids) < count):
                 return hits[:limit]
@@ -141,7 +143,9 @@ def _there(record: Enriched | None) -> Enriched | None:
 
 def _checked(limit: int, wanted: Filter) -> int:
     if limit > MAX_LIMIT:
-        raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, f"limit is {limit}; it can be 1 to {MAX_LIMIT}, or 0 for 10")
+        raise LookupRefused(
+            grpc.StatusCode.INVALID_ARGUMENT, f"limit is {limit}; it can be 1 to {MAX_LIMIT}, or 0 for 10"
+        )
     if wrong := refusal(wanted):
-        raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, wrong)
+        raise LookupRefused(grpc.StatusCode.INVALID_ARGUMENT, wrong)
     return limit or DEFAULT_LIMIT

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from vitrine.events.v1 import listing_pb2
 from vitrine.recommendation.v1 import recommendation_pb2
 
-from services.recommendation.parts import Enriched, Vector, shown
+from services.recommendation.fields import Enriched, Vector, shown
 
 Filter = recommendation_pb2.Filter
 # What the index compares with doubles is let through by this much, and compared exactly against the record.

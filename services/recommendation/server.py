@@ -15,7 +15,7 @@ from vitrine.embedding.v1 import embedding_pb2, embedding_pb2_grpc
 from vitrine.recommendation.v1 import recommendation_pb2 as api
 from vitrine.recommendation.v1 import recommendation_pb2_grpc
 
-from services.recommendation.lookups import Lookups, Refusal
+from services.recommendation.lookups import LookupRefused, Lookups
 from services.recommendation.store import Records
 from shared.errors import Transient
 from shared.grpc import MAX_AGE_SECONDS, server_options
@@ -59,7 +59,7 @@ class EmbeddingClient:
         self._stub = embedding_pb2_grpc.EmbeddingServiceStub(self._channel)
 
     async def embed(self, photo: bytes, timeout_seconds: float) -> embedding_pb2.EmbedPhotoResponse:
-        """Raises Refusal with the service's own code where the caller can do something about it."""
+        """Raises LookupRefused with the service's own code where the caller can do something about it."""
         traceparent = current_traceparent()
         try:
             response: embedding_pb2.EmbedPhotoResponse = await self._stub.EmbedPhoto(
@@ -68,7 +68,7 @@ class EmbeddingClient:
                 metadata=[("traceparent", traceparent)] if traceparent else None,
             )
         except aio.AioRpcError as why:
-            raise Refusal(*self._explained(why)) from why
+            raise LookupRefused(*self._explained(why)) from why
         return response
 
     async def close(self) -> None:
@@ -165,7 +165,7 @@ class Watched(aio.ServerInterceptor):
         try:
             async with asyncio.timeout(seconds):
                 return grpc.StatusCode.OK, "", await call
-        except Refusal as why:
+        except LookupRefused as why:
             return why.code, why.message, None
         except TimeoutError:
             return grpc.StatusCode.DEADLINE_EXCEEDED, f"not answered within {seconds} s", None

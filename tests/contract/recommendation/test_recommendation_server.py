@@ -21,7 +21,7 @@ from vitrine.embedding.v1 import embedding_pb2, embedding_pb2_grpc
 from vitrine.recommendation.v1 import recommendation_pb2 as api
 from vitrine.recommendation.v1.recommendation_pb2_grpc import RecommendationServiceStub
 
-from services.recommendation.index import ExactVectorIndex, RedisVectorIndex
+from services.recommendation.index import RedisVectorIndex
 from services.recommendation.lookups import Lookups
 from services.recommendation.server import SERVICE, EmbeddingClient, Server
 from services.recommendation.store import Records, RedisRecords, connect
@@ -29,6 +29,7 @@ from shared.errors import Transient
 from shared.health import Health
 from shared.limits import MAX_PHOTO_BYTES
 from shared.metrics import RPC
+from tests.exact_index import ExactVectorIndex
 from tests.joining import SPACE, MemoryRecords, changed, filled, results, unit
 
 Code = grpc.StatusCode

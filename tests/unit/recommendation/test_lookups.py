@@ -7,11 +7,11 @@ import grpc
 import pytest
 from vitrine.embedding.v1 import embedding_pb2
 
-from services.recommendation.index import ExactVectorIndex
-from services.recommendation.lookups import MAX_BATCH, Embed, Lookups, Refusal
-from services.recommendation.parts import Vector
+from services.recommendation.fields import Vector
+from services.recommendation.lookups import MAX_BATCH, Embed, LookupRefused, Lookups
 from services.recommendation.rank import Filter
 from shared.limits import MAX_PHOTO_BYTES
+from tests.exact_index import ExactVectorIndex
 from tests.joining import (
     BLOCK,
     SPACE,
@@ -59,8 +59,8 @@ def embedding(seed: int, space: str = SPACE, dimension: int = 16) -> Embed:
     return embed
 
 
-def refused(code: grpc.StatusCode, says: str) -> "pytest.RaisesExc[Refusal]":
-    return pytest.raises(Refusal, match=re.escape(says), check=lambda why: why.code == code)
+def refused(code: grpc.StatusCode, says: str) -> "pytest.RaisesExc[LookupRefused]":
+    return pytest.raises(LookupRefused, match=re.escape(says), check=lambda why: why.code == code)
 
 
 async def test_unknown_and_removed_listings_are_not_found() -> None:
@@ -183,7 +183,7 @@ async def test_an_empty_and_a_huge_photo_are_refused_before_anything_is_embedded
         raise AssertionError("embedded")
 
     for photo in (b"", b"x" * (MAX_PHOTO_BYTES + 1)):
-        with pytest.raises(Refusal, match="photo"):
+        with pytest.raises(LookupRefused, match="photo"):
             await Shop().by_photo(never, photo)
 
 

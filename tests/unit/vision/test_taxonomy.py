@@ -40,11 +40,6 @@ def test_a_leaf_named_like_its_parent_is_told_apart_by_its_path() -> None:
     assert TREE.number(LIME) == 2
 
 
-def test_a_nodes_probability_is_the_sum_of_its_leaves() -> None:
-    rows = np.array([[0.1, 0.2, 0.3, 0.4]], np.float32)
-    assert TREE.probability(rows, ("groceries",))[0] == pytest.approx(0.7)
-
-
 def test_folds_never_divide_a_group_and_each_category_is_in_all() -> None:
     samples = [Sample(b"", HAT, "train", group=f"sender {n // 3}") for n in range(60)]
     samples += [Sample(b"", LIME, "train", group=f"visit {n // 2}") for n in range(32)]
