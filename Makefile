@@ -5,7 +5,7 @@ SHELL := /bin/bash
 
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest
-CHECKED := bench cli client learning local services shared studio tests
+CHECKED := bench cli client learning local scripts services shared studio tests
 
 .PHONY: help
 help: ## Shows this list

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
@@ -31,6 +31,10 @@ from shared.limits import MAX_PHOTO_BYTES
 from shared.metrics import RPC
 from tests.exact_index import ExactVectorIndex
 from tests.joining import SPACE, MemoryRecords, changed, filled, results, unit
+
+if TYPE_CHECKING:
+    # Only the stubs know it.
+    from vitrine.recommendation.v1.recommendation_pb2_grpc import RecommendationServiceAsyncStub
 
 Code = grpc.StatusCode
 PROJECT = Path(__file__).parents[3]
@@ -57,7 +61,7 @@ class FakeEmbedding(embedding_pb2_grpc.EmbeddingServiceServicer):
 class Served:
     """A running server and what talks to it."""
 
-    stub: RecommendationServiceStub
+    stub: "RecommendationServiceAsyncStub"
     channel: aio.Channel
     server: Server
     health: Health
@@ -191,7 +195,7 @@ async def test_a_call_without_a_deadline_gets_one() -> None:
 async def test_redis_away_is_unavailable_and_unhealthy_until_it_is_back() -> None:
     records = MemoryRecords()
     async with served(records, ExactVectorIndex()) as shop:
-        probe = health_pb2_grpc.HealthStub(shop.channel)
+        probe: Any = health_pb2_grpc.HealthStub(shop.channel)
         records.away = Transient("Redis is away: connection refused")
         await shop.server.check()
         with fails(Code.UNAVAILABLE, "Redis is away"):
@@ -248,7 +252,7 @@ async def test_a_connection_ends_at_its_age_so_that_its_client_hears_of_new_pods
 
 
 async def test_reflection_lists_the_service(shop: Served) -> None:
-    stub = reflection_pb2_grpc.ServerReflectionStub(shop.channel)
+    stub: Any = reflection_pb2_grpc.ServerReflectionStub(shop.channel)  # type: ignore[arg-type]
     request = reflection_pb2.ServerReflectionRequest(list_services="")
     async for answer in stub.ServerReflectionInfo(iter([request])):
         assert SERVICE in [service.name for service in answer.list_services_response.service]

@@ -48,7 +48,7 @@ def member(seed: int, architecture: str) -> Member:
 
 def logits(members: list[Member]) -> tuple[Rows, Rows]:
     network, linear = joined(members)
-    final = Torch(network, torch.device("cpu")).features(PICTURES)[:, : network.final]
+    final = Torch(network, torch.device("cpu")).features(list(PICTURES))[:, : network.final]
     return final @ linear.leaf_weight + linear.leaf_bias, final @ linear.audience_weight + linear.audience_bias
 
 
