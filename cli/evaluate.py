@@ -80,11 +80,11 @@ def _measured(
 
 def _baselines(opened: Pack, samples: list[Sample], settings: Settings, progress: Meters) -> Mapping[str, Figures]:
     spec = opened.manifest.trunk
-    found = {}
+    theirs = {}
     for name, opening in baselines(spec.architectures, spec.canvases, settings).items():
         seen, copied = progress.add(name, len(samples)), progress.add(f"{name}, copies", len(judged_numbers(samples)))
-        found[name] = opening().figures(samples, spec.canvases, seen.advance, copied.advance)
-    return found
+        theirs[name] = opening().figures(samples, spec.canvases, seen.advance, copied.advance)
+    return theirs
 
 
 def _table(opened: Pack, figures: Figures, photos: int) -> Table:

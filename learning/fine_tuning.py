@@ -75,7 +75,7 @@ class Recipe:
         return sum(phase.epochs for phase in self.phases)
 
     def side(self, epoch: int) -> int:
-        """Of the square pictures of an epoch, counted from 0; the others have about as many pixels."""
+        """The side of the square pictures of an epoch, counted from 0; the others have about as many pixels."""
         sides = [phase.side for phase in self.phases for _ in range(phase.epochs)]
         return sides[epoch]
 
@@ -345,8 +345,10 @@ def batches_of(photos: Picked, canvases: Sequence[Canvas], size: int, order: tor
 def _by_canvas(photos: Picked, canvases: Sequence[Canvas]) -> dict[Canvas, NDArray[np.intp]]:
     """The numbers of the photos that are nearest to each in shape."""
     nearest = [nearest_canvas(ratio, canvases) for ratio in photos.photos.ratios[photos.rows].tolist()]
-    found = {canvas: np.array([i for i, its in enumerate(nearest) if its == canvas], np.intp) for canvas in canvases}
-    return {canvas: numbers for canvas, numbers in found.items() if len(numbers)}
+    numbers_of = {
+        canvas: np.array([i for i, its in enumerate(nearest) if its == canvas], np.intp) for canvas in canvases
+    }
+    return {canvas: numbers for canvas, numbers in numbers_of.items() if len(numbers)}
 
 
 class Augmented(Dataset[Any]):

@@ -88,7 +88,7 @@ class Analyst:
         (message,) = self._attributes.conclude(photo, seen)
         assert isinstance(message, image_pb2.ImageAttributed)
         hashed = fingerprint_of(photo)
-        found: Line = {
+        line: Line = {
             "photo": str(path),
             "category": {
                 "label": seen.category.label or None,
@@ -99,7 +99,7 @@ class Analyst:
             "hash": {"pdq": hashed.hex, "quality": hashed.quality},
             "pack": self._reader.pack_name,
         }
-        return found if vector is None else found | {"embedding": vector}
+        return line if vector is None else line | {"embedding": vector}
 
 
 def _value(one: image_pb2.Attribute) -> Line:

@@ -69,18 +69,16 @@ def hits_table(title: str, hits: Sequence[recommendation_pb2.Hit]) -> Table:
     return table
 
 
-def category(found: image_pb2.Category) -> str:
+def category(seen: image_pb2.Category) -> str:
     """garments > t-shirt 97 %"""
-    path = " > ".join(found.path) or "unknown"
-    return (
-        escape(path if not found.path or found.label else f"{path} > unknown") + f" [dim]{found.confidence:.0%}[/dim]"
-    )
+    path = " > ".join(seen.path) or "unknown"
+    return escape(path if not seen.path or seen.label else f"{path} > unknown") + f" [dim]{seen.confidence:.0%}[/dim]"
 
 
-def attributes(found: Iterable[image_pb2.Attribute]) -> str:
+def attributes(seen: Iterable[image_pb2.Attribute]) -> str:
     """brand Oatly, colour white and blue"""
     values: dict[str, list[str]] = {}
-    for one in found:
+    for one in seen:
         values.setdefault(one.name, []).append(spelled(one))
     return ", ".join(f"{name} {' and '.join(each)}" for name, each in values.items())
 
@@ -92,7 +90,7 @@ def coloured(fraud: image_pb2.Fraud) -> str:
 
 
 def score(answers: Sequence[Answer]) -> dict[str, tuple[int, int]]:
-    """Of each kind of answer and each kind of listing whose truth is known: how many are right, of how many."""
+    """How many are right, of how many: for each kind of answer and each kind of listing whose truth is known."""
     right: Counter[str] = Counter()
     known: Counter[str] = Counter()
     for answer in answers:

@@ -85,9 +85,9 @@ def _read_change(value: bytes) -> Step:
 
 
 def _read_classified(value: bytes) -> Step:
-    found = parse(image_pb2.ImageClassified, value)
-    _demand(found.HasField("category"), "category is missing")
-    return _result(_CATEGORY, found.assessment, value)
+    message = parse(image_pb2.ImageClassified, value)
+    _demand(message.HasField("category"), "category is missing")
+    return _result(_CATEGORY, message.assessment, value)
 
 
 def _read_attributed(value: bytes) -> Step:
@@ -95,18 +95,18 @@ def _read_attributed(value: bytes) -> Step:
 
 
 def _read_embedded(value: bytes) -> Step:
-    found = parse(image_pb2.ImageEmbedded, value)
-    _demand(found.space != "", "the vector's space is missing")
-    length = float(np.linalg.norm(np.asarray(found.vector, np.float32)))
+    message = parse(image_pb2.ImageEmbedded, value)
+    _demand(message.space != "", "the vector's space is missing")
+    length = float(np.linalg.norm(np.asarray(message.vector, np.float32)))
     _demand(bool(abs(length - 1) < 0.01), f"the vector's length is {length}, not 1")  # NaN fails too
-    step = _result(f"{_EMBEDDING}/{found.space}", found.assessment, value)
-    return replace(step, space=found.space, dimension=len(found.vector))
+    step = _result(f"{_EMBEDDING}/{message.space}", message.assessment, value)
+    return replace(step, space=message.space, dimension=len(message.vector))
 
 
 def _read_scored(value: bytes) -> Step:
-    found = parse(image_pb2.ImageScored, value)
-    _demand(found.fraud.decision in _WORST_FIRST, "the fraud decision is none of allow, review and block")
-    return _result(_FRAUD, found.assessment, value)
+    message = parse(image_pb2.ImageScored, value)
+    _demand(message.fraud.decision in _WORST_FIRST, "the fraud decision is none of allow, review and block")
+    return _result(_FRAUD, message.assessment, value)
 
 
 _READERS = {
@@ -236,8 +236,8 @@ def vectors(fields: Fields) -> dict[str, Vector]:
     change = change_of(fields)
     if change is None or not change.HasField("listing"):
         return {}
-    found = _embeddings(fields, change.listing.photos[0].sha256)
-    return {_embedded(ranked).space: vector_in(ranked) for ranked in found}
+    embeddings = _embeddings(fields, change.listing.photos[0].sha256)
+    return {_embedded(ranked).space: vector_in(ranked) for ranked in embeddings}
 
 
 def embedding_field(space: str, sha256: str) -> str:
@@ -265,26 +265,26 @@ def uploaded_at(fields: Fields) -> float | None:
 
 
 def _photo(fields: Fields, photo: listing_pb2.Photo, revision: int) -> enriched_pb2.EnrichedPhoto:
-    found = enriched_pb2.EnrichedPhoto(photo=photo)
+    joined = enriched_pb2.EnrichedPhoto(photo=photo)
     if ranked := fields.get(f"{_CATEGORY}/{photo.sha256}"):
-        found.category.CopyFrom(image_pb2.ImageClassified.FromString(_message(ranked)).category)
+        joined.category.CopyFrom(image_pb2.ImageClassified.FromString(_message(ranked)).category)
     else:
-        found.missing.append(enriched_pb2.FACET_CATEGORY)
+        joined.missing.append(enriched_pb2.FACET_CATEGORY)
     if ranked := fields.get(f"{_ATTRIBUTES}/{photo.sha256}"):
         attributed = image_pb2.ImageAttributed.FromString(_message(ranked))
-        found.attributes.CopyFrom(enriched_pb2.ImageAttributes(attributes=attributed.attributes))
+        joined.attributes.CopyFrom(enriched_pb2.ImageAttributes(attributes=attributed.attributes))
     else:
-        found.missing.append(enriched_pb2.FACET_ATTRIBUTES)
+        joined.missing.append(enriched_pb2.FACET_ATTRIBUTES)
     if ranked := max(_embeddings(fields, photo.sha256), default=b""):
-        found.embedding_space = _embedded(ranked).space
+        joined.embedding_space = _embedded(ranked).space
     else:
-        found.missing.append(enriched_pb2.FACET_EMBEDDING)
+        joined.missing.append(enriched_pb2.FACET_EMBEDDING)
     ranked = fields.get(f"{_FRAUD}/{photo.sha256}", b"")
     if ranked and _revision(ranked) >= revision:
-        found.fraud.CopyFrom(image_pb2.ImageScored.FromString(_message(ranked)).fraud)
+        joined.fraud.CopyFrom(image_pb2.ImageScored.FromString(_message(ranked)).fraud)
     else:
-        found.missing.append(enriched_pb2.FACET_FRAUD)
-    return found
+        joined.missing.append(enriched_pb2.FACET_FRAUD)
+    return joined
 
 
 def _status(photos: list[enriched_pb2.EnrichedPhoto]) -> "Enriched.Status.ValueType":

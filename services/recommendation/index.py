@@ -74,7 +74,7 @@ class VectorIndex(Protocol):
         ...
 
     async def dimension(self, space: str) -> int | None:
-        """Of the space's vectors; None while it has none."""
+        """How long the space's vectors are; None while it has none."""
         ...
 
 
@@ -129,12 +129,12 @@ class RedisVectorIndex:
             command += ["TRUTH"]
         async with reaching_redis():
             try:
-                found = await self._call(*command)
+                elements = await self._call(*command)
             except ResponseError as why:
                 if "dimension" in str(why):
                     raise WrongDimension(f"{query.size} numbers, in space {space}: {why}") from why
                 raise
-        return [_text(element) for element in found]
+        return [_text(element) for element in elements]
 
     async def current_space(self) -> str | None:
         async with reaching_redis():

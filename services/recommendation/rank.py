@@ -42,7 +42,7 @@ def best(
 
 
 def cosine(a: Vector, b: Vector) -> float:
-    """Of unit vectors; rounding never takes it out of -1 to 1."""
+    """The cosine of unit vectors; rounding never takes it out of -1 to 1."""
     return max(-1.0, min(1.0, float(a @ b)))
 
 

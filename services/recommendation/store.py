@@ -86,7 +86,7 @@ class Records(Protocol):
         ...
 
     async def vectors(self, space: str, photos: Sequence[tuple[str, str]]) -> list[Vector | None]:
-        """Of (listing id, photo sha256) pairs, in one round; None where that photo has none in this space."""
+        """Vectors for (listing id, photo sha256) pairs, in one round; None where that photo has none in this space."""
         ...
 
     async def ping(self) -> None: ...
@@ -105,8 +105,8 @@ class RedisRecords:
         for listing_id in listing_ids:
             pipe.hgetall(_fields_key(listing_id))
         async with reaching_redis():
-            found = await pipe.execute() if listing_ids else []
-        return [_stored(fields) for fields in found]
+            values = await pipe.execute() if listing_ids else []
+        return [_stored(fields) for fields in values]
 
     async def write(self, writes: Sequence[Write]) -> list[bool]:
         pipe = self._redis.pipeline(transaction=False)
@@ -132,16 +132,16 @@ class RedisRecords:
 
     async def records(self, listing_ids: Sequence[str]) -> list[Enriched | None]:
         async with reaching_redis():
-            found = await self._redis.mget([record_key(i) for i in listing_ids]) if listing_ids else []
-        return [Enriched.FromString(value) if isinstance(value, bytes) else None for value in found]
+            values = await self._redis.mget([record_key(i) for i in listing_ids]) if listing_ids else []
+        return [Enriched.FromString(value) if isinstance(value, bytes) else None for value in values]
 
     async def vectors(self, space: str, photos: Sequence[tuple[str, str]]) -> list[Vector | None]:
         pipe = self._redis.pipeline(transaction=False)
         for listing_id, sha256 in photos:
             pipe.hget(_fields_key(listing_id), embedding_field(space, sha256))
         async with reaching_redis():
-            found = await pipe.execute() if photos else []
-        return [vector_in(part) if part is not None else None for part in found]
+            values = await pipe.execute() if photos else []
+        return [vector_in(part) if part is not None else None for part in values]
 
     async def ping(self) -> None:
         async with reaching_redis():

@@ -56,7 +56,7 @@ class TrunkSpec(_Strict):
 
     @property
     def shapes(self) -> str:
-        """Of the canvases, for a reader."""
+        """The canvases, for a reader."""
         return ", ".join(f"{height} x {width}" for height, width in self.canvases)
 
     @property

@@ -256,9 +256,9 @@ def _others(
         yield lambda: OpenVino(converted(network, identity, cache), threads, bfloat16=True)
 
 
-def _timed(engine: Engine, pictures: Sequence[Pixels], found: Rows, wanted: Rows) -> Timed:
+def _timed(engine: Engine, pictures: Sequence[Pixels], rows: Rows, wanted: Rows) -> Timed:
     """The best of a few rounds: what else runs on the machine only ever makes an engine slower."""
-    agreement = float(_cosines(found, wanted).min())
+    agreement = float(_cosines(rows, wanted).min())
     seconds: list[float] = []
     while len(seconds) < ROUNDS and sum(seconds) < ENOUGH_SECONDS:
         started = time.perf_counter()

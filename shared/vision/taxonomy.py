@@ -36,8 +36,8 @@ class Taxonomy:
     @cached_property
     def nodes(self) -> tuple[Path, ...]:
         """Every node but the root, the general ones first."""
-        found = {leaf[:depth] for leaf in self.leaves for depth in range(1, len(leaf) + 1)}
-        return tuple(sorted(found, key=lambda path: (len(path), path)))
+        nodes = {leaf[:depth] for leaf in self.leaves for depth in range(1, len(leaf) + 1)}
+        return tuple(sorted(nodes, key=lambda path: (len(path), path)))
 
     @cached_property
     def _inner(self) -> tuple[tuple[Path, NDArray[np.intp]], ...]:
