@@ -19,7 +19,7 @@ from shared.vision.reader import runtime_of
 from shared.vision.runtime import DeviceAbsent, open_device
 from tests.fakes_vision import BUILTIN
 
-REPOSITORY = Path(packing.__file__).parents[1]
+REPOSITORY = Path(packing.__file__).parents[2]
 
 
 @pytest.fixture
@@ -121,7 +121,9 @@ def test_a_device_that_is_absent_or_unheard_of_fails_at_start(wanted: str, monke
 
 def test_nothing_that_serves_can_unpickle() -> None:
     """Training loads ImageNet weights and its own checkpoints, of both the weights only."""
-    for path in [*REPOSITORY.glob("shared/**/*.py"), *REPOSITORY.glob("services/**/*.py")]:
+    modules = [*REPOSITORY.glob("shared/**/*.py"), *REPOSITORY.glob("services/**/*.py")]
+    assert Path(packing.__file__) in modules
+    for path in modules:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import | ast.ImportFrom):
                 names = {alias.name for alias in node.names} | {getattr(node, "module", None)}

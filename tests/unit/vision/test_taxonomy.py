@@ -1,6 +1,7 @@
 """How far down the tree a photo's probabilities carry, and how sure the answer says that it is."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,11 +41,6 @@ def test_a_leaf_named_like_its_parent_is_told_apart_by_its_path() -> None:
     assert TREE.number(LIME) == 2
 
 
-def test_a_nodes_probability_is_the_sum_of_its_leaves() -> None:
-    rows = np.array([[0.1, 0.2, 0.3, 0.4]], np.float32)
-    assert TREE.probability(rows, ("groceries",))[0] == pytest.approx(0.7)
-
-
 def test_folds_never_divide_a_group_and_each_category_is_in_all() -> None:
     samples = [Sample(b"", HAT, "train", group=f"sender {n // 3}") for n in range(60)]
     samples += [Sample(b"", LIME, "train", group=f"visit {n // 2}") for n in range(32)]
@@ -80,7 +76,7 @@ VOTES = Votes(neighbours=3, softness=0.1, share=0.5, temperature=1.0)
 
 def arrays(**changes: np.ndarray) -> dict[str, np.ndarray]:
     random = np.random.default_rng(2)
-    return {
+    made: dict[str, Any] = {
         "leaf_weight": random.normal(size=(12, 4)).astype(np.float16),
         "leaf_bias": np.zeros(4, np.float32),
         "audience_weight": np.zeros(12, np.float32),
@@ -93,7 +89,8 @@ def arrays(**changes: np.ndarray) -> dict[str, np.ndarray]:
         "known_landmarks": unit_rows(random.normal(size=(9, 6)).astype(np.float32)),
         "known_direction": np.zeros(6, np.float32),
         "known_distances": np.linspace(0, 1, 101, dtype=np.float32),
-    } | changes
+    }
+    return made | changes
 
 
 def test_heads_give_probabilities_and_unit_vectors() -> None:
