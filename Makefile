@@ -5,7 +5,7 @@ SHELL := /bin/bash
 
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest
-CHECKED := bench cli client learning local services shared studio tests
+CHECKED := bench cli client learning local scripts services shared studio tests
 
 .PHONY: help
 help: ## Shows this list
@@ -58,9 +58,9 @@ proto: ## Generates shared/pb from protos/
 	protos/generate.sh
 
 .PHONY: pack
-pack: ## Trains the built-in pack (DATA=folder of labelled photos); hours on two cores, and it can be stopped
-	@: "$${DATA:?say DATA=folder, a folder with clothing/ and grocery/}"
-	.venv/bin/vitrine train pack --data "$$DATA"
+pack: ## Trains a pack (DATA=folder of labelled photos, TO=folder for it); hours on two cores, and it can be stopped
+	@: "$${DATA:?say DATA=folder, a folder with clothing/ and grocery/}" "$${TO:?say TO=folder, whose name is the pack's}"
+	.venv/bin/vitrine train pack --data "$$DATA" --to "$$TO"
 
 .PHONY: bench
 bench: ## Runs the worker's benchmark and prints its ratios

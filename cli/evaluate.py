@@ -1,28 +1,18 @@
 """`vitrine evaluate pack`: how well a model pack does on photos that took no part in its training."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
-import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cli.plain import Group
 from cli.tables import number, say, show, text
 from learning.baselines import baselines
-from learning.evaluation import answers, judged_numbers, measured, strangers
+from learning.evaluation import answers, judged_numbers, measured
 from learning.evaluation_files import write_files
-from learning.training import (
-    Advance,
-    PhotosUnusable,
-    Sample,
-    features_of,
-    photos_under,
-    read_samples,
-    strange_samples,
-)
+from learning.meters import Meters, meters
+from learning.strangers import photos_of_packages
+from learning.training import PhotosUnusable, Sample, photos_under, read_samples, strange_samples
 from shared.screen import Rows
 from shared.settings import Settings
 from shared.vision.heads import Array
@@ -34,17 +24,6 @@ COMPARED = ("embedding_map_garments", "embedding_map_groceries", "embedding_same
 
 Figures = Mapping[str, float]
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-
-
-class Bars:
-    """Progress on standard error, a bar for each thing that is done with photos."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-
-    def add(self, what: str, photos: int) -> Advance:
-        bar = self._progress.add_task(what, total=photos)
-        return lambda done: self._progress.advance(bar, done)
 
 
 @click.group(cls=Group)
@@ -64,10 +43,10 @@ def pack(name: str, data: Path, more: Path | None, to: Path | None, compared: bo
     opened = open_pack(name)
     samples = _judgeable(data)
     runtime = runtime_of(opened, settings)
-    with _bars() as bars:
-        features = _features(samples, runtime, opened, bars, "features")
-        figures = _measured(opened, runtime, samples, features, _strange(more), bars)
-        others = _baselines(opened, samples, settings, bars) if compared else {}
+    with meters() as progress:
+        features = progress.features_of(samples, runtime, opened.manifest.trunk, "features")
+        figures = _measured(opened, runtime, samples, features, strange(more), progress)
+        others = _baselines(opened, samples, settings, progress) if compared else {}
     show(_table(opened, figures, len(judged_numbers(samples))))
     if others:
         show(_comparison(opened, figures, others))
@@ -83,38 +62,26 @@ def _judgeable(data: Path) -> list[Sample]:
     return samples
 
 
-def _strange(more: Path | None) -> list[Sample]:
-    return strange_samples([*strangers(), *(photos_under(more) if more else [])])
-
-
-def _features(samples: list[Sample], runtime: Runtime, opened: Pack, bars: Bars, what: str) -> Array:
-    if not samples:
-        return np.zeros((0, sum(opened.manifest.trunk.widths)), np.float32)
-    return features_of(samples, runtime, opened.manifest.trunk.canvases, bars.add(what, len(samples)))
+def strange(more: Path | None) -> list[Sample]:
+    """What the pack should not know: photographs of installed packages, and those of a folder."""
+    return strange_samples([*photos_of_packages(), *(photos_under(more) if more else [])])
 
 
 def _measured(
-    opened: Pack, runtime: Runtime, samples: list[Sample], features: Array, strange: list[Sample], bars: Bars
+    opened: Pack, runtime: Runtime, samples: list[Sample], features: Array, strange: list[Sample], progress: Meters
 ) -> Figures:
-    strange_features = _features(strange, runtime, opened, bars, "strangers")
-    copying = bars.add("copies", len(judged_numbers(samples)))
+    strange_features = progress.features_of(strange, runtime, opened.manifest.trunk, "strangers")
+    copying = progress.add("copies", len(judged_numbers(samples))).advance
     return measured(opened, runtime, samples, features, strange_features, copying)
 
 
-def _baselines(opened: Pack, samples: list[Sample], settings: Settings, bars: Bars) -> Mapping[str, Figures]:
+def _baselines(opened: Pack, samples: list[Sample], settings: Settings, progress: Meters) -> Mapping[str, Figures]:
     spec = opened.manifest.trunk
-    found = {}
+    theirs = {}
     for name, opening in baselines(spec.architectures, spec.canvases, settings).items():
-        seen, copied = bars.add(name, len(samples)), bars.add(f"{name}, copies", len(judged_numbers(samples)))
-        found[name] = opening().figures(samples, spec.canvases, seen, copied)
-    return found
-
-
-@contextmanager
-def _bars() -> Iterator[Bars]:
-    columns = (TextColumn("{task.description:>24}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        yield Bars(progress)
+        seen, copied = progress.add(name, len(samples)), progress.add(f"{name}, copies", len(judged_numbers(samples)))
+        theirs[name] = opening().figures(samples, spec.canvases, seen.advance, copied.advance)
+    return theirs
 
 
 def _table(opened: Pack, figures: Figures, photos: int) -> Rows:

@@ -1,4 +1,4 @@
-"""`vitrine train pack`: makes a model pack from labelled photos."""
+"""`vitrine train`: makes model packs from labelled photos."""
 
 import re
 import time
@@ -7,17 +7,26 @@ from pathlib import Path
 import click
 
 from cli.plain import Group
-from cli.tables import say, show
+from cli.tables import number, say, show, text
+from learning.card import CARD, NOTES, write_card
 from learning.fine_tuning import Phase, Recipe
-from learning.making import ARCHITECTURES, PHASES, Plan, figures_table, learn_unknown, make_pack, next_of, recipe_for
+from learning.making import ARCHITECTURES, Commission, learn_unknown, make_pack, next_of, recipe_for
+from shared.screen import Rows
 from shared.settings import Settings
 from shared.text import plain
-from shared.vision.pack import MODELS, NAME, open_pack
+from shared.vision.pack import NAME, SHIPPED, Manifest, find_pack, open_pack, read_manifest, verify_files
 from shared.vision.trunk import IMAGENET
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+PHASES = "160x16,192x5,224x2"
 STRANGERS_HELP = "Photos of nothing that the pack should know: they teach it what to call unknown."
 _data = click.option("--data", required=True, type=FOLDER, help="Photos.")
+_to = click.option(
+    "--to", required=True, type=click.Path(file_okay=False, path_type=Path), help="The new pack's folder."
+)
+_replace_shipped = click.option(
+    "--replace-shipped", is_flag=True, help="Write over the pack that Vitrine comes with, if --to is its folder."
+)
 _drawn = click.option("--drawn", default=32, show_default=True, help="Rendered photos of each rendered category.")
 
 
@@ -28,7 +37,8 @@ def train() -> None:
 
 @train.command()
 @_data
-@click.option("--to", default=MODELS / "builtin", type=click.Path(path_type=Path), help="The pack's folder.")
+@_to
+@_replace_shipped
 @click.option("--work", type=click.Path(path_type=Path), help="Checkpoint and curves; a run begun there goes on.")
 @click.option("--version", type=click.IntRange(1), help="Of pack and embedding space; else one above that replaced.")
 @click.option("--generation", type=click.IntRange(1), help="Results of a higher one supersede; else one above, too.")
@@ -54,6 +64,7 @@ def train() -> None:
 def pack(
     data: Path,
     to: Path,
+    replace_shipped: bool,
     work: Path | None,
     version: int | None,
     generation: int | None,
@@ -66,6 +77,7 @@ def pack(
 ) -> None:
     """Fine-tune trunks, fit the heads, measure all on the val split, and write the pack."""
     started = time.monotonic()
+    to = _folder_to_write(to, replace_shipped)
     try:
         start = open_pack(start_name) if start_name else None
         recipes = {
@@ -76,10 +88,10 @@ def pack(
         work = work or Settings().home / "training" / begun
         next_version, next_generation = next_of(to)
         version, generation = version or next_version, generation or next_generation
-        manifest = make_pack(Plan(data, to, work, version, generation, drawn, strange, recipes, start))
+        manifest = make_pack(Commission(data, to, work, version, generation, drawn, strange, recipes, start))
     except ValueError as why:
         raise click.ClickException(plain(str(why))) from why
-    show(figures_table(manifest))
+    show(_figures(manifest))
     say(f"{to}: {manifest.pack_name}, trained in {time.monotonic() - started:.0f} s; curves are in {work}")
 
 
@@ -87,25 +99,57 @@ def pack(
 @click.argument("name", default="builtin")
 @_data
 @click.option("--strangers", "strange", required=True, type=FOLDER, help=STRANGERS_HELP)
-@click.option("--to", required=True, type=click.Path(file_okay=False, path_type=Path), help="The new pack's folder.")
+@_to
+@_replace_shipped
 @_drawn
-def unknown(name: str, data: Path, strange: Path, to: Path, drawn: int) -> None:
+def unknown(name: str, data: Path, strange: Path, to: Path, replace_shipped: bool, drawn: int) -> None:
     """Learn anew what the pack NAME (or in a folder) calls unknown.
 
     Its categories and vectors stay as they are, so that vectors made before can be compared with those to come.
     """
     started = time.monotonic()
+    to = _folder_to_write(to, replace_shipped)
     try:
         start = open_pack(name)
-        if to.resolve() == start.folder.resolve():
+        if to == start.folder.resolve():
             raise click.UsageError(f"{to} is the pack that is read: name another folder with --to")
-        if not re.fullmatch(NAME, to.resolve().name):
-            raise click.UsageError(f"{to.resolve().name!r} can't be a pack's name: small letters, digits and hyphens")
         manifest = learn_unknown(start, data, strange, to, drawn)
     except ValueError as why:
         raise click.ClickException(plain(str(why))) from why
-    show(figures_table(manifest))
+    show(_figures(manifest))
     say(f"{to}: {manifest.pack_name}, made in {time.monotonic() - started:.0f} s")
+
+
+@train.command()
+@click.argument("name")
+def card(name: str) -> None:
+    """Write the card of the pack NAME (or in a folder) anew, after its NOTES.md has changed."""
+    folder = find_pack(name)
+    manifest = read_manifest(folder)
+    weights = {file: sha256 for file, sha256 in manifest.files.items() if file != CARD}
+    verify_files(folder, manifest.model_copy(update={"files": weights}))
+    write_card(folder, manifest)
+    say(f"{folder / CARD}: {manifest.pack_name}, with what {NOTES} says")
+
+
+def _folder_to_write(to: Path, replace_shipped: bool) -> Path:
+    """The folder's whole path. Raises click.UsageError where no pack may or can be written."""
+    to = to.resolve()
+    if to == SHIPPED.resolve() and not replace_shipped:
+        raise click.UsageError(
+            f"{to} is the pack that Vitrine comes with: name another folder with --to, or say --replace-shipped"
+        )
+    if not re.fullmatch(NAME, to.name):
+        raise click.UsageError(f"{to.name!r} can't be a pack's name: small letters, digits and hyphens")
+    return to
+
+
+def _figures(manifest: Manifest) -> Rows:
+    title = f"{manifest.pack_name} on photos that took no part in training"
+    table = Rows(text("figure"), number("value"), title=title)
+    for name, value in manifest.measured.items():
+        table.add_row(name.replace("_", " "), f"{value:.4g}")
+    return table
 
 
 def _phases(text: str) -> tuple[Phase, ...]:

@@ -71,12 +71,12 @@ def trained(start: Array, rows: Array, views: Array, labels: NDArray[np.intp], s
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             cosine.step()
-    found: Array = projection.detach().numpy()
-    return found
+    learned: Array = projection.detach().numpy()
+    return learned
 
 
 def _loss(shown: Tensor, leaf: Tensor, projection: Tensor, centres: Tensor) -> Tensor:
-    """Of two views of each photo, of all that there are."""
+    """The loss of two views of each photo, of all that there are."""
     picked = torch.rand(shown.shape[:2]).argsort(dim=1)[:, :2]
     one, other = functional.normalize(shown[torch.arange(len(shown))[:, None], picked] @ projection, dim=2).unbind(1)
     to_centres = torch.cat([one, other]) @ functional.normalize(centres).T / CLASS_TEMPERATURE

@@ -1,14 +1,17 @@
-"""Several trunks side by side. Each was trained with linear layers of its own; the pack's say the mean of theirs."""
+"""Several trunks side by side. Each is trained with linear layers of its own; the pack's say the mean of theirs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from learning.fine_tuning import Classifier, Recipe
 from learning.training import Linear
 from shared.vision.pack import TRUNK, Pack
-from shared.vision.trunk import Network, finals, load_network
+from shared.vision.taxonomy import Taxonomy
+from shared.vision.trunk import Network, finals, imagenet, load_network
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,50 @@ def members_of(pack: Pack) -> list[Member]:
         )
     ]
     return [Member(*each) for each in zip(architectures, (t.state_dict() for t in trunks), linears, strict=True)]
+
+
+def members_to_start_from(pack: Pack | None, taxonomy: Taxonomy) -> list[Member]:
+    """None without a pack. Raises ValueError when it knows other categories, or its weights can't be read."""
+    if pack is None:
+        return []
+    if pack.taxonomy.leaves != taxonomy.leaves:
+        raise ValueError(f"{pack.folder} knows other categories than these photos: training can't go on from it")
+    return members_of(pack)
+
+
+def classifier_to_train(architecture: str, recipe: Recipe, members: Sequence[Member], taxonomy: Taxonomy) -> Classifier:
+    """It goes on from the member of its architecture; without one it starts from ImageNet's weights."""
+    classifier = Classifier(architecture, len(taxonomy.leaves), recipe.dropout, recipe.frozen_blocks, recipe.drop_path)
+    for member in members:
+        if member.architecture == architecture:
+            take_over(classifier, member)
+            return classifier
+    classifier.trunk.load_state_dict(imagenet([architecture]).trunks[0].state_dict())
+    return classifier
+
+
+def take_over(classifier: Classifier, member: Member) -> None:
+    """Its trunk and its word on the categories."""
+    classifier.trunk.load_state_dict(member.weights)
+    linear = member.linear
+    with torch.no_grad():
+        classifier.leaf.weight.copy_(torch.from_numpy(linear.leaf_weight.T))
+        classifier.leaf.bias.copy_(torch.from_numpy(linear.leaf_bias))
+        classifier.audience.weight.copy_(torch.from_numpy(linear.audience_weight[None]))
+        classifier.audience.bias.copy_(torch.from_numpy(linear.audience_bias))
+
+
+def member_of(architecture: str, classifier: Classifier) -> Member:
+    """What a trained classifier brings into the pack."""
+    weights = classifier.cpu().trunk.state_dict()
+    leaf, audience = classifier.leaf, classifier.audience
+    linear = Linear(
+        leaf_weight=leaf.weight.detach().numpy().T.copy(),
+        leaf_bias=leaf.bias.detach().numpy(),
+        audience_weight=audience.weight.detach().numpy()[0],
+        audience_bias=audience.bias.detach().numpy(),
+    )
+    return Member(architecture, weights, linear)
 
 
 def joined(members: Sequence[Member]) -> tuple[Network, Linear]:

@@ -8,9 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib.util import find_spec
 from math import isnan, nan
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,37 +27,8 @@ from shared.vision.trunk import Canvas, detail_of, fitted
 COPIED_AT_ONCE = 8  # photos whose copies are in memory together
 COPY_DETAIL = 2  # a copy is made of so many times the pixels that the trunk looks at: who copies has the whole photo
 
-Embed = Callable[[Sequence[Pixels]], Array]
+EmbedPictures = Callable[[Sequence[Pixels]], Array]
 Marks = NDArray[np.bool_]
-
-# Photographs that other packages carry, of neither garments nor groceries.
-STRANGERS = {
-    "skimage": (
-        "data/astronaut.png",
-        "data/brick.png",
-        "data/camera.png",
-        "data/chelsea.png",
-        "data/coffee.png",
-        "data/coins.png",
-        "data/grass.png",
-        "data/gravel.png",
-        "data/hubble_deep_field.jpg",
-        "data/moon.png",
-        "data/motorcycle_left.png",
-        "data/retina.jpg",
-        "data/rocket.jpg",
-    ),
-    "sklearn": ("datasets/images/china.jpg", "datasets/images/flower.jpg"),
-}
-
-
-def strangers() -> list[Path]:
-    """Real photographs of neither domain, from those packages that are installed."""
-    found: list[Path] = []
-    for package, names in STRANGERS.items():
-        if (spec := find_spec(package)) is not None and spec.origin is not None:
-            found += [path for name in names if (path := Path(spec.origin).parent / name).is_file()]
-    return found
 
 
 @dataclass(frozen=True)
@@ -124,7 +93,7 @@ class ClassFigures:
 
 
 def judged_numbers(samples: Sequence[Sample]) -> NDArray[np.intp]:
-    """Of the samples that a pack is judged by."""
+    """The numbers of the samples that a pack is judged by."""
     return np.array([i for i, sample in enumerate(samples) if sample.split == "val" and not sample.staged], np.intp)
 
 
@@ -167,19 +136,19 @@ def measured(
     )
 
 
-def answer_figures(found: Answers) -> dict[str, float]:
+def answer_figures(given: Answers) -> dict[str, float]:
     """How often the category is right, and how honest its confidence is."""
-    garments, groceries = found.of("garments"), found.of("groceries")
-    among_five = found.among_likeliest(5)
+    garments, groceries = given.of("garments"), given.of("groceries")
+    among_five = given.among_likeliest(5)
     figures = {
-        "garments_top1": _share(found.right[garments]),
+        "garments_top1": _share(given.right[garments]),
         "garments_top5": _share(among_five[garments]),
-        "groceries_fine_top1": _share(found.right[groceries]),
+        "groceries_fine_top1": _share(given.right[groceries]),
         "groceries_fine_top5": _share(among_five[groceries]),
-        "groceries_coarse_top1": _share(found.right_to(3)[groceries]),
-        "calibration_error": calibration_error(found.confidence[found.named], found.right[found.named]),
-        "unknown": _share(np.array([not judgement.path for judgement in found.judged], np.bool_)),
-        "without_leaf": _share(~found.named),
+        "groceries_coarse_top1": _share(given.right_to(3)[groceries]),
+        "calibration_error": calibration_error(given.confidence[given.named], given.right[given.named]),
+        "unknown": _share(np.array([not judgement.path for judgement in given.judged], np.bool_)),
+        "without_leaf": _share(~given.named),
     }
     return _told(figures)
 
@@ -187,19 +156,19 @@ def answer_figures(found: Answers) -> dict[str, float]:
 def embedding_figures(
     samples: Sequence[Sample],
     vectors: Array,
-    embed: Embed,
+    embed: EmbedPictures,
     canvases: Sequence[Canvas],
     advance: Advance = lambda _photos: None,
 ) -> dict[str, float]:
     """How near to a photo its class and its copies lie. One unit row per sample; `embed` makes them of pictures."""
     val = judged_numbers(samples)
     judged = [samples[i] for i in val]
-    found = {"embedding_same_class_nearest": _same_class_nearest(samples, vectors, val)}
+    figures = {"embedding_same_class_nearest": _same_class_nearest(samples, vectors, val)}
     for domain in ("garments", "groceries"):
         of_domain = np.array([i for i in val if samples[i].category[0] == domain], np.intp)
         labels = _numbered([samples[i].category for i in of_domain])
-        found[f"embedding_map_{domain}"] = mean_average_precision(vectors[of_domain], labels)
-    return _told(found) | copies_found(judged, vectors[val], embed, canvases, advance)
+        figures[f"embedding_map_{domain}"] = mean_average_precision(vectors[of_domain], labels)
+    return _told(figures) | copies_found(judged, vectors[val], embed, canvases, advance)
 
 
 def calibration_error(confidence: NDArray[np.float64], right: Marks, bins: int = 15) -> float:
@@ -217,7 +186,7 @@ def top(probabilities: Array, labels: NDArray[np.intp], count: int) -> Marks:
 
 
 def average_precision(relevant: Marks) -> float:
-    """Of a whole ranking, best first: the mean over relevant places of the precision up to there. nan without any."""
+    """The mean over relevant places of the precision up to there, of a whole ranking, best first. nan without any."""
     places = np.nonzero(relevant)[0]
     return float(((np.arange(len(places)) + 1) / (places + 1)).mean()) if len(places) else nan
 
@@ -225,15 +194,15 @@ def average_precision(relevant: Marks) -> float:
 def mean_average_precision(vectors: Array, labels: NDArray[np.intp]) -> float:
     """Each of n unit rows asks for those of its label among the n - 1 others; who is alone does not count."""
     similarity = vectors @ vectors.T
-    found = [average_precision(_ranked(similarity[i], labels, i)) for i in range(len(labels))]
-    counted = [value for value in found if not isnan(value)]
+    precisions = [average_precision(_ranked(similarity[i], labels, i)) for i in range(len(labels))]
+    counted = [value for value in precisions if not isnan(value)]
     return float(np.mean(counted)) if counted else nan
 
 
 def copies_found(
     samples: Sequence[Sample],
     vectors: Array,
-    embed: Embed,
+    embed: EmbedPictures,
     canvases: Sequence[Canvas],
     advance: Advance = lambda _photos: None,
 ) -> dict[str, float]:
@@ -248,13 +217,13 @@ def copies_found(
     return _told(shares | {"copies_mean": float(np.mean(list(shares.values())))})
 
 
-def per_class(found: Answers) -> list[ClassFigures]:
-    """Of every category that was on a photo or in an answer, by path."""
-    photos = Counter(found.truth)
-    answered = Counter(judgement.path for judgement in found.judged if judgement.complete)
-    right = Counter(truth for truth, good in zip(found.truth, found.right, strict=True) if good)
+def per_class(given: Answers) -> list[ClassFigures]:
+    """A line for every category that was on a photo or in an answer, by path."""
+    photos = Counter(given.truth)
+    answered = Counter(judgement.path for judgement in given.judged if judgement.complete)
+    right = Counter(truth for truth, good in zip(given.truth, given.right, strict=True) if good)
     wrong: dict[CategoryPath, Counter[str]] = {path: Counter() for path in photos}
-    for truth, judgement, good in zip(found.truth, found.judged, found.right, strict=True):
+    for truth, judgement, good in zip(given.truth, given.judged, given.right, strict=True):
         if not good:
             wrong[truth][said(judgement)] += 1
     return [
@@ -263,19 +232,19 @@ def per_class(found: Answers) -> list[ClassFigures]:
     ]
 
 
-def confusion(found: Answers) -> tuple[list[CategoryPath], NDArray[np.intp]]:
+def confusion(given: Answers) -> tuple[list[CategoryPath], NDArray[np.intp]]:
     """C categories and C x (C + 1) photos: of a row's category, said to be of a column's. Last: no leaf was named."""
-    paths = [figures.path for figures in per_class(found)]
+    paths = [figures.path for figures in per_class(given)]
     number = {path: i for i, path in enumerate(paths)}
     counts = np.zeros((len(paths), len(paths) + 1), np.intp)
-    for truth, judgement in zip(found.truth, found.judged, strict=True):
+    for truth, judgement in zip(given.truth, given.judged, strict=True):
         counts[number[truth], number[judgement.path] if judgement.complete else len(paths)] += 1
     return paths, counts
 
 
-def mistakes(found: Answers) -> list[tuple[Sample, Judgement]]:
+def mistakes(given: Answers) -> list[tuple[Sample, Judgement]]:
     """What was said and is not so, the surest first. Having said nothing, or only what is so, is none."""
-    pairs = zip(found.samples, found.judged, strict=True)
+    pairs = zip(given.samples, given.judged, strict=True)
     wrong = [(sample, judged) for sample, judged in pairs if sample.category[: len(judged.path)] != judged.path]
     return sorted(wrong, key=lambda pair: -pair[1].confidence)
 
@@ -320,9 +289,9 @@ def _unseen_sender_figures(pack: Pack, samples: Sequence[Sample], features: Arra
     """
     held = [i for i, out in enumerate(held_out(samples)) if out and samples[i].category[0] == "garments"]
     alone = replace(pack.manifest.votes.votes, share=0.0)
-    found = pack.heads.leaf_probabilities(features[held], alone).argmax(axis=1)
+    likeliest = pack.heads.leaf_probabilities(features[held], alone).argmax(axis=1)
     truth = np.array([pack.taxonomy.number(samples[i].category) for i in held], np.intp)
-    return _told({"garments_of_unseen_senders_top1": _share(found == truth)})
+    return _told({"garments_of_unseen_senders_top1": _share(likeliest == truth)})
 
 
 def _same_class_nearest(samples: Sequence[Sample], vectors: Array, val: NDArray[np.intp]) -> float:
@@ -343,7 +312,7 @@ def _ranked(similarity: Array, labels: NDArray[np.intp], asking: int) -> Marks:
 
 
 def _copies_right(
-    samples: Sequence[Sample], vectors: Array, embed: Embed, canvases: Sequence[Canvas], advance: Advance
+    samples: Sequence[Sample], vectors: Array, embed: EmbedPictures, canvases: Sequence[Canvas], advance: Advance
 ) -> Iterator[Marks]:
     """Photos x kinds of copy, some photos at a time: whether the copied photo is the nearest."""
     with ThreadPoolExecutor(2, thread_name_prefix="copies") as pool:
@@ -376,5 +345,5 @@ def _told(figures: dict[str, float]) -> dict[str, float]:
     return {name: value for name, value in figures.items() if not isnan(value)}
 
 
-def _share(found: Marks) -> float:
-    return float(found.mean()) if len(found) else nan
+def _share(marks: Marks) -> float:
+    return float(marks.mean()) if len(marks) else nan

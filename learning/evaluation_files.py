@@ -29,17 +29,17 @@ INCHES_PER_CLASS = 0.19
 def write_files(
     folder: Path,
     pack_name: str,
-    found: Answers,
+    given: Answers,
     figures: Mapping[str, float],
     baselines: Mapping[str, Mapping[str, float]],
 ) -> None:
     """All of them. Without mistakes there is no sheet of mistakes."""
     folder.mkdir(parents=True, exist_ok=True)
-    _write_figures(folder / FIGURES, pack_name, found, figures, baselines)
-    _write_per_class(folder / PER_CLASS, found)
-    _draw_confusion(folder / CONFUSION, found)
+    _write_figures(folder / FIGURES, pack_name, given, figures, baselines)
+    _write_per_class(folder / PER_CLASS, given)
+    _draw_confusion(folder / CONFUSION, given)
     (folder / MISTAKES).unlink(missing_ok=True)
-    if wrong := mistakes(found)[:MISTAKES_SHOWN]:
+    if wrong := mistakes(given)[:MISTAKES_SHOWN]:
         contact_sheet(wrong).save(folder / MISTAKES, quality=88)
 
 
@@ -56,33 +56,33 @@ def contact_sheet(wrong: Sequence[tuple[Sample, Judgement]]) -> Image.Image:
 def _write_figures(
     path: Path,
     pack_name: str,
-    found: Answers,
+    given: Answers,
     figures: Mapping[str, float],
     baselines: Mapping[str, Mapping[str, float]],
 ) -> None:
     content = {
         "pack": pack_name,
-        "val_photos": len(found.samples),
+        "val_photos": len(given.samples),
         "figures": _rounded(figures),
         "baselines": {name: _rounded(theirs) for name, theirs in baselines.items()},
     }
     path.write_text(json.dumps(content, indent=1) + "\n")
 
 
-def _write_per_class(path: Path, found: Answers) -> None:
+def _write_per_class(path: Path, given: Answers) -> None:
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["category", "photos", "right", "precision", "recall", "most frequent wrong answer"])
-        for row in per_class(found):
+        for row in per_class(given):
             shares = ("" if share is None else f"{share:.4f}" for share in (row.precision, row.recall))
             writer.writerow([" / ".join(row.path), row.photos, row.right, *shares, row.wrong_answer])
 
 
-def _draw_confusion(path: Path, found: Answers) -> None:
+def _draw_confusion(path: Path, given: Answers) -> None:
     """A cell's shade is its share of the row's photos, its number how many they are."""
     from matplotlib.figure import Figure  # takes a second to load
 
-    paths, counts = confusion(found)
+    paths, counts = confusion(given)
     names = [category[-1] for category in paths]
     inches = 3.0 + INCHES_PER_CLASS * len(paths)
     figure = Figure(figsize=(inches, inches), layout="constrained")

@@ -18,6 +18,8 @@ import numpy as np
 import timm
 import torch
 from numpy.typing import NDArray
+from timm.optim import param_groups_weight_decay
+from timm.scheduler.cosine_lr import CosineLRScheduler
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 from torch.nn import functional
@@ -27,6 +29,7 @@ from torchvision.transforms import v2  # type: ignore[import-untyped]
 from shared.vision.taxonomy import Taxonomy
 from shared.vision.trunk import MEAN, STD, Canvas, canvases_of, nearest_canvas
 
+CHECKPOINTS = 2  # of which kind they are: what the optimiser's state means goes with the code that wrote it
 EVALUATED_AT_ONCE = 64
 MIXUP = 0.4  # the beta distribution's parameter: mostly one photo with a little of another
 
@@ -72,7 +75,7 @@ class Recipe:
         return sum(phase.epochs for phase in self.phases)
 
     def side(self, epoch: int) -> int:
-        """Of the square pictures of an epoch, counted from 0; the others have about as many pixels."""
+        """The side of the square pictures of an epoch, counted from 0; the others have about as many pixels."""
         sides = [phase.side for phase in self.phases for _ in range(phase.epochs)]
         return sides[epoch]
 
@@ -102,7 +105,7 @@ class Picked:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Stepped:
     """What one step gave: over the batch's augmented pictures."""
 
     epoch: int
@@ -172,7 +175,7 @@ def fine_tune(
     taxonomy: Taxonomy,
     recipe: Recipe,
     folder: Path,
-    stepped: Callable[[Step, int], None],
+    stepped: Callable[[Stepped, int], None],
     finished: Callable[[Epoch], None],
 ) -> Classifier:
     """The averaged weights after the last epoch; `start` is changed. A run begun in this folder is continued.
@@ -229,11 +232,11 @@ class _Run:
         )
         self._kids_weight = _kids_weight(learn.photos.kids[learn.rows])
         self._ema = ModelEmaV3(model, decay=recipe.ema)
-        self._optimiser = torch.optim.AdamW(_groups(model, recipe))
+        self._optimiser = optimiser_for(model, recipe)
         self._steps_per_epoch = len(learn) // recipe.batch
         if recipe.epochs and not self._steps_per_epoch:
             raise ValueError(f"{len(learn)} photos to learn from don't fill a batch of {recipe.batch}: add more")
-        self._peaks = [group["lr"] for group in self._optimiser.param_groups]
+        self._rates = rates_for(self._optimiser, recipe, self._steps_per_epoch * recipe.epochs)
         self._identity = _identity(learn, recipe)
         self.epochs_done = 0
         folder.mkdir(parents=True, exist_ok=True)
@@ -245,18 +248,18 @@ class _Run:
         averaged: Classifier = self._ema.module
         return averaged
 
-    def epoch(self, epoch: int, stepped: Callable[[Step, int], None]) -> tuple[float, float]:
+    def epoch(self, epoch: int, stepped: Callable[[Stepped, int], None]) -> tuple[float, float]:
         """Mean loss and accuracy over its augmented pictures."""
         self._model.train()
         torch.manual_seed(self._recipe.seed * 1_000_003 + epoch)
         losses, accuracies = [], []
         for number, (pixels, leaf, kids) in enumerate(self._batches(epoch)):
-            self._set_rates(epoch * self._steps_per_epoch + number)
+            done = epoch * self._steps_per_epoch + number + 1
+            self._rates.step_update(done)
             loss, right = self._step(pixels.to(self._device), leaf.to(self._device), kids.to(self._device))
             losses.append(loss)
             accuracies.append(right)
-            done = epoch * self._steps_per_epoch + number + 1
-            stepped(Step(epoch, done, loss, right), self._steps_per_epoch * self._recipe.epochs)
+            stepped(Stepped(epoch, done, loss, right), self._steps_per_epoch * self._recipe.epochs)
         return float(np.mean(losses)), float(np.mean(accuracies))
 
     def _step(self, pixels: Tensor, leaf: Tensor, kids: Tensor) -> tuple[float, float]:
@@ -300,13 +303,6 @@ class _Run:
             prefetch_factor=4 if self._recipe.loaders else None,
         )
 
-    def _set_rates(self, step: int) -> None:
-        total = self._steps_per_epoch * self._recipe.epochs
-        warm_up = min(self._recipe.warm_up_steps, total // 5)
-        share = (step + 1) / warm_up if step < warm_up else _cosine((step - warm_up) / max(1, total - warm_up))
-        for group, peak in zip(self._optimiser.param_groups, self._peaks, strict=True):
-            group["lr"] = peak * share
-
     def save(self, epochs_done: int) -> None:
         self.epochs_done = epochs_done
         state = {
@@ -330,13 +326,13 @@ class _Run:
         self.epochs_done = state["epochs_done"]
 
 
-Asked = tuple[int, Canvas]  # which photo, and the shape that it is wanted in
+Showing = tuple[int, Canvas]  # which photo, and the shape that it is wanted in
 
 
-def batches_of(photos: Picked, canvases: Sequence[Canvas], size: int, order: torch.Generator) -> list[list[Asked]]:
+def batches_of(photos: Picked, canvases: Sequence[Canvas], size: int, order: torch.Generator) -> list[list[Showing]]:
     """Whole batches, each of one shape. What is left over of all shapes comes as the first canvas, if it fills any."""
-    batches: list[list[Asked]] = []
-    left: list[Asked] = []
+    batches: list[list[Showing]] = []
+    left: list[Showing] = []
     for canvas, numbers in _by_canvas(photos, canvases).items():
         shuffled = numbers[torch.randperm(len(numbers), generator=order).numpy()].tolist()
         whole = len(shuffled) // size * size
@@ -349,8 +345,10 @@ def batches_of(photos: Picked, canvases: Sequence[Canvas], size: int, order: tor
 def _by_canvas(photos: Picked, canvases: Sequence[Canvas]) -> dict[Canvas, NDArray[np.intp]]:
     """The numbers of the photos that are nearest to each in shape."""
     nearest = [nearest_canvas(ratio, canvases) for ratio in photos.photos.ratios[photos.rows].tolist()]
-    found = {canvas: np.array([i for i, its in enumerate(nearest) if its == canvas], np.intp) for canvas in canvases}
-    return {canvas: numbers for canvas, numbers in found.items() if len(numbers)}
+    numbers_of = {
+        canvas: np.array([i for i, its in enumerate(nearest) if its == canvas], np.intp) for canvas in canvases
+    }
+    return {canvas: numbers for canvas, numbers in numbers_of.items() if len(numbers)}
 
 
 class Augmented(Dataset[Any]):
@@ -376,8 +374,8 @@ class Augmented(Dataset[Any]):
     def __len__(self) -> int:
         return len(self._photos)
 
-    def __getitem__(self, asked: Asked) -> tuple[Tensor, int, int]:
-        number, canvas = asked
+    def __getitem__(self, showing: Showing) -> tuple[Tensor, int, int]:
+        number, canvas = showing
         row, photos = self._photos.rows[number], self._photos.photos
         pixels = torch.from_numpy(np.array(photos.pixels[row])).permute(2, 0, 1)
         return self._views[canvas](pixels), int(photos.leaf[row]), int(photos.kids[row])
@@ -414,22 +412,29 @@ def _kids_weight(kids: NDArray[np.int64]) -> float:
     return float((kids == 0).sum() / max(1, (kids == 1).sum()))
 
 
-def _groups(model: Classifier, recipe: Recipe) -> list[dict[str, Any]]:
-    """Biases and norms don't decay."""
-    groups: list[dict[str, Any]] = []
-    for modules, rate in (([model.trunk], recipe.trunk_rate), ([model.leaf, model.audience], recipe.head_rate)):
-        parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
-        groups.append({"params": [p for p in parameters if p.ndim > 1], "lr": rate, "weight_decay": recipe.decay})
-        groups.append({"params": [p for p in parameters if p.ndim <= 1], "lr": rate, "weight_decay": 0.0})
-    return groups
+def optimiser_for(model: Classifier, recipe: Recipe) -> torch.optim.Optimizer:
+    """AdamW at the recipe's peak rates. Biases and norms don't decay."""
+    rates = ((model.trunk, recipe.trunk_rate), (model.leaf, recipe.head_rate), (model.audience, recipe.head_rate))
+    groups = [
+        group | {"lr": rate} for module, rate in rates for group in param_groups_weight_decay(module, recipe.decay)
+    ]
+    return torch.optim.AdamW(groups)
 
 
-def _cosine(share: float) -> float:
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+def rates_for(optimiser: torch.optim.Optimizer, recipe: Recipe, steps: int) -> CosineLRScheduler:
+    """Sets the rates before each step, which are counted from 1: up to their peaks, then down one cosine."""
+    warm_up = min(recipe.warm_up_steps, steps // 5)
+    return CosineLRScheduler(
+        optimiser,
+        t_initial=max(2, steps - warm_up),  # of 1 timm warns; it makes no difference to a single step
+        warmup_t=warm_up + 1,
+        warmup_prefix=True,
+        t_in_epochs=False,
+    )
 
 
 def _identity(learn: Picked, recipe: Recipe) -> str:
-    digest = hashlib.sha256(json.dumps(asdict(recipe)).encode())
+    digest = hashlib.sha256(json.dumps([CHECKPOINTS, asdict(recipe)]).encode())
     digest.update(learn.rows.tobytes())
     digest.update(learn.photos.leaf.tobytes())
     digest.update(learn.photos.ratios.tobytes())

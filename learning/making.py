@@ -1,38 +1,26 @@
-"""`vitrine train pack`: makes a model pack from labelled photos."""
+"""`vitrine train`: makes a model pack from labelled photos, or teaches one anew what is unknown."""
 
-import csv
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import isnan
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from numpy.typing import NDArray
 
-from learning.ensemble import Member, joined, members_of
-from learning.evaluation import measured, strangers
-from learning.fine_tuning import (
-    Augmented,
-    Classifier,
-    Epoch,
-    Photos,
-    Picked,
-    Recipe,
-    Step,
-    fine_tune,
-    keep_freed_memory,
-)
-from learning.packing import CARD, manifest_of, model_card, write_manifest, write_weights
+from learning.card import write_card
+from learning.curves import Curves
+from learning.ensemble import Member, classifier_to_train, joined, member_of, members_to_start_from
+from learning.evaluation import measured
+from learning.fine_tuning import Augmented, Photos, Picked, Recipe, Stepped, fine_tune, keep_freed_memory
+from learning.meters import Meters, meters
+from learning.packing import manifest_of, write_manifest, write_weights
+from learning.strangers import photos_of_packages
 from learning.training import (
-    Linear,
     PhotosUnusable,
     Sample,
     drawn_samples,
-    features_of,
     features_of_pictures,
     fit_heads,
     fit_unknown,
@@ -44,23 +32,12 @@ from learning.training import (
     taxonomy_of,
 )
 from shared.photos import Pixels
-from shared.screen import Rows
 from shared.settings import Settings
-from shared.vision.pack import (
-    HEADS,
-    MANIFEST,
-    TRUNK,
-    Manifest,
-    Pack,
-    TrunkSpec,
-    open_pack,
-    read_manifest,
-    sha256_of,
-)
+from shared.vision.heads import Array
+from shared.vision.pack import HEADS, MANIFEST, TRUNK, Manifest, Pack, TrunkSpec, open_pack, read_manifest, sha256_of
 from shared.vision.reader import runtime_of
 from shared.vision.runtime import Runtime, open_device, open_runtime
-from shared.vision.taxonomy import Taxonomy
-from shared.vision.trunk import Canvas, canvases_of, imagenet, load_network, nearest_canvas, save_network
+from shared.vision.trunk import Network, canvases_of, load_network, nearest_canvas, save_network
 from studio import training_photos
 
 DRAWN_SEED = 5
@@ -70,17 +47,14 @@ FEWEST_STRANGERS = 50
 LEARNED_STRANGERS = "learned_strangers_cross_fitted_unknown"
 VIEWS = 2  # of each photo, beside itself, that the embedding learns from
 ARCHITECTURES = ("tf_efficientnet_lite2", "tf_efficientnet_lite0")
-PHASES = "160x16,192x5,224x2"
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What to make of which photos, and where."""
+class Commission:
+    """What pack to make of which photos, and where."""
 
     data: Path
-    to: Path
+    to: Path  # its name is the pack's
     work: Path
     version: int
     generation: int
@@ -88,6 +62,18 @@ class Plan:
     strangers: Path | None
     recipes: Mapping[str, Recipe]  # of each architecture that is trained
     start: Pack | None  # its trunks of these architectures are trained on, and its others stay beside
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """The photos of what a pack should know: labelled ones and drawn ones."""
+
+    real: list[Sample]
+    drawn: list[Sample]
+
+    @property
+    def samples(self) -> list[Sample]:
+        return [*self.real, *self.drawn]
 
 
 def recipe_for(architecture: str, start: Pack | None, recipe: Recipe) -> Recipe:
@@ -107,90 +93,78 @@ def next_of(folder: Path) -> tuple[int, int]:
     return manifest.version + 1, manifest.generation + 1
 
 
-def make_pack(plan: Plan) -> Manifest:
+def make_pack(commission: Commission) -> Manifest:
+    """Trains its trunks, fits its heads, measures it and writes it. Raises PhotosUnusable and ValueError."""
     settings = Settings()
     keep_freed_memory()
-    with _progress() as progress:
-        real = read_samples(plan.data)
-        rendered = drawn_samples(_watched(training_photos(DRAWN_SEED, plan.drawn), progress, "drawing"))
-        samples = [*real, *rendered]
-        to_learn = _strangers_to_learn(plan.strangers)
-        members = _members(plan.start, taxonomy_of(samples))
-        photos = _photos(samples, settings, progress)
-        beside = [member for member in members if member.architecture not in plan.recipes]
-        trained = [_fine_tuned(plan, name, members, settings, samples, photos, progress) for name in plan.recipes]
-        network, linear = joined([*beside, *trained])
-        architectures = (*(member.architecture for member in beside), *plan.recipes)
-        weights = plan.work / TRUNK
-        save_network(network, weights)
-        # From here on as it will serve: at the precision that is shipped, on the engine of this machine.
-        network = load_network(architectures, weights)
-        device = open_device(settings.device)
-        runtime = open_runtime(network, CANVASES, sha256_of(weights), device, settings.threads, settings.home / "cache")
-
-        features = _features(runtime, CANVASES, progress)
-        rows = features(samples, "features")
+    with meters() as progress:
+        given = _given(commission.data, commission.drawn, progress)
+        to_learn = strangers_to_learn(commission.strangers)
+        samples, to = given.samples, commission.to
+        photos = _kept(samples, settings, progress)
+        members = _trained(commission, settings, samples, photos, progress)
+        network, linear = joined(members)
+        architectures = tuple(member.architecture for member in members)
+        spec = TrunkSpec(architectures=architectures, canvases=CANVASES, final=network.final, stages=network.stages)
+        network, runtime = _as_it_will_serve(network, architectures, commission.work, settings)
+        rows = progress.features_of(samples, runtime, spec, "features")
+        strange = progress.features_of(to_learn, runtime, spec, "strangers")
         learned = np.flatnonzero([sample.split == "train" for sample in samples])
-        bar = progress.add_task("views", total=VIEWS * len(learned))
-        seen = features_of_pictures(
-            _views(Picked(photos, learned), next(iter(plan.recipes.values()))),
-            runtime,
-            lambda n: progress.advance(bar, n),
-        )
-        strange = features(to_learn, "strangers") if to_learn else rows[:0]
-        judged = features(strange_samples(strangers()), "judged by")
+        views = _features_of_views(Picked(photos, learned), runtime, next(iter(commission.recipes.values())), progress)
+        judged_by = progress.features_of(strange_samples(photos_of_packages()), runtime, spec, "judged by")
 
-    spec = TrunkSpec(architectures=architectures, canvases=CANVASES, final=network.final, stages=network.stages)
-    fitted = fit_heads(samples, rows, seen.reshape(len(learned), VIEWS, -1), spec.widths, linear, strange)
-    write_weights(plan.to, network, fitted.heads)
-    manifest = manifest_of(plan.to, fitted, spec, _runs(plan), plan.version, plan.generation)
-    write_manifest(plan.to, manifest)
-    figures = measured(open_pack(str(plan.to)), runtime, real, rows[: len(real)], judged)
-    return _completed(plan.to, manifest, figures, fitted.strangers_found, _counts(samples, to_learn))
+    fitted = fit_heads(samples, rows, views, spec.widths, linear, strange)
+    write_weights(to, network, fitted.heads)
+    manifest = manifest_of(to, fitted, spec, _runs(commission), commission.version, commission.generation)
+    return _completed(to, manifest, given, to_learn, runtime, rows, judged_by, fitted.strangers_found)
 
 
 def learn_unknown(start: Pack, data: Path, strange_folder: Path, to: Path, drawn: int) -> Manifest:
+    """A pack like the one to start from but for what it calls unknown. Raises PhotosUnusable and ValueError."""
     settings = Settings()
     spec = start.manifest.trunk
-    with _progress() as progress:
-        real = read_samples(data)
-        samples = [*real, *drawn_samples(_watched(training_photos(DRAWN_SEED, drawn), progress, "drawing"))]
-        _same_photos(start, samples)
-        to_learn = _strangers_to_learn(strange_folder)
+    with meters() as progress:
+        given = _given(data, drawn, progress)
+        _demand_same_photos(start, given.samples)
+        to_learn = strangers_to_learn(strange_folder)
         runtime = runtime_of(start, settings)
-        features = _features(runtime, spec.canvases, progress)
-        rows = features(samples, "features")
-        strange = features(to_learn, "strangers") if to_learn else rows[:0]
-        judged = features(strange_samples(strangers()), "judged by")
+        rows = progress.features_of(given.samples, runtime, spec, "features")
+        strange = progress.features_of(to_learn, runtime, spec, "strangers")
+        judged_by = progress.features_of(strange_samples(photos_of_packages()), runtime, spec, "judged by")
 
-    fitted = fit_unknown(samples, rows, spec.widths, strange)
+    fitted = fit_unknown(given.samples, rows, spec.widths, strange)
     before, (version, generation) = start.manifest, next_of(to)
     write_weights(to, load_network(spec.architectures, start.folder / TRUNK), fitted.put_into(start.heads))
     manifest = before.model_copy(
         update={
-            "name": to.resolve().name,
+            "name": to.name,
             "version": max(version, before.version + 1),
             "generation": max(generation, before.generation + 1),
             "bars": before.bars.model_copy(update={"strange_beyond": round(fitted.beyond, 6)}),
             "files": {file: sha256_of(to / file) for file in (TRUNK, HEADS)},
         }
     )
-    write_manifest(to, manifest)
-    figures = measured(open_pack(str(to)), runtime, real, rows[: len(real)], judged)
-    return _completed(to, manifest, figures, fitted.strangers_found, _counts(samples, to_learn))
+    return _completed(to, manifest, given, to_learn, runtime, rows, judged_by, fitted.strangers_found)
 
 
-def _features(
-    runtime: Runtime, canvases: Sequence[Canvas], progress: Progress
-) -> Callable[[list[Sample], str], np.typing.NDArray[np.float32]]:
-    def features(some: list[Sample], what: str) -> np.typing.NDArray[np.float32]:
-        bar = progress.add_task(what, total=len(some))
-        return features_of(some, runtime, canvases, lambda n: progress.advance(bar, n))
+def strangers_to_learn(folder: Path | None) -> list[Sample]:
+    """The photos under the folder; none without one. Raises PhotosUnusable when they are too few."""
+    if folder is None:
+        return []
+    strange = strange_samples(photos_under(folder))
+    if len(strange) < FEWEST_STRANGERS:
+        raise PhotosUnusable(
+            f"{folder} has {len(strange)} photos of strangers: fewer than {FEWEST_STRANGERS} teach little"
+        )
+    return strange
 
-    return features
+
+def _given(data: Path, drawn: int, progress: Meters) -> _Given:
+    real = read_samples(data)
+    return _Given(real, drawn_samples(progress.counted(training_photos(DRAWN_SEED, drawn), "drawing")))
 
 
-def _same_photos(start: Pack, samples: list[Sample]) -> None:
+def _demand_same_photos(start: Pack, samples: list[Sample]) -> None:
     """Raises ValueError when a pack was not made of these: its voters are those photos in their order."""
     if taxonomy_of(samples).leaves != start.taxonomy.leaves:
         raise ValueError(f"{start.folder} knows other categories than these photos")
@@ -199,25 +173,66 @@ def _same_photos(start: Pack, samples: list[Sample]) -> None:
         raise ValueError(f"{start.folder} was made of other photos: give those, and as many drawn ones (--drawn)")
 
 
-def _strangers_to_learn(folder: Path | None) -> list[Sample]:
-    """Raises PhotosUnusable."""
-    if folder is None:
-        return []
-    found = strange_samples(photos_under(folder))
-    if len(found) < FEWEST_STRANGERS:
-        raise PhotosUnusable(
-            f"{folder} has {len(found)} photos of strangers: fewer than {FEWEST_STRANGERS} teach little"
-        )
-    return found
-
-
-def _photos(samples: list[Sample], settings: Settings, progress: Progress) -> Photos:
-    decoding = progress.add_task("pictures", total=len(samples))
-    kept = pictures_of(samples, KEPT_SIDE, settings.home / "cache", lambda n: progress.advance(decoding, n))
+def _kept(samples: list[Sample], settings: Settings, progress: Meters) -> Photos:
+    decoding = progress.add("pictures", len(samples))
+    kept = pictures_of(samples, KEPT_SIDE, settings.home / "cache", decoding.advance)
     taxonomy = taxonomy_of(samples)
     leaf = np.array([taxonomy.number(sample.category) for sample in samples], np.int64)
     kids = np.array([-1 if sample.kids is None else int(sample.kids) for sample in samples], np.int64)
     return Photos(kept.pixels, kept.ratios, leaf, kids)
+
+
+def _trained(
+    commission: Commission, settings: Settings, samples: list[Sample], photos: Photos, progress: Meters
+) -> list[Member]:
+    """Those that only stand beside first, then those that were trained."""
+    members = members_to_start_from(commission.start, taxonomy_of(samples))
+    beside = [member for member in members if member.architecture not in commission.recipes]
+    tune = _tuning(members, settings, samples, photos, progress)
+    return [*beside, *(tune(name, recipe, commission.work / name) for name, recipe in commission.recipes.items())]
+
+
+def _tuning(
+    members: list[Member], settings: Settings, samples: list[Sample], photos: Photos, progress: Meters
+) -> Callable[[str, Recipe, Path], Member]:
+    """What fine-tunes one architecture by a recipe, with checkpoint and curves in a folder."""
+    taxonomy, held = taxonomy_of(samples), held_out(samples)
+    learned = np.array([sample.split == "train" for sample in samples]) & ~held
+
+    def picked(rows: NDArray[np.bool_]) -> Picked:
+        return Picked(photos, np.nonzero(rows)[0])
+
+    def tune(architecture: str, recipe: Recipe, work: Path) -> Member:
+        meter = progress.add("training")
+
+        def stepped(step: Stepped, total: int) -> None:
+            said = f"{architecture}, epoch {step.epoch + 1}, loss {step.loss:.2f}, right {step.accuracy:.0%}"
+            meter.show(step.number, total, said)
+
+        start = classifier_to_train(architecture, recipe, members, taxonomy).to(open_device(settings.device))
+        curves = Curves(work)
+        tuned = fine_tune(start, picked(learned), picked(held), taxonomy, recipe, work, stepped, curves.add)
+        return member_of(architecture, tuned)
+
+    return tune
+
+
+def _as_it_will_serve(
+    network: Network, architectures: Sequence[str], work: Path, settings: Settings
+) -> tuple[Network, Runtime]:
+    """At the precision that is shipped, on the engine of this machine."""
+    weights = work / TRUNK
+    save_network(network, weights)
+    network = load_network(architectures, weights)
+    device = open_device(settings.device)
+    runtime = open_runtime(network, CANVASES, sha256_of(weights), device, settings.threads, settings.home / "cache")
+    return network, runtime
+
+
+def _features_of_views(photos: Picked, runtime: Runtime, recipe: Recipe, progress: Meters) -> Array:
+    """Photos x VIEWS x features."""
+    meter = progress.add("views", VIEWS * len(photos))
+    return features_of_pictures(_views(photos, recipe), runtime, meter.advance).reshape(len(photos), VIEWS, -1)
 
 
 def _views(photos: Picked, recipe: Recipe) -> Iterator[Pixels]:
@@ -229,92 +244,11 @@ def _views(photos: Picked, recipe: Recipe) -> Iterator[Pixels]:
             yield augmented[number, nearest_canvas(ratio, CANVASES)][0].permute(1, 2, 0).numpy()
 
 
-def _fine_tuned(
-    plan: Plan,
-    architecture: str,
-    members: list[Member],
-    settings: Settings,
-    samples: list[Sample],
-    photos: Photos,
-    progress: Progress,
-) -> Member:
-    taxonomy, recipe, work = taxonomy_of(samples), plan.recipes[architecture], plan.work / architecture
-    held = held_out(samples)
-    learned = np.array([sample.split == "train" for sample in samples]) & ~held
-    start = _start(architecture, recipe, members, taxonomy).to(open_device(settings.device))
-    steps = progress.add_task("training", total=None)
-    log = _Log(work)
-
-    def stepped(step: Step, total: int) -> None:
-        said = f"{architecture}, epoch {step.epoch + 1}, loss {step.loss:.2f}, right {step.accuracy:.0%}"
-        progress.update(steps, total=total, completed=step.number, description=said)
-
-    def picked(rows: np.typing.NDArray[np.bool_]) -> Picked:
-        return Picked(photos, np.nonzero(rows)[0])
-
-    tuned = fine_tune(start, picked(learned), picked(held), taxonomy, recipe, work, stepped, log.add)
-    return _member(architecture, tuned)
-
-
-def _members(start: Pack | None, taxonomy: Taxonomy) -> list[Member]:
-    """Of the pack to start from. Raises ValueError when it knows other categories, or its weights can't be read."""
-    if start is None:
-        return []
-    if start.taxonomy.leaves != taxonomy.leaves:
-        raise ValueError(f"{start.folder} knows other categories than these photos: training can't go on from it")
-    return members_of(start)
-
-
-def _start(architecture: str, recipe: Recipe, members: list[Member], taxonomy: Taxonomy) -> Classifier:
-    classifier = Classifier(architecture, len(taxonomy.leaves), recipe.dropout, recipe.frozen_blocks, recipe.drop_path)
-    for member in members:
-        if member.architecture == architecture:
-            take_over(classifier, member)
-            return classifier
-    classifier.trunk.load_state_dict(imagenet([architecture]).trunks[0].state_dict())
-    return classifier
-
-
-def take_over(classifier: Classifier, member: Member) -> None:
-    """Its trunk and its word on the categories."""
-    classifier.trunk.load_state_dict(member.weights)
-    linear = member.linear
-    with torch.no_grad():
-        classifier.leaf.weight.copy_(torch.from_numpy(linear.leaf_weight.T))
-        classifier.leaf.bias.copy_(torch.from_numpy(linear.leaf_bias))
-        classifier.audience.weight.copy_(torch.from_numpy(linear.audience_weight[None]))
-        classifier.audience.bias.copy_(torch.from_numpy(linear.audience_bias))
-
-
-def _member(architecture: str, classifier: Classifier) -> Member:
-    weights = classifier.cpu().trunk.state_dict()
-    leaf, audience = classifier.leaf, classifier.audience
-    linear = Linear(
-        leaf_weight=leaf.weight.detach().numpy().T.copy(),
-        leaf_bias=leaf.bias.detach().numpy(),
-        audience_weight=audience.weight.detach().numpy()[0],
-        audience_bias=audience.bias.detach().numpy(),
-    )
-    return Member(architecture, weights, linear)
-
-
-def _counts(samples: list[Sample], strange: list[Sample]) -> dict[str, int]:
-    held = held_out(samples)
-    real = [sample for sample in samples if not sample.staged]
-    return {
-        "real, train": sum(sample.split == "train" for sample in real),
-        "of these, not shown to the trunk": int(held.sum()),
-        "real, val (measured only)": sum(sample.split == "val" for sample in real),
-        "iconic": sum(sample.staged and isinstance(sample.photo, Path) for sample in samples),
-        f"drawn, seed {DRAWN_SEED}": sum(isinstance(sample.photo, bytes) for sample in samples),
-        "strangers, learned from": len(strange),
-    }
-
-
-def _runs(plan: Plan) -> tuple[dict[str, str], ...]:
+def _runs(commission: Commission) -> tuple[dict[str, str], ...]:
     """Those of the pack that was started from, and these: one for each trunk that was trained on."""
-    before = plan.start.manifest.runs if plan.start else ()
-    return (*before, *(_run(architecture, recipe) for architecture, recipe in plan.recipes.items() if recipe.epochs))
+    before = commission.start.manifest.runs if commission.start else ()
+    trained = ((name, recipe) for name, recipe in commission.recipes.items() if recipe.epochs)
+    return (*before, *(_run(name, recipe) for name, recipe in trained))
 
 
 def _run(architecture: str, recipe: Recipe) -> dict[str, str]:
@@ -324,69 +258,33 @@ def _run(architecture: str, recipe: Recipe) -> dict[str, str]:
 
 
 def _completed(
-    folder: Path, manifest: Manifest, figures: Mapping[str, float], strangers_found: float, counts: Mapping[str, int]
+    folder: Path,
+    manifest: Manifest,
+    given: _Given,
+    to_learn: list[Sample],
+    runtime: Runtime,
+    rows: Array,
+    judged_by: Array,
+    strangers_found: float,
 ) -> Manifest:
-    """With figures and card written."""
-    found = dict(figures) if isnan(strangers_found) else {**figures, LEARNED_STRANGERS: strangers_found}
-    rounded = {name: round(value, 4) for name, value in found.items()}
-    complete = manifest.model_copy(update={"measured": rounded})
-    (folder / CARD).write_text(model_card(complete, counts))
-    files = {name: sha256_of(folder / name) for name in (TRUNK, HEADS, CARD)}
-    complete = complete.model_copy(update={"files": files})
-    write_manifest(folder, complete)
-    return complete
+    """With figures and card written. `rows` are the features of the samples, `judged_by` those of strangers."""
+    write_manifest(folder, manifest)
+    figures = measured(open_pack(str(folder)), runtime, given.real, rows[: len(given.real)], judged_by)
+    if not isnan(strangers_found):
+        figures |= {LEARNED_STRANGERS: strangers_found}
+    rounded = {name: round(value, 4) for name, value in figures.items()}
+    return write_card(
+        folder, manifest.model_copy(update={"measured": rounded, "photos": _counts(given, len(to_learn))})
+    )
 
 
-class _Log:
-    """Curves of a run, as CSV and as a picture. A run that goes on adds to them."""
-
-    def __init__(self, work: Path) -> None:
-        self._csv = work / "curves.csv"
-        self._started = time.monotonic()
-
-    def add(self, epoch: Epoch) -> None:
-        row = asdict(epoch) | {"seconds": round(time.monotonic() - self._started)}
-        new = not self._csv.is_file()
-        with self._csv.open("a", newline="") as file:
-            writer = csv.DictWriter(file, list(row))
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
-        self._draw()
-
-    def _draw(self) -> None:
-        from matplotlib.figure import Figure  # takes a second to load
-
-        with self._csv.open(newline="") as file:
-            rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
-        figure = Figure(figsize=(8, 4), layout="constrained")
-        loss, accuracy = figure.subplots(1, 2)
-        epochs = [row["epoch"] + 1 for row in rows]
-        loss.plot(epochs, [row["loss"] for row in rows])
-        loss.set(xlabel="epoch", ylabel="loss, augmented pictures")
-        accuracy.plot(epochs, [row["accuracy"] for row in rows], label="augmented pictures")
-        accuracy.plot(epochs, [row["held_out"] for row in rows], label="held out, averaged weights")
-        accuracy.set(xlabel="epoch", ylabel="top-1")
-        accuracy.legend()
-        figure.savefig(self._csv.with_suffix(".png"), dpi=120)
-
-
-def _progress() -> Progress:
-    columns = (TextColumn("{task.description:>10}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True))
-
-
-def _watched(items: Iterable[T], progress: Progress, what: str) -> Iterator[T]:
-    bar = progress.add_task(what, total=None)
-    count = 0
-    for count, item in enumerate(items, start=1):
-        progress.update(bar, completed=count)
-        yield item
-    progress.update(bar, total=count)
-
-
-def figures_table(manifest: Manifest) -> Rows:
-    table = Rows("figure", "value", title=f"{manifest.pack_name} on photos that took no part in training")
-    for name, value in manifest.measured.items():
-        table.add_row(name.replace("_", " "), f"{value:.4g}")
-    return table
+def _counts(given: _Given, strangers: int) -> dict[str, int]:
+    real = [sample for sample in given.real if not sample.staged]
+    return {
+        "real, train": sum(sample.split == "train" for sample in real),
+        "of these, not shown to the trunk": int(held_out(given.samples).sum()),
+        "real, val (measured only)": sum(sample.split == "val" for sample in real),
+        "iconic": len(given.real) - len(real),
+        f"drawn, seed {DRAWN_SEED}": len(given.drawn),
+        "strangers, learned from": strangers,
+    }

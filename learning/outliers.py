@@ -35,7 +35,7 @@ def fit_direction(landmarks: Array, unseen: Array, strange: Array) -> Array:
     inputs = np.concatenate([rows, DISTANCE_SCALE * remote[:, None], np.ones((len(rows), 1))], axis=1, dtype=np.float64)
 
     def cost(coefficients: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        """Of a logistic regression, and its gradient. The intercept, last, may be what it likes."""
+        """The cost of a logistic regression, and its gradient. The intercept, last, may be what it likes."""
         margins = signs * (inputs @ coefficients)
         held_back = np.append(coefficients[:-1], 0)
         loss = EVIDENCE * (weights @ np.logaddexp(0, -margins)) + held_back @ held_back / 2
@@ -47,13 +47,13 @@ def fit_direction(landmarks: Array, unseen: Array, strange: Array) -> Array:
     fitted = minimize(cost, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 2000})
     if fitted.status == 1:  # too many rounds; an exhausted line search is as near as floats get
         raise ValueError(f"strangers can't be learned from: {fitted.message}")
-    found = fitted.x
-    direction: Array = (-found[:space] / (DISTANCE_SCALE * found[space])).astype(np.float32)
+    minimum = fitted.x
+    direction: Array = (-minimum[:space] / (DISTANCE_SCALE * minimum[space])).astype(np.float32)
     return direction
 
 
 def _remoteness_among(landmarks: Array) -> Array:
-    """Of each landmark, as if it were none itself."""
+    """How remote each landmark is, as if it were none itself."""
     similarity = landmarks @ landmarks.T
     np.fill_diagonal(similarity, -1)
     lost = 1 - (landmarks * landmarks).sum(axis=1)

@@ -157,17 +157,17 @@ def pictures_of(samples: Sequence[Sample], side: int, cache: Path, advance: Adva
         return Kept(np.load(path, mmap_mode="r", allow_pickle=False), np.load(ratios_path, allow_pickle=False))
     cache.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".new")
-    found = np.lib.format.open_memmap(beside, mode="w+", dtype=np.uint8, shape=(len(samples), side, side, 3))
+    pictures = np.lib.format.open_memmap(beside, mode="w+", dtype=np.uint8, shape=(len(samples), side, side, 3))
     ratios = np.empty(len(samples), np.float32)
     with ThreadPoolExecutor(2, thread_name_prefix="decode") as pool:
         for number, pixels in enumerate(pool.map(lambda sample: _decoded(sample, side), samples)):
-            found[number] = resized(pixels, (side, side))
+            pictures[number] = resized(pixels, (side, side))
             ratios[number] = pixels.shape[0] / pixels.shape[1]
             advance(1)
-    found.flush()
+    pictures.flush()
     np.save(ratios_path, ratios)
     beside.replace(path)
-    return Kept(found, ratios)
+    return Kept(pictures, ratios)
 
 
 def _input(sample: Sample, canvases: Sequence[Canvas]) -> Pixels:
@@ -227,11 +227,11 @@ def held_out(samples: Sequence[Sample]) -> NDArray[np.bool_]:
     held = np.zeros(len(samples), np.bool_)
     for domain in {samples[number].category[0] for number in judged}:
         numbers = [number for number in judged if samples[number].category[0] == domain]
-        found = [number for number in numbers if samples[number].group in second]
+        others = [number for number in numbers if samples[number].group in second]
         # Where categories have few groups, the second ones are many photos: only every so manieth is held out then.
-        every = max(1, round(len(found) * HELD / len(numbers)))
-        kept = set(list(dict.fromkeys(samples[number].group for number in found))[::every])
-        held[[number for number in found if samples[number].group in kept]] = True
+        every = max(1, round(len(others) * HELD / len(numbers)))
+        kept = set(list(dict.fromkeys(samples[number].group for number in others))[::every])
+        held[[number for number in others if samples[number].group in kept]] = True
     return held
 
 
@@ -339,7 +339,7 @@ class _Strangeness:
 
 
 def _cross_fitted(landmarks: Array, held: Array, strange: Array, held_samples: Sequence[Sample]) -> _Strangeness:
-    """Of K x S landmarks, m x S photos held out, and n x S strangers, those alike side by side."""
+    """Directions from K x S landmarks, m x S photos held out, and n x S strangers, those alike side by side."""
     known_folds, strange_folds = fold_of(held_samples), np.arange(len(strange)) * FOLDS // max(len(strange), 1)
     known, others = remoteness(held, landmarks), remoteness(strange, landmarks)
     for fold in range(FOLDS):

@@ -21,7 +21,7 @@ Line = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class _Unusable:
+class _Unreadable:
     """Takes a bad photo's place in line."""
 
     code: str
@@ -43,15 +43,15 @@ class Analyst:
         for some, opened in _ahead(self._pool, self._open, batches):
             yield from self._conclude(some, opened, self._infer([p for p in opened if isinstance(p, Photo)]))
 
-    def _open(self, path: Path) -> Photo | _Unusable:
+    def _open(self, path: Path) -> Photo | _Unreadable:
         try:
             photo = photo_of(path.read_bytes())
             self._reader.prepare(photo)
             fingerprint_of(photo)
         except OSError as why:
-            return _Unusable("unreadable", why.strerror or str(why))
+            return _Unreadable("unreadable", why.strerror or str(why))
         except Poison as why:
-            return _Unusable(why.code, why.message)
+            return _Unreadable(why.code, why.message)
         return photo
 
     def _infer(self, photos: Sequence[Photo]) -> dict[Photo, Seen]:
@@ -66,20 +66,20 @@ class Analyst:
             return self._infer(photos[:half]) | self._infer(photos[half:])
 
     def _conclude(
-        self, paths: Sequence[Path], opened: Sequence[Photo | _Unusable], seen: dict[Photo, Seen]
+        self, paths: Sequence[Path], opened: Sequence[Photo | _Unreadable], seen: dict[Photo, Seen]
     ) -> Iterator[Line]:
         vectors: dict[Photo, list[float]] = {}
         if self._embedding and seen:
             vectors = dict(zip(seen, self._reader.vectors(list(seen)).tolist(), strict=True))
 
-        def line(path: Path, photo: Photo | _Unusable) -> Line:
-            if isinstance(photo, _Unusable):
+        def line(path: Path, photo: Photo | _Unreadable) -> Line:
+            if isinstance(photo, _Unreadable):
                 return _error(path, photo)
             try:
                 return self._line(path, photo, seen[photo], vectors.get(photo))
             except Poison as why:
                 # Sound enough for the trunk, broken for those who read every pixel.
-                return _error(path, _Unusable(why.code, why.message))
+                return _error(path, _Unreadable(why.code, why.message))
 
         yield from self._pool.map(line, paths, opened)
 
@@ -88,7 +88,7 @@ class Analyst:
         message = finding.message
         assert isinstance(message, image_pb2.ImageAttributed)
         hashed = fingerprint_of(photo)
-        found: Line = {
+        line: Line = {
             "photo": str(path),
             "category": {
                 "label": seen.category.label or None,
@@ -99,7 +99,7 @@ class Analyst:
             "hash": {"pdq": hashed.hex, "quality": hashed.quality},
             "pack": self._reader.pack_name,
         }
-        return found if vector is None else found | {"embedding": vector}
+        return line if vector is None else line | {"embedding": vector}
 
 
 def _value(one: image_pb2.Attribute) -> Line:
@@ -107,7 +107,7 @@ def _value(one: image_pb2.Attribute) -> Line:
     return {"value": one.value, "unit": one.unit or None, "confidence": one.confidence, "source": source}
 
 
-def _error(path: Path, why: _Unusable) -> Line:
+def _error(path: Path, why: _Unreadable) -> Line:
     return {"photo": str(path), "error": {"code": why.code, "message": why.message}}
 
 

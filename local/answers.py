@@ -30,7 +30,7 @@ class Schema(Protocol):
     def attributes_of(self, path: Sequence[str]) -> tuple[str, ...]: ...
 
 
-class Lookups:
+class RecommendationClient:
     """The RecommendationService, as a client. Its methods raise grpc.RpcError."""
 
     def __init__(self, address: str) -> None:
@@ -49,13 +49,13 @@ class Lookups:
     async def listings(self, listing_ids: Iterable[str]) -> dict[str, enriched_pb2.EnrichedListing]:
         """By id, without those that the service does not know."""
         ids = list(listing_ids)
-        found: dict[str, enriched_pb2.EnrichedListing] = {}
+        known: dict[str, enriched_pb2.EnrichedListing] = {}
         while ids:
             asked = pb.BatchGetListingsRequest(listing_ids=ids[:_ASKED_AT_ONCE])
             answer = await self._stub.BatchGetListings(asked, timeout=_SECONDS, wait_for_ready=True)
-            found |= {listing.listing_id: listing for listing in answer.listings}
+            known |= {listing.listing_id: listing for listing in answer.listings}
             ids = [*answer.remaining, *ids[_ASKED_AT_ONCE:]]
-        return found
+        return known
 
     async def similar(self, listing_id: str, limit: int) -> list[pb.Hit]:
         """The nearest first, never the listing itself."""
@@ -125,15 +125,15 @@ def _attribute_faults(attribute: image_pb2.Attribute, allowed: Sequence[str]) ->
 
 def correct(listing: enriched_pb2.EnrichedListing, expected: Expected) -> dict[str, bool]:
     """Each answer whose truth is known: "category", "fraud" and one for each attribute that the photos show."""
-    found = surest(listing.attributes)
+    told = surest(listing.attributes)
     verdicts = {
         "category": tuple(listing.category.path) == expected.path,
         "fraud": decision(listing.fraud) in expected.decisions and _reason_given(listing.fraud, expected.reason),
     }
     if expected.colour is not None:
-        verdicts["colour"] = "colour" in found and found["colour"].value == expected.colour
+        verdicts["colour"] = "colour" in told and told["colour"].value == expected.colour
     for name, (value, unit) in expected.attributes.items():
-        verdicts[name] = name in found and _same(found[name], value, unit)
+        verdicts[name] = name in told and _same(told[name], value, unit)
     return verdicts
 
 
@@ -141,9 +141,12 @@ def _reason_given(fraud: image_pb2.Fraud, code: str) -> bool:
     return not code or any(reason.code == code for reason in fraud.reasons)
 
 
-def _same(found: image_pb2.Attribute, value: str, unit: str) -> bool:
+def _same(attribute: image_pb2.Attribute, value: str, unit: str) -> bool:
     """Case is the printer's taste, and 1.0 L is 1 L."""
-    return found.value.casefold().removesuffix(".0") == value.casefold() and found.unit.casefold() == unit.casefold()
+    return (
+        attribute.value.casefold().removesuffix(".0") == value.casefold()
+        and attribute.unit.casefold() == unit.casefold()
+    )
 
 
 # --- spelling ---------------------------------------------------------------------------------------------------------

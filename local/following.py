@@ -12,7 +12,7 @@ from vitrine.events.v1 import enriched_pb2
 from client.listing import Imported, ListingUpload
 from client.state import State, state_path
 from client.uploading import import_listings
-from local.answers import Lookups, correct, faults, is_complete
+from local.answers import RecommendationClient, correct, faults, is_complete
 from local.answers import Schema as Pack
 from local.catalogue import Catalogue, Offer
 from local.fleet import Fleet
@@ -74,7 +74,7 @@ class _Followed:
 async def send(
     fleet: Fleet,
     catalogue: Catalogue,
-    lookups: Lookups,
+    lookups: RecommendationClient,
     progress: Progress | None = None,
     patience_seconds: float = PATIENCE_SECONDS,
 ) -> list[Answer]:
@@ -144,7 +144,7 @@ def _remembering(offers: Iterator[Offer], expected: dict[tuple[str, str], Expect
 
 
 async def _follow(
-    lookups: Lookups,
+    lookups: RecommendationClient,
     followed: _Followed,
     importing: asyncio.Task[Sequence[Imported]],
     progress: Progress,
@@ -165,7 +165,7 @@ async def _follow(
         await asyncio.sleep(_LOOK_EVERY_SECONDS)
 
 
-async def _asked(lookups: Lookups, listing_ids: Sequence[str]) -> dict[str, enriched_pb2.EnrichedListing]:
+async def _asked(lookups: RecommendationClient, listing_ids: Sequence[str]) -> dict[str, enriched_pb2.EnrichedListing]:
     """Nothing while the lookups, or their Redis, are being started again."""
     try:
         return await lookups.listings(listing_ids)

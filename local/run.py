@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from client.listing import Imported
 from client.words import Failures
 from local import following, showing
-from local.answers import Lookups
+from local.answers import RecommendationClient
 from local.answers import Schema as Pack
 from local.catalogue import Catalogue
 from local.fleet import Fleet, Plan, running
@@ -40,7 +40,7 @@ async def run_fleet(plan: Plan, catalogue: Catalogue, console: Screen, once: boo
     with _Stages.on(console, plan, catalogue) as stages:
         async with running(plan, say=stages.say, on_ready=stages.ready) as fleet:
             passed("started")
-            async with Lookups(plan.recommendation) as lookups:
+            async with RecommendationClient(plan.recommendation) as lookups:
                 answers = await following.send(fleet, catalogue, lookups, stages.progress)
                 passed("answered")
                 stages.stop()
@@ -55,7 +55,7 @@ async def run_fleet(plan: Plan, catalogue: Catalogue, console: Screen, once: boo
             return True
 
 
-async def _show(console: Screen, fleet: Fleet, lookups: Lookups, outcome: Outcome) -> dict[str, Any]:
+async def _show(console: Screen, fleet: Fleet, lookups: RecommendationClient, outcome: Outcome) -> dict[str, Any]:
     """Prints the result; returns what the two queries found."""
     console.print(showing.listings_table(showing.varied(outcome.answers)))
     if scores := showing.score(outcome.answers):
@@ -74,7 +74,7 @@ async def _show(console: Screen, fleet: Fleet, lookups: Lookups, outcome: Outcom
     return queries
 
 
-async def _query(console: Screen, fleet: Fleet, lookups: Lookups, outcome: Outcome) -> dict[str, Any]:
+async def _query(console: Screen, fleet: Fleet, lookups: RecommendationClient, outcome: Outcome) -> dict[str, Any]:
     """What is similar to one listing, and what a photo finds: its photo, mirrored, so that it is another photo."""
     asked = showing.first_allowed(outcome.answers)
     if asked is None:

@@ -69,17 +69,17 @@ def hits_table(title: str, hits: Sequence[recommendation_pb2.Hit]) -> Rows:
     return table
 
 
-def category(found: image_pb2.Category) -> Text:
+def category(seen: image_pb2.Category) -> Text:
     """garments > t-shirt 97 %"""
-    path = " > ".join(found.path) or "unknown"
-    path = path if not found.path or found.label else f"{path} > unknown"
-    return Text.assemble(plain(path), (f" {found.confidence:.0%}", "dim"))
+    path = " > ".join(seen.path) or "unknown"
+    path = path if not seen.path or seen.label else f"{path} > unknown"
+    return Text.assemble(plain(path), (f" {seen.confidence:.0%}", "dim"))
 
 
-def attributes(found: Iterable[image_pb2.Attribute]) -> str:
+def attributes(seen: Iterable[image_pb2.Attribute]) -> str:
     """brand Oatly, colour white and blue"""
     values: dict[str, list[str]] = {}
-    for one in found:
+    for one in seen:
         values.setdefault(one.name, []).append(spelled(one))
     return ", ".join(f"{name} {' and '.join(each)}" for name, each in values.items())
 
@@ -90,7 +90,7 @@ def coloured(fraud: image_pb2.Fraud) -> Text:
 
 
 def score(answers: Sequence[Answer]) -> dict[str, tuple[int, int]]:
-    """Of each kind of answer and each kind of listing whose truth is known: how many are right, of how many."""
+    """How many are right, of how many: for each kind of answer and each kind of listing whose truth is known."""
     right: Counter[str] = Counter()
     known: Counter[str] = Counter()
     for answer in answers:

@@ -135,7 +135,7 @@ class Supervisor:
         return self._logs / f"{name}.log"
 
     def pid_of(self, name: str) -> int | None:
-        """Of a service's or server's present process; None while it waits to be started again."""
+        """The id of a service's or server's present process; None while it waits to be started again."""
         for server in self._servers:
             if server.name.lower() == name:
                 return server.pid

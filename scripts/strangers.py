@@ -1,7 +1,8 @@
 """Gathers photographs of neither garments nor groceries from Debian packages, to learn from and to judge by.
 
 python scripts/strangers.py FOLDER makes FOLDER/learn (for `vitrine train pack --strangers`) and FOLDER/judge (for
-`vitrine evaluate pack --strangers`). Run it on Debian 12, with its package lists up to date; nothing is installed.
+`vitrine evaluate pack --strangers`). learning/strangers.toml says which. Run it on Debian 12, with its package lists up
+to date; nothing is installed.
 """
 
 import io
@@ -9,104 +10,46 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import Image
 
+from learning.strangers import DebianPhotos, debian_photos
+
 SMALLEST_SIDE = 150  # pixels: what is smaller is an icon
-
-GCOMPRIS = Path("usr/share/gcompris-qt/rcc")
-# Its activities that show photographs: tools, things of the household, fish and sights; animals; monuments, musicians.
-ACTIVITIES = [
-    "categorization",
-    "erase",
-    "explore_farm_animals",
-    "explore_monuments",
-    "explore_world_animals",
-    "explore_world_music",
-]
-
-LOMIRI = Path("usr/share/backgrounds")
-DRAWN_BY_LOMIRI = {"umang_by_Abhishek_Mudgal.jpg"}
-MATE = Path("usr/share/backgrounds/mate/nature")
-PLASMA = Path("usr/share/wallpapers")
-UKUI = Path("usr/share/backgrounds")
-PHOTOS_OF_UKUI = ("calla.png", "city.png", "desert.png", "goldfish.png")
-OPENCV = Path("usr/share/doc/opencv-doc/examples/data")
-# Without its fruits, its drawings, its charts, and people in garments.
-PHOTOS_OF_OPENCV = [
-    "aero1.jpg",
-    "aloeL.jpg",
-    "baboon.jpg",
-    "board.jpg",
-    "building.jpg",
-    "butterfly.jpg",
-    "ela_original.jpg",
-    "home.jpg",
-    "left.jpg",
-    "left01.jpg",
-    "leuvenA.jpg",
-    "licenseplate_motion.jpg",
-    "pic3.png",
-    "rubberwhale1.png",
-    "squirrel_cls.jpg",
-    "stuff.jpg",
-    "sudoku.png",
-]
 
 
 def main(folder: Path) -> None:
     """Raises CalledProcessError when a package can't be had."""
-    learn, judge = folder / "learn", folder / "judge"
-    if learn.exists() or judge.exists():
+    uses = sorted({one.use for one in debian_photos()})
+    if any((folder / use).exists() for use in uses):
         sys.exit(f"{folder} has photos of an earlier run: name another folder")
     with tempfile.TemporaryDirectory() as scratch:
-        for activity in ACTIVITIES:
-            _embedded(_unpacked("gcompris-qt-data", Path(scratch)) / GCOMPRIS / f"{activity}.rcc", learn / "gcompris")
-        lomiri = sorted((_unpacked("lomiri-wallpapers-16.04", Path(scratch)) / LOMIRI).glob("*.jpg"))
-        _copied((photo for photo in lomiri if photo.name not in DRAWN_BY_LOMIRI), learn / "lomiri")
-        mate = sorted((_unpacked("mate-backgrounds", Path(scratch)) / MATE).glob("*.jpg"))
-        _copied(mate, judge / "mate")
-        for wallpaper in sorted((_unpacked("plasma-workspace-wallpapers", Path(scratch)) / PLASMA).iterdir()):
-            # All its sizes and its preview show the same.
-            _copied(sorted(wallpaper.rglob("*.jpg"))[:1], judge / "plasma" / wallpaper.name)
-        ukui = _unpacked("ukui-wallpapers", Path(scratch)) / UKUI
-        _copied((ukui / name for name in PHOTOS_OF_UKUI), judge / "ukui")
-        opencv = _unpacked("opencv-doc", Path(scratch)) / OPENCV
-        _copied((opencv / name for name in PHOTOS_OF_OPENCV), judge / "opencv")
-    for part in (learn, judge):
-        print(f"{part}: {sum(path.is_file() for path in part.rglob('*'))} photos")
+        for one in debian_photos():
+            gather(one, _unpacked(one.package, Path(scratch)), folder)
+    for use in uses:
+        print(f"{folder / use}: {sum(path.is_file() for path in (folder / use).rglob('*'))} photos")
 
 
-def _unpacked(package: str, scratch: Path) -> Path:
-    folder = scratch / package
-    if not folder.exists():
-        download = ["apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", package]
-        subprocess.run(download, cwd=scratch, check=True)
-        [archive] = scratch.glob(f"{package}_*.deb")
-        subprocess.run(["dpkg-deb", "--extract", archive, folder], check=True)
-    return folder
+def gather(which: DebianPhotos, unpacked: Path, to: Path) -> None:
+    """Copies the photos of an unpacked package below USE/PACKAGE, the package by its first word."""
+    folder, to = unpacked / which.folder, to / which.use / which.package.partition("-")[0]
+    for name in which.resources:
+        _cut_out(folder / name, to)
+    if which.one_of_each_folder:
+        for below in sorted(path for path in folder.iterdir() if path.is_dir()):
+            some = [photo for pattern in which.photos for photo in below.rglob(pattern)]
+            _copied(sorted(some)[:1], to / below.name)
+    else:
+        _copied(_photos(which, folder), to)
 
 
-def _copied(photos: Iterable[Path], to: Path) -> None:
-    for photo in photos:
-        to.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(photo, to / photo.name)
+def photographs_in(resources: bytes) -> Iterator[bytes]:
+    """The WebP photographs in a Qt resource file.
 
-
-def _embedded(resources: Path, to: Path) -> None:
-    """The photographs in a Qt resource file."""
-    to.mkdir(parents=True, exist_ok=True)
-    photos = list(_webp_photos(resources.read_bytes()))
-    if not photos:
-        sys.exit(f"{resources.name} has no photographs any more: this script knows gcompris-qt-data 3.1")
-    for number, photo in enumerate(photos):
-        (to / f"{resources.stem}-{number:03d}.webp").write_bytes(photo)
-
-
-def _webp_photos(resources: bytes) -> Iterator[bytes]:
-    """Each WebP says how long it is: a RIFF chunk of so many bytes after the first eight."""
+    Each says how long it is: a RIFF chunk of so many bytes after the first eight.
+    """
     start = resources.find(b"RIFF")
     while start >= 0:
         end = start + 8 + int.from_bytes(resources[start + 4 : start + 8], "little")
@@ -117,6 +60,40 @@ def _webp_photos(resources: bytes) -> Iterator[bytes]:
                     yield body
             start = end - 1
         start = resources.find(b"RIFF", start + 1)
+
+
+def _unpacked(package: str, scratch: Path) -> Path:
+    folder = scratch / package
+    download = ["apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", package]
+    subprocess.run(download, cwd=scratch, check=True)
+    [archive] = scratch.glob(f"{package}_*.deb")
+    subprocess.run(["dpkg-deb", "--extract", archive, folder], check=True)
+    return folder
+
+
+def _photos(which: DebianPhotos, folder: Path) -> list[Path]:
+    photos: list[Path] = []
+    for pattern in which.photos:
+        some = sorted(folder.glob(pattern))
+        if not some:
+            sys.exit(f"{which.package} has no {which.folder / pattern} any more: see learning/strangers.toml")
+        photos += [photo for photo in some if photo.name not in which.without]
+    return photos
+
+
+def _copied(photos: list[Path], to: Path) -> None:
+    for photo in photos:
+        to.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(photo, to / photo.name)
+
+
+def _cut_out(resources: Path, to: Path) -> None:
+    to.mkdir(parents=True, exist_ok=True)
+    photos = list(photographs_in(resources.read_bytes()))
+    if not photos:
+        sys.exit(f"{resources.name} has no photographs any more: this script knows gcompris-qt-data 3.1")
+    for number, photo in enumerate(photos):
+        (to / f"{resources.stem}-{number:03d}.webp").write_bytes(photo)
 
 
 if __name__ == "__main__":

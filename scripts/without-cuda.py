@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Lets PyPI's torch, which is built for CUDA, run without CUDA's libraries: `without-cuda.py SITE_PACKAGES`.
 
-They are 2.7 GB, and without a GPU nothing in them is ever called; but torch's own libraries are linked to them and don't
-load without them. So one small library takes the place of all: it has every name that torch asks for, and each ends the
-process with a line that says why. The CUDA runtime itself is a real one (requirements/inference-cpu.in): it is what
-torch asks whether there is a GPU. Needs a C compiler and binutils.
+They are 2.7 GB, and without a GPU nothing in them is ever called; but torch's own libraries are linked to them and
+don't load without them. So one small library takes the place of all: it has every name that torch asks for, and each
+ends the process with a line that says why. The CUDA runtime itself is a real one (requirements/inference-cpu.in): it
+is what torch asks whether there is a GPU. Needs a C compiler and binutils.
 """
 
 import re
@@ -14,13 +14,16 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-ABSENT = re.compile(r"(?:cublas|cudnn|cufft|cufile|cupti|curand|cusolver|cusparse|nccl|nvrtc|nvshmem)\w*", re.IGNORECASE)
+ABSENT = re.compile(
+    r"(?:cublas|cudnn|cufft|cufile|cupti|curand|cusolver|cusparse|nccl|nvrtc|nvshmem)\w*", re.IGNORECASE
+)
 STAND_IN = "libwithout_cuda.so"
 SOURCE = """
 #include <stdio.h>
 #include <stdlib.h>
 static void absent(const char *name) {
-    fprintf(stderr, "%s was called, but this image is for CPUs: take the one built from the target inference-gpu\\n", name);
+    fprintf(stderr,
+            "%s was called, but this image is for CPUs: take the one built from the target inference-gpu\\n", name);
     abort();
 }
 """

@@ -130,7 +130,7 @@ def demo_catalogue(seed: int = 7, listings: int = 150) -> Iterator[DemoListing]:
 
 
 def _thing(number: int, random: Random) -> _Thing:
-    """Of ten products six are garments, two cartons and two phones; the cuts take turns."""
+    """The kinds take turns: of ten products six are garments, two cartons and two phones; the cuts take turns."""
     turn = number % 10
     if turn in (2, 7):
         return _packed(random)

@@ -6,9 +6,9 @@ import numpy as np
 from google.protobuf.message import Message
 from vitrine.events.v1 import image_pb2, listing_pb2
 
+from services.recommendation.fields import Enriched, Vector, embedding_field, enriched, vector_in
 from services.recommendation.index import VectorIndex
 from services.recommendation.join import Join
-from services.recommendation.parts import Enriched, Vector, embedding_field, enriched, vector_in
 from services.recommendation.store import Records, Stored, Write
 from shared.events import Event
 from shared.stream.records import Assignment, Record
@@ -161,7 +161,7 @@ class MemoryRecords:
     async def vectors(self, space: str, photos: Sequence[tuple[str, str]]) -> list[Vector | None]:
         stored = await self.stored([listing_id for listing_id, _ in photos])
         fields = [embedding_field(space, sha256) for _, sha256 in photos]
-        return [vector_in(s.parts[f]) if f in s.parts else None for s, f in zip(stored, fields, strict=True)]
+        return [vector_in(s.fields[f]) if f in s.fields else None for s, f in zip(stored, fields, strict=True)]
 
     async def ping(self) -> None:
         if self.away:
@@ -195,7 +195,7 @@ async def filled(records: Records, index: VectorIndex, *messages: Message) -> No
     await Join(records, index, Published()).join(delivered(*messages))
 
 
-def record_of(parts: Mapping[str, bytes]) -> Enriched:
-    record = enriched(parts)
+def record_of(fields: Mapping[str, bytes]) -> Enriched:
+    record = enriched(fields)
     assert record is not None
     return record

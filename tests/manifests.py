@@ -17,6 +17,7 @@ from tests.conftest import home
 ROOT = Path(__file__).resolve().parents[1]
 MONITORING = ROOT / "k8s" / "monitoring"
 KUSTOMIZATIONS = ("base", "monitoring")
+WORKLOAD_KINDS = ("Deployment", "StatefulSet", "DaemonSet", "Job")
 
 Manifest = dict[str, Any]
 
@@ -51,6 +52,13 @@ def compose() -> dict[str, Any]:
 
 
 @cache
+def written() -> list[Manifest]:
+    """What lies in k8s/, before kubectl makes anything of it: enough to name the tests."""
+    paths = sorted(path for name in KUSTOMIZATIONS for path in (ROOT / "k8s" / name).glob("*.yaml"))
+    return [manifest for path in paths for manifest in yaml.safe_load_all(path.read_text()) if manifest]
+
+
+@cache
 def rendered(kustomization: str) -> list[Manifest]:
     """What `kubectl apply -k k8s/NAME` would send to the cluster."""
     run = [tool("kubectl", "kubernetes-client"), "kustomize", str(ROOT / "k8s" / kustomization)]
@@ -69,7 +77,7 @@ def name_of(manifest: Manifest) -> str:
 
 def workloads(kustomization: str) -> list[Manifest]:
     """Whatever makes pods."""
-    return of_kind(kustomization, "Deployment", "StatefulSet", "DaemonSet", "Job")
+    return of_kind(kustomization, *WORKLOAD_KINDS)
 
 
 @cache

@@ -1,7 +1,7 @@
-"""Where the listings' vectors are searched: in Redis 8 vector sets, or exactly in memory.
+"""Where the listings' vectors are searched: in Redis 8 vector sets.
 
 An element is a listing, its id the listing's. Spaces are kept apart: a vector set for each, and a pointer to the one
-that lookups use. Neither implementation is part of a listing's atomic step, so every hit is checked against its record.
+that lookups use. No index is part of a listing's atomic step, so every hit is checked against its record.
 """
 
 import hashlib
@@ -14,8 +14,8 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from services.recommendation.parts import Vector
-from services.recommendation.rank import PRICE_SLACK, Filter, expression, index_text
+from services.recommendation.fields import Vector
+from services.recommendation.rank import Filter, expression
 from shared.redis import reaching_redis
 
 log = structlog.get_logger()
@@ -70,7 +70,7 @@ class VectorIndex(Protocol):
         ...
 
     async def dimension(self, space: str) -> int | None:
-        """Of the space's vectors; None while it has none."""
+        """How long the space's vectors are; None while it has none."""
         ...
 
 
@@ -99,7 +99,7 @@ class RedisVectorIndex:
             dimensions = {space: await self._dimension(space) for space in spaces}
             pipe = self._redis.pipeline(transaction=False)
             for (placement, space), attributes in zip(pairs, there, strict=True):
-                vector = _fitting(placement, space, dimensions)
+                vector = fitting(placement, space, dimensions)
                 if vector is None:
                     if attributes is not None:
                         pipe.execute_command("VREM", self._vectors(space), placement.listing_id)
@@ -126,12 +126,12 @@ class RedisVectorIndex:
             command += ["TRUTH"]
         with reaching_redis():
             try:
-                found = await self._call(*command)
+                elements = await self._call(*command)
             except ResponseError as why:
                 if "dimension" in str(why):
                     raise WrongDimension(f"{query.size} numbers, in space {space}: {why}") from why
                 raise
-        return [_text(element) for element in found]
+        return [_text(element) for element in elements]
 
     async def current_space(self) -> str | None:
         with reaching_redis():
@@ -169,52 +169,11 @@ class RedisVectorIndex:
         return f"{self._prefix}:vectors:{space}"
 
 
-class ExactVectorIndex:
-    """In memory, by comparing with every vector: the measure of the approximate ones, and the tests' fake."""
-
-    def __init__(self) -> None:
-        self._spaces: dict[str, dict[str, tuple[Vector, Mapping[str, object]]]] = {}
-        self._current: str | None = None
-
-    async def place(self, placements: Sequence[Placement]) -> None:
-        for space in sorted({space for p in placements for space in p.vectors}):
-            self._spaces.setdefault(space, {})
-            self._current = self._current or space
-        for placement in placements:
-            for space, elements in self._spaces.items():
-                vector = _fitting(placement, space, {space: await self.dimension(space)})
-                if vector is None:
-                    elements.pop(placement.listing_id, None)
-                else:
-                    elements[placement.listing_id] = (vector, placement.attributes)
-
-    async def search(
-        self, space: str, query: Vector, count: int, wanted: Filter, *, exhaustive: bool = False
-    ) -> list[str]:
-        elements = self._spaces.get(space, {})
-        if elements and query.size != await self.dimension(space):
-            raise WrongDimension(f"{query.size} numbers, in space {space} of {await self.dimension(space)}")
-        near = [(-float(query @ v), name) for name, (v, about) in elements.items() if _admits(about, wanted)]
-        return [name for _, name in sorted(near)[:count]]
-
-    async def current_space(self) -> str | None:
-        return self._current
-
-    async def spaces(self) -> list[str]:
-        return sorted(self._spaces)
-
-    async def size(self, space: str) -> int:
-        return len(self._spaces.get(space, {}))
-
-    async def dimension(self, space: str) -> int | None:
-        return next((int(vector.size) for vector, _ in self._spaces.get(space, {}).values()), None)
-
-
 def _text(value: bytes | str) -> str:
     return value.decode() if isinstance(value, bytes) else value
 
 
-def _fitting(placement: Placement, space: str, dimensions: dict[str, int | None]) -> Vector | None:
+def fitting(placement: Placement, space: str, dimensions: dict[str, int | None]) -> Vector | None:
     """The listing's vector in this space, if it has one of the right dimension; the first one sets it."""
     vector = placement.vectors.get(space)
     if vector is None:
@@ -233,17 +192,3 @@ def _fingerprint(vector: Vector) -> str:
 def _attributes(raw: bytes | None) -> dict[str, object] | None:
     """None when the element isn't there; ours always carry attributes."""
     return None if raw is None else dict(json.loads(raw))
-
-
-def _admits(about: Mapping[str, Any], wanted: Filter) -> bool:
-    """What rank.expression says, over the same attributes."""
-    price = wanted.price
-    return (
-        (not wanted.category_path or index_text("/", wanted.category_path) in about["category"])
-        and all(index_text("=", (a.name, a.value)) in about["attribute"] for a in wanted.attributes)
-        and (not wanted.HasField("price") or about["currency"] == index_text("", [price.currency_code]))
-        and (not price.HasField("minimum") or about["price"] >= price.minimum - PRICE_SLACK)
-        and (not price.HasField("maximum") or about["price"] <= price.maximum + PRICE_SLACK)
-        and (not wanted.seller_ids or about["seller"] in [index_text("", [s]) for s in wanted.seller_ids])
-        and about["seller"] not in [index_text("", [s]) for s in wanted.excluded_seller_ids]
-    )

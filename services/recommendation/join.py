@@ -18,9 +18,9 @@ from faust.streams import Stream
 from faust.types import EventT, StreamT
 from vitrine.events.v1 import enriched_pb2, listing_pb2
 
-from services.recommendation import parts
+from services.recommendation import fields
+from services.recommendation.fields import Enriched, Step
 from services.recommendation.index import Placement, VectorIndex
-from services.recommendation.parts import Enriched, Step
 from services.recommendation.rank import index_attributes
 from services.recommendation.settings import JoinSettings
 from services.recommendation.store import Records, Stored, Write
@@ -36,7 +36,7 @@ from shared.tracing import extracted, tracer
 log = structlog.get_logger()
 
 # What it reads and writes. Faust would wait for a topic that isn't there without a word.
-TOPICS = (*parts.SOURCES, LISTING_ENRICHED, DEAD_LETTERS)
+TOPICS = (*fields.SOURCES, LISTING_ENRICHED, DEAD_LETTERS)
 # Two joins meet at one listing now and then; so often in a row means that something is wrong.
 MAX_CONFLICTS = 20
 
@@ -76,7 +76,7 @@ class Join:
         steps, rejected = [], []
         for record in batch:
             try:
-                step = parts.read(record.assignment.topic, record.key, record.value)
+                step = fields.read(record.assignment.topic, record.key, record.value)
                 await self._check_dimension(step)
                 steps.append((record, step))
             except Poison as why:
@@ -107,7 +107,7 @@ class Join:
                 return touched
             before = dict(zip(pending, await self._records.stored(list(pending)), strict=True))
             writes = [_write_of(i, before[i], [s for _, s in steps]) for i, steps in pending.items()]
-            changes = [write for write in writes if write.parts != write.before.parts]
+            changes = [write for write in writes if write.fields != write.before.fields]
             done = await self._records.write(changes)
             conflicts = {write.listing_id for write, ok in zip(changes, done, strict=True) if not ok}
             for write in writes:
@@ -119,15 +119,15 @@ class Join:
         for record, step in steps:
             JOINED.labels(record.assignment.topic, _effect(write, step)).inc()
         # Stale steps count too: whoever took them first may have spread an older view over a newer one, and died.
-        changed = write.parts != write.before.parts
+        changed = write.fields != write.before.fields
         touched[write.listing_id] = Known(write.after if changed else write.before, steps[-1][0].headers)
         self._observe_completion(write)
 
     def _observe_completion(self, write: Write) -> None:
-        before = parts.enriched(write.before.parts)
+        before = fields.enriched(write.before.fields)
         complete = Enriched.STATUS_COMPLETE
         if write.record and write.record.status == complete and not (before and before.status == complete):
-            uploaded = parts.uploaded_at(write.parts)
+            uploaded = fields.uploaded_at(write.fields)
             if uploaded is not None:
                 SEARCHABLE_SECONDS.observe(max(0.0, self._clock() - uploaded))
 
@@ -140,7 +140,7 @@ class Join:
         its newer one. So whoever spreads looks again afterwards, and spreads what is new.
         """
         while touched:
-            seen = [(known, record) for known in touched.values() if (record := parts.enriched(known.stored.parts))]
+            seen = [(known, record) for known in touched.values() if (record := fields.enriched(known.stored.fields))]
             await self._index.place([_placement(known, record) for known, record in seen])
             await self._publisher.send([_enriched_event(known, record) for known, record in seen])
             versions = dict(zip(touched, await self._records.versions(list(touched)), strict=True))
@@ -150,15 +150,15 @@ class Join:
 
 
 def _write_of(listing_id: str, before: Stored, steps: Iterable[Step]) -> Write:
-    after = parts.merged(before.parts, steps)
-    return Write(listing_id, before, after, parts.enriched(after))
+    after = fields.merged(before.fields, steps)
+    return Write(listing_id, before, after, fields.enriched(after))
 
 
 def _effect(write: Write, step: Step) -> str:
     """What a step did: "joined", "repeated" (it was there already) or "stale" (something newer is)."""
-    if write.parts.get(step.field) != step.ranked:
+    if write.fields.get(step.field) != step.ranked:
         return "stale"
-    return "repeated" if write.before.parts.get(step.field) == step.ranked else "joined"
+    return "repeated" if write.before.fields.get(step.field) == step.ranked else "joined"
 
 
 def _changes_to_repeat(steps: Sequence[tuple[Record, Step]], joined: Mapping[str, Known]) -> Iterator[Event]:
@@ -171,7 +171,7 @@ def _changes_to_repeat(steps: Sequence[tuple[Record, Step]], joined: Mapping[str
         step.listing_id: (record, step) for record, step in steps if record.assignment.topic == LISTING_CHANGED.name
     }
     for record, step in last.values():
-        if (value := parts.change_instead(joined[step.listing_id].stored.parts, step)) is not None:
+        if (value := fields.change_instead(joined[step.listing_id].stored.fields, step)) is not None:
             log.info("change repeated after a stale one", listing=step.listing_id, offset=record.offset)
             yield _change_event(record, value)
 
@@ -187,7 +187,7 @@ def _change_event(stale: Record, value: bytes) -> Event:
 
 
 def _placement(known: Known, record: Enriched) -> Placement:
-    vectors = parts.vectors(known.stored.parts) if parts.shown(record) else {}
+    vectors = fields.vectors(known.stored.fields) if fields.shown(record) else {}
     return Placement(record.listing_id, vectors, index_attributes(record))
 
 
@@ -265,7 +265,7 @@ def faust_app(
     )
 
     # One agent for all topics: a listing's results come close together, and one batch then joins them at once.
-    @app.agent(app.topic(*(topic.name for topic in parts.SOURCES)))
+    @app.agent(app.topic(*(topic.name for topic in fields.SOURCES)))
     async def joining(stream: StreamT[Any]) -> None:
         # Never `take`: that acknowledges a batch whose handler raised.
         batches = cast(Stream[Any], stream).noack_take(settings.join_batch, within=settings.join_wait_seconds)

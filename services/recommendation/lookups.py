@@ -8,8 +8,8 @@ from vitrine.embedding.v1 import embedding_pb2
 from vitrine.events.v1 import enriched_pb2
 from vitrine.recommendation.v1 import recommendation_pb2 as api
 
+from services.recommendation.fields import Enriched, Vector
 from services.recommendation.index import VectorIndex, WrongDimension
-from services.recommendation.parts import Enriched, Vector
 from services.recommendation.rank import Candidate, Filter, best, refusal
 from services.recommendation.store import Records
 from shared.grpc import Refusal

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from vitrine.events.v1 import listing_pb2
 from vitrine.recommendation.v1 import recommendation_pb2
 
-from services.recommendation.parts import Enriched, Vector, shown
+from services.recommendation.fields import Enriched, Vector, shown
 from shared.money import amount_of
 
 Filter = recommendation_pb2.Filter
@@ -43,7 +43,7 @@ def best(
 
 
 def cosine(a: Vector, b: Vector) -> float:
-    """Of unit vectors; rounding never takes it out of -1 to 1."""
+    """The cosine of unit vectors; rounding never takes it out of -1 to 1."""
     return max(-1.0, min(1.0, float(a @ b)))
 
 

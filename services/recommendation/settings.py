@@ -6,7 +6,7 @@ from shared.settings import DurableSettings, Port, Settings
 
 
 class JoinSettings(DurableSettings):
-    """Of `python -m services.recommendation join`."""
+    """Settings of `python -m services.recommendation join`."""
 
     metrics_port: Port = Field(default=9105, description="Port of /metrics, /startz, /livez and /readyz; 0 serves none")
     join_batch: int = Field(default=500, description="Most events joined in one go", ge=1)
@@ -14,7 +14,7 @@ class JoinSettings(DurableSettings):
 
 
 class ServeSettings(Settings):
-    """Of `python -m services.recommendation serve`."""
+    """Settings of `python -m services.recommendation serve`."""
 
     metrics_port: Port = Field(default=9106, description="Port of /metrics, /startz, /livez and /readyz; 0 serves none")
     grpc_port: Port = Field(default=50051, description="Port of the RecommendationService")

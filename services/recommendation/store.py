@@ -3,7 +3,8 @@
 All of one listing lies in one slot, by the hash tag {LISTING_ID}:
 
     listing:{LISTING_ID}         the joined record, an EnrichedListing; what lookups read
-    listing:{LISTING_ID}:parts   a hash: the parts it was made from (see parts.py), and `version`, which counts changes
+    listing:{LISTING_ID}:parts   a hash: the fields that it was made from (see fields.py), and `version`,
+                                 which counts changes
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,13 +13,13 @@ from typing import Protocol
 
 from redis.asyncio import Redis
 
-from services.recommendation.parts import Enriched, Vector, embedding_field, vector_in
+from services.recommendation.fields import Enriched, Vector, embedding_field, vector_in
 from shared.redis import confirm_on_disk, reaching_redis, wait_for_disk
 
 # Results whose listing never came: kept as long as the topics keep theirs.
 ORPHANS_KEPT_SECONDS = 7 * 24 * 3600
 
-# The record and its parts change together, and only if nobody changed them since they were read.
+# The record and its fields change together, and only if nobody changed them since they were read.
 _WRITE = """
 local version = redis.call('HGET', KEYS[2], 'version') or '0'
 if version ~= ARGV[1] then return 0 end
@@ -41,7 +42,7 @@ class Stored:
     """What is known of a listing. The version grows by one with each change; 0 means that nothing is known."""
 
     version: int = 0
-    parts: Mapping[str, bytes] = field(default_factory=dict)
+    fields: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +51,12 @@ class Write:
 
     listing_id: str
     before: Stored
-    parts: Mapping[str, bytes]
+    fields: Mapping[str, bytes]
     record: Enriched | None
 
     @property
     def after(self) -> Stored:
-        return Stored(self.before.version + 1, self.parts)
+        return Stored(self.before.version + 1, self.fields)
 
 
 class Records(Protocol):
@@ -80,7 +81,7 @@ class Records(Protocol):
         ...
 
     async def vectors(self, space: str, photos: Sequence[tuple[str, str]]) -> list[Vector | None]:
-        """Of (listing id, photo sha256) pairs, in one round; None where that photo has none in this space."""
+        """Vectors for (listing id, photo sha256) pairs, in one round; None where that photo has none in this space."""
         ...
 
     async def ping(self) -> None: ...
@@ -97,22 +98,22 @@ class RedisRecords:
     async def stored(self, listing_ids: Sequence[str]) -> list[Stored]:
         pipe = self._redis.pipeline(transaction=False)
         for listing_id in listing_ids:
-            pipe.hgetall(_parts_key(listing_id))
+            pipe.hgetall(_fields_key(listing_id))
         with reaching_redis():
-            found = await pipe.execute() if listing_ids else []
-        return [_stored(fields) for fields in found]
+            values = await pipe.execute() if listing_ids else []
+        return [_stored(fields) for fields in values]
 
     async def write(self, writes: Sequence[Write]) -> list[bool]:
         pipe = self._redis.pipeline(transaction=False)
         for write in writes:
-            pipe.eval(_WRITE, 2, record_key(write.listing_id), _parts_key(write.listing_id), *_arguments(write))
+            pipe.eval(_WRITE, 2, record_key(write.listing_id), _fields_key(write.listing_id), *_arguments(write))
         with reaching_redis():
             return [bool(done) for done in await pipe.execute()] if writes else []
 
     async def versions(self, listing_ids: Sequence[str]) -> list[int]:
         pipe = self._redis.pipeline(transaction=False)
         for listing_id in listing_ids:
-            pipe.hget(_parts_key(listing_id), "version")
+            pipe.hget(_fields_key(listing_id), "version")
         with reaching_redis():
             return [int(version or 0) for version in await pipe.execute()] if listing_ids else []
 
@@ -126,16 +127,16 @@ class RedisRecords:
 
     async def records(self, listing_ids: Sequence[str]) -> list[Enriched | None]:
         with reaching_redis():
-            found = await self._redis.mget([record_key(i) for i in listing_ids]) if listing_ids else []
-        return [Enriched.FromString(value) if isinstance(value, bytes) else None for value in found]
+            values = await self._redis.mget([record_key(i) for i in listing_ids]) if listing_ids else []
+        return [Enriched.FromString(value) if isinstance(value, bytes) else None for value in values]
 
     async def vectors(self, space: str, photos: Sequence[tuple[str, str]]) -> list[Vector | None]:
         pipe = self._redis.pipeline(transaction=False)
         for listing_id, sha256 in photos:
-            pipe.hget(_parts_key(listing_id), embedding_field(space, sha256))
+            pipe.hget(_fields_key(listing_id), embedding_field(space, sha256))
         with reaching_redis():
-            found = await pipe.execute() if photos else []
-        return [vector_in(part) if part is not None else None for part in found]
+            values = await pipe.execute() if photos else []
+        return [vector_in(part) if part is not None else None for part in values]
 
     async def ping(self) -> None:
         with reaching_redis():
@@ -146,18 +147,18 @@ def record_key(listing_id: str) -> str:
     return f"listing:{{{listing_id}}}"
 
 
-def _parts_key(listing_id: str) -> str:
+def _fields_key(listing_id: str) -> str:
     return f"{record_key(listing_id)}:parts"
 
 
-def _stored(fields: Mapping[bytes, bytes]) -> Stored:
-    parts = {name.decode(): value for name, value in fields.items()}
-    return Stored(int(parts.pop("version", b"0")), parts)
+def _stored(values: Mapping[bytes, bytes]) -> Stored:
+    fields = {name.decode(): value for name, value in values.items()}
+    return Stored(int(fields.pop("version", b"0")), fields)
 
 
 def _arguments(write: Write) -> list[str | bytes | int]:
-    gone = [name for name in write.before.parts if name not in write.parts]
-    changed = {name: value for name, value in write.parts.items() if write.before.parts.get(name) != value}
+    gone = [name for name in write.before.fields if name not in write.fields]
+    changed = {name: value for name, value in write.fields.items() if write.before.fields.get(name) != value}
     record = write.record.SerializeToString() if write.record is not None else b""
     head: list[str | bytes | int] = [write.before.version, write.after.version, record, ORPHANS_KEPT_SECONDS]
     return [*head, len(gone), *gone, *(argument for pair in changed.items() for argument in pair)]

@@ -19,6 +19,7 @@ from shared.vision.heads import Array, Heads, Votes
 from shared.vision.taxonomy import Judgement, Taxonomy
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
+SHIPPED = MODELS / "builtin"  # the pack that is served unless another is named
 MANIFEST = "manifest.json"
 HEADS = "heads.safetensors"
 TRUNK = "trunk.safetensors"
@@ -57,7 +58,7 @@ class TrunkSpec(_Strict):
 
     @property
     def shapes(self) -> str:
-        """Of the canvases, for a reader."""
+        """The canvases, for a reader."""
         return ", ".join(f"{height} x {width}" for height, width in self.canvases)
 
     @property
@@ -145,6 +146,7 @@ class Manifest(_Strict):
     bars: Bars
     files: dict[str, str] = Field(description="sha256 of every other file of the pack")
     runs: tuple[dict[str, str], ...] = Field(description="How trunks were trained, oldest first: settings by name")
+    photos: dict[str, int] = Field(default={}, description="How many of which it learned from and was measured on")
     measured: dict[str, float] = Field(description="On photos that took no part in training")
 
     @model_validator(mode="before")

@@ -49,7 +49,7 @@ class Reader:
 
     @property
     def space(self) -> str:
-        """Of the vectors; those of two spaces are never compared."""
+        """The space of the vectors; those of two spaces are never compared."""
         return self._pack.manifest.embedding.space
 
     @property

@@ -351,9 +351,9 @@ def cosines(one: Rows, other: Rows) -> Rows:
     return np.nan_to_num(found, nan=-1.0)
 
 
-def _timed(engine: Engine, pictures: Sequence[Pixels], found: Rows, wanted: Rows) -> Timed:
+def _timed(engine: Engine, pictures: Sequence[Pixels], rows: Rows, wanted: Rows) -> Timed:
     """The best of a few rounds: what else runs on the machine only ever makes an engine slower."""
-    agreement = float(cosines(found, wanted).min())
+    agreement = float(cosines(rows, wanted).min())
     best, rounds, spent = math.inf, 0, 0.0
     while (rounds < ROUNDS or spent < LEAST_SECONDS) and spent < ENOUGH_SECONDS:
         started = time.perf_counter()

@@ -36,23 +36,21 @@ class Taxonomy:
     @cached_property
     def nodes(self) -> tuple[Path, ...]:
         """Every node but the root, the general ones first."""
-        found = {leaf[:depth] for leaf in self.leaves for depth in range(1, len(leaf) + 1)}
-        return tuple(sorted(found, key=lambda path: (len(path), path)))
+        nodes = {leaf[:depth] for leaf in self.leaves for depth in range(1, len(leaf) + 1)}
+        return tuple(sorted(nodes, key=lambda path: (len(path), path)))
 
     @cached_property
     def _inner(self) -> tuple[tuple[Path, NDArray[np.intp]], ...]:
         """Inner nodes with the numbers of the leaves below, the deepest first."""
-        leaves = set(self.leaves)
-        return tuple((node, self.below(node)) for node in reversed(self.nodes) if node not in leaves)
+        inner = (node for node in reversed(self.nodes) if node not in self.leaves)
+        return tuple((node, self._below(node)) for node in inner)
+
+    def _below(self, node: Path) -> NDArray[np.intp]:
+        return np.array([i for i, leaf in enumerate(self.leaves) if leaf[: len(node)] == node], np.intp)
 
     def number(self, leaf: Sequence[str]) -> int:
         """Raises ValueError for what is no leaf."""
         return self.leaves.index(tuple(leaf))
-
-    def below(self, node: Sequence[str]) -> NDArray[np.intp]:
-        """Numbers of the leaves at or below a node."""
-        node = tuple(node)
-        return np.array([i for i, leaf in enumerate(self.leaves) if leaf[: len(node)] == node], np.intp)
 
     def judge(self, probabilities: NDArray[np.float32], leaf_at_least: float, node_at_least: float) -> Judgement:
         """The likeliest leaf when it is likely enough, else the deepest node that is. `probabilities`: one per leaf.

@@ -130,18 +130,18 @@ def save_network(network: Network, path: Path) -> None:
 
 
 def _counters(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Of batches seen: nothing that serving needs."""
+    """Counts of batches seen: nothing that serving needs."""
     return {name: tensor for name, tensor in state.items() if name.endswith("num_batches_tracked")}
 
 
 def canvases_of(side: int) -> tuple[Canvas, ...]:
-    """Of about side x side pixels each, the square first; fewer than RATIOS where a small side leaves no others."""
+    """About side x side pixels each, the square first; fewer than RATIOS where a small side leaves no others."""
 
     def whole(length: float) -> int:
         return max(1, round(length / STEP)) * STEP
 
-    found = ((whole(side * sqrt(ratio)), whole(side / sqrt(ratio))) for ratio in RATIOS)
-    return tuple(dict.fromkeys(found))
+    shapes = ((whole(side * sqrt(ratio)), whole(side / sqrt(ratio))) for ratio in RATIOS)
+    return tuple(dict.fromkeys(shapes))
 
 
 def nearest_canvas(ratio: float, canvases: Sequence[Canvas]) -> Canvas:

@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from client.listing import Imported
 from local import following
-from local.answers import Lookups
+from local.answers import RecommendationClient
 from local.answers import Schema as Pack
 from local.catalogue import Catalogue, Offer, as_upload
 from local.fleet import Fleet, Plan, Ports, running
@@ -35,7 +35,7 @@ class RunningFleet:
     """A running fleet and everything that was ever uploaded to it."""
 
     fleet: Fleet
-    lookups: Lookups
+    lookups: RecommendationClient
     pack: Pack
     uploads: list[Imported] = field(default_factory=list)
 
@@ -53,7 +53,7 @@ async def run(home: Path, *, fused: bool) -> AsyncIterator[RunningFleet]:
     from shared.vision.pack import open_pack
 
     plan = Plan(linked_home(home), ports=Ports.free(), fused=fused)
-    async with running(plan) as fleet, Lookups(plan.recommendation) as lookups:
+    async with running(plan) as fleet, RecommendationClient(plan.recommendation) as lookups:
         yield RunningFleet(fleet, lookups, open_pack(plan.pack))
 
 

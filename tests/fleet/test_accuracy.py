@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from vitrine.events.v1 import image_pb2
 
-from learning.evaluation import calibration_error, strangers
+from learning.evaluation import calibration_error
+from learning.strangers import photos_of_packages
 from learning.training import Sample, read_samples
 from shared.photos import Photo
 from shared.settings import Settings
@@ -78,7 +79,7 @@ def test_confidences_are_honest_and_few_known_photos_are_called_unknown(answered
 
 
 def test_real_photographs_of_neither_domain_are_unknown(reader: Reader) -> None:
-    found = reader.categories([photo_of(path.read_bytes()) for path in strangers()])
+    found = reader.categories([photo_of(path.read_bytes()) for path in photos_of_packages()])
     assert len(found) >= 10
     assert np.mean([not category.label and not category.path for category in found]) >= 0.9
 

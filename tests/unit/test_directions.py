@@ -60,6 +60,14 @@ def test_one_service_does_not_import_another() -> None:
     assert not wrong
 
 
+def test_only_what_learns_needs_scipy() -> None:
+    """It is as large as all that serves beside torch and OpenVINO."""
+    users = {room for room in ROOMS for path in modules(room) for name in imports(path) if name.startswith("scipy")}
+    assert users == {"learning"}
+    served = [PROJECT / "requirements" / f"{name}.txt" for name in ("base", "inference", "inference-cpu")]
+    assert not [path.name for path in served if "\nscipy==" in path.read_text(encoding="utf-8")]
+
+
 def test_every_room_is_checked_and_packaged() -> None:
     """By `make check`, by mypy, and by the wheel that the images are made of."""
     rooms = {path.parent.name for path in PROJECT.glob("*/__init__.py")} - {"bench"}

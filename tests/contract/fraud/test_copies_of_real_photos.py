@@ -1,7 +1,9 @@
 """On real photos: copies are found, and strangers are not taken for copies."""
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -45,7 +47,7 @@ def cropped(picture: Pixels, share: float) -> Pixels:
     return np.ascontiguousarray(picture[rows:-rows, columns:-columns])
 
 
-EDITS = {
+EDITS: dict[str, tuple[Callable[[Pixels], Any], float]] = {
     "recompressed": (lambda p: decode(jpeg(p, 45)), 1.0),
     "mirrored and recompressed": (lambda p: decode(jpeg(np.ascontiguousarray(p[:, ::-1]), 70)), 1.0),
     "halved": (lambda p: cv2.resize(p, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), 1.0),
@@ -60,9 +62,14 @@ def test_edited_copies_match_their_originals(
 ) -> None:
     change, at_least = EDITS[edit]
     names = list(originals)[:: max(1, len(originals) // COPIED)][:COPIED]
-    bits = np.array([distances(fingerprint(change(pictures[name])), [originals[name].hex])[0] for name in names])
+    bits = np.array(
+        [
+            distances(fingerprint(np.asarray(change(pictures[name]), np.uint8)), [originals[name].hex])[0]
+            for name in names
+        ]
+    )
     found = float((bits <= MATCH_DISTANCE).mean())
-    print(f"{edit}: {found:.0%} of {len(names)} found, median {np.median(bits):.0f} bits, at most {bits.max()}")
+    print(f"{edit}: {found:.0%} of {len(names)} found, median {np.median(bits):.0f} bits, at most {max(bits)}")
     assert found >= at_least
 
 

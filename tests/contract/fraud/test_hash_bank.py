@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import cv2
 import numpy as np
@@ -328,12 +329,14 @@ def test_a_look_up_whose_connection_is_cut_is_tried_again(redis_url: str, monkey
     bank = open_bank(redis_url)
     met(bank, photo("original", "S1", 10))
     send = redis.Connection.send_packed_command
-    cut = []
+    cut: list[redis.Connection] = []
+    sending: Any = send
 
     def sent_then_cut(self: redis.Connection, command: Sequence[bytes], check_health: bool = True) -> None:
-        send(self, command, check_health)
+        sending(self, command, check_health)
         if b"HMGET" in command[0][:30] and not cut:
             cut.append(self)
+            assert self._sock is not None
             self._sock.shutdown(socket.SHUT_RDWR)
 
     monkeypatch.setattr(redis.Connection, "send_packed_command", sent_then_cut)
@@ -382,4 +385,4 @@ def test_a_thousand_strangers_do_not_match(bank: Bank) -> None:
 def test_a_cropped_copy_matches(bank: Bank) -> None:
     met(bank, photo("original", "S1", 10))
     cropped = cv2.resize(scenery(1)[7:-7, 9:-9], (500, 400), interpolation=cv2.INTER_AREA)
-    assert met(bank, photo("copy", "S2", 20), fingerprint(cropped)) == [("copy", ["original"])]
+    assert met(bank, photo("copy", "S2", 20), fingerprint(np.asarray(cropped, np.uint8))) == [("copy", ["original"])]

@@ -24,7 +24,8 @@ KNOWN = enriched_pb2.EnrichedListing(
 class Scene(Protocol):
     """A lookup, and a way to take away what it asks."""
 
-    lookup: Lookup
+    @property
+    def lookup(self) -> Lookup: ...
 
     async def go_away(self) -> None: ...
 
@@ -45,7 +46,7 @@ class Recommendation(rpc.RecommendationServiceServicer):
         self.metadata: dict[str, Any] = {}
 
     async def GetListing(  # noqa: N802  named by gRPC
-        self, request: api.GetListingRequest, context: grpc.aio.ServicerContext
+        self, request: api.GetListingRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> api.GetListingResponse:
         self.metadata = dict(context.invocation_metadata() or ())
         if request.listing_id == "known":
@@ -68,8 +69,8 @@ class OnServer:
 
 @pytest.fixture
 async def served() -> AsyncIterator[OnServer]:
-    server, service = grpc.aio.server(), Recommendation()
-    rpc.add_RecommendationServiceServicer_to_server(service, server)  # type: ignore[no-untyped-call]
+    server, service = grpc.aio.server(), Recommendation()  # type: ignore[abstract]  # one call is enough here
+    rpc.add_RecommendationServiceServicer_to_server(service, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     client = RecommendationClient(f"127.0.0.1:{port}", timeout_seconds=1)
@@ -80,8 +81,10 @@ async def served() -> AsyncIterator[OnServer]:
 
 @pytest.fixture(params=["fake", "server"])
 def scene(request: pytest.FixtureRequest) -> Scene:
-    found: Scene = OnFake() if request.param == "fake" else request.getfixturevalue("served")
-    return found
+    if request.param == "fake":
+        return OnFake()
+    served: OnServer = request.getfixturevalue("served")
+    return served
 
 
 async def test_a_known_listing_comes_back_whole(scene: Scene) -> None:

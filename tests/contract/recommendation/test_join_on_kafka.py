@@ -17,8 +17,8 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from google.protobuf.message import Message
 
+from services.recommendation.fields import Enriched
 from services.recommendation.index import RedisVectorIndex
-from services.recommendation.parts import Enriched
 from services.recommendation.rank import Filter
 from services.recommendation.store import RedisRecords
 from shared.events import Event, parse

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
@@ -23,9 +23,9 @@ from vitrine.events.v1 import enriched_pb2, image_pb2, listing_pb2
 from vitrine.recommendation.v1 import recommendation_pb2 as api
 from vitrine.recommendation.v1.recommendation_pb2_grpc import RecommendationServiceStub
 
-from services.recommendation.index import ExactVectorIndex, RedisVectorIndex
+from services.recommendation.fields import Enriched
+from services.recommendation.index import RedisVectorIndex
 from services.recommendation.lookups import MAX_BATCH, MAX_LIMIT, Lookups
-from services.recommendation.parts import Enriched
 from services.recommendation.server import SERVICE, EmbeddingClient, Server
 from services.recommendation.store import Records, RedisRecords
 from shared.errors import CannotListen, Transient
@@ -33,7 +33,12 @@ from shared.health import Health
 from shared.limits import MAX_ANSWER_BYTES, MAX_PHOTO_BYTES
 from shared.metrics import RPC
 from shared.redis import connect
+from tests.exact_index import ExactVectorIndex
 from tests.joining import SPACE, MemoryRecords, changed, filled, results, unit
+
+if TYPE_CHECKING:
+    # Only the stubs know it.
+    from vitrine.recommendation.v1.recommendation_pb2_grpc import RecommendationServiceAsyncStub
 
 Code = grpc.StatusCode
 PROJECT = Path(__file__).parents[3]
@@ -60,7 +65,7 @@ class FakeEmbedding(embedding_pb2_grpc.EmbeddingServiceServicer):
 class Served:
     """A running server and what talks to it."""
 
-    stub: RecommendationServiceStub
+    stub: "RecommendationServiceAsyncStub"
     channel: aio.Channel
     server: Server
     health: Health
@@ -111,7 +116,9 @@ def full(listing_id: str, photos: int = 12) -> Enriched:
     def photo() -> enriched_pb2.EnrichedPhoto:
         sha256, other = (random.randbytes(32).hex() for _ in range(2))
         attributes = [
-            image_pb2.Attribute(name=name, value=text(12), confidence=random.random(), source=2)
+            image_pb2.Attribute(
+                name=name, value=text(12), confidence=random.random(), source=image_pb2.Attribute.SOURCE_READ
+            )
             for name in ("brand", "colour", "material", "net_content", "size", "storage")
         ]
         reason = image_pb2.Reason(
@@ -127,7 +134,9 @@ def full(listing_id: str, photos: int = 12) -> Enriched:
             category=image_pb2.Category(label="t-shirt", path=["garments", "t-shirt"], confidence=random.random()),
             attributes=enriched_pb2.ImageAttributes(attributes=attributes),
             embedding_space=SPACE,
-            fraud=image_pb2.Fraud(score=random.random(), decision=2, reasons=[reason, reason]),
+            fraud=image_pb2.Fraud(
+                score=random.random(), decision=image_pb2.Fraud.DECISION_REVIEW, reasons=[reason, reason]
+            ),
         )
 
     shown = [photo() for _ in range(photos)]
@@ -138,7 +147,9 @@ def full(listing_id: str, photos: int = 12) -> Enriched:
         claims=listing_pb2.Claims(title=text(500), category=text(200), brand=text(200)),
         status=Enriched.STATUS_COMPLETE,
         attributes=shown[0].attributes.attributes,
-        fraud=image_pb2.Fraud(score=1, decision=2, reasons=[r for one in shown for r in one.fraud.reasons]),
+        fraud=image_pb2.Fraud(
+            score=1, decision=image_pb2.Fraud.DECISION_REVIEW, reasons=[r for one in shown for r in one.fraud.reasons]
+        ),
         photos=shown,
     )
 
@@ -271,7 +282,7 @@ async def test_a_call_without_a_deadline_gets_one() -> None:
 async def test_redis_away_is_unavailable_and_unhealthy_until_it_is_back() -> None:
     records = MemoryRecords()
     async with served(records, ExactVectorIndex()) as shop:
-        probe = health_pb2_grpc.HealthStub(shop.channel)
+        probe: Any = health_pb2_grpc.HealthStub(shop.channel)
         records.away = Transient("Redis is away: connection refused")
         await shop.server.check()
         with fails(Code.UNAVAILABLE, "Redis is away"):
@@ -328,7 +339,7 @@ async def test_a_connection_ends_at_its_age_so_that_its_client_hears_of_new_pods
 
 
 async def test_reflection_lists_the_service(shop: Served) -> None:
-    stub = reflection_pb2_grpc.ServerReflectionStub(shop.channel)
+    stub: Any = reflection_pb2_grpc.ServerReflectionStub(shop.channel)  # type: ignore[arg-type]
     request = reflection_pb2.ServerReflectionRequest(list_services="")
     async for answer in stub.ServerReflectionInfo(iter([request])):
         assert SERVICE in [service.name for service in answer.list_services_response.service]

@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from redis.asyncio import Redis
 
-from services.recommendation import parts
-from services.recommendation.index import ExactVectorIndex
+from services.recommendation import fields
+from services.recommendation.fields import Enriched
 from services.recommendation.join import Join
-from services.recommendation.parts import Enriched
 from services.recommendation.store import ORPHANS_KEPT_SECONDS, Records, RedisRecords, Stored, Write
 from shared.errors import Transient, Unusable
 from shared.redis import connect
+from tests.exact_index import ExactVectorIndex
 from tests.joining import SPACE, MemoryRecords, Published, changed, delivered, filled, removed, results, unit
 
 
@@ -27,12 +27,12 @@ async def records(request: pytest.FixtureRequest) -> AsyncIterator[Records]:
 
 def write_of(listing_id: str, before: Stored, *revisions: int) -> Write:
     steps = [
-        parts.read(r.assignment.topic, r.key, r.value)
+        fields.read(r.assignment.topic, r.key, r.value)
         for revision in revisions
         for r in delivered(changed(listing_id, revision), *results(listing_id, revision))
     ]
-    after = parts.merged(before.parts, steps)
-    return Write(listing_id, before, after, parts.enriched(after))
+    after = fields.merged(before.fields, steps)
+    return Write(listing_id, before, after, fields.enriched(after))
 
 
 async def test_what_was_written_is_read(records: Records, unique: Callable[[str], str]) -> None:
@@ -68,7 +68,7 @@ async def test_parts_that_are_gone_are_gone(records: Records, unique: Callable[[
     name = unique("listing")
     await filled(records, ExactVectorIndex(), changed(name, 1), *results(name, 1), removed(name, 2))
     [stored] = await records.stored([name])
-    assert list(stored.parts) == ["change"]
+    assert list(stored.fields) == ["change"]
     [record] = await records.records([name])
     assert record is not None and record.status == Enriched.STATUS_REMOVED
 

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from vitrine.recommendation.v1 import recommendation_pb2 as api
 
-from services.recommendation.index import ExactVectorIndex, Placement, RedisVectorIndex, VectorIndex, WrongDimension
-from services.recommendation.parts import Enriched
+from services.recommendation.fields import Enriched
+from services.recommendation.index import Placement, RedisVectorIndex, VectorIndex, WrongDimension
 from services.recommendation.rank import Filter, expression, index_attributes, matches
 from shared.redis import connect
+from tests.exact_index import ExactVectorIndex
 from tests.joining import unit
 
 NONE = Filter()

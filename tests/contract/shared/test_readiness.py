@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
 import httpx
@@ -141,7 +142,8 @@ def test_a_worker_is_ready_when_its_topics_are_there_and_for_as_long_as_its_brok
         process.until("/readyz", lambda status, text: status == 503 and "group: " in text)
         # A query needs no broker.
         with grpc.insecure_channel(f"127.0.0.1:{process.grpc_port}") as channel:
-            answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+            stub: Any = health_pb2_grpc.HealthStub(channel)
+            answer = stub.Check(health_pb2.HealthCheckRequest())
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
         kafka.start()
         process.until("/readyz", lambda status, _: status == 200)
@@ -178,6 +180,7 @@ def test_lookups_that_are_told_to_stop_are_taken_until_routes_have_changed(tmp_p
         serve.process.send_signal(signal.SIGTERM)
         serve.until("/readyz", lambda status, text: status == 503 and "stopping" in text)
         with grpc.insecure_channel(f"127.0.0.1:{serve.grpc_port}") as channel:
-            answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
+            stub: Any = health_pb2_grpc.HealthStub(channel)
+            answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=5)
         assert answer.status == health_pb2.HealthCheckResponse.NOT_SERVING
         assert serve.process.wait(30) == 0

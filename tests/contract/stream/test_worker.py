@@ -5,11 +5,12 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
+from vitrine.events.v1 import image_pb2
 
 from shared.errors import Poison
 from shared.events import Event
@@ -120,7 +121,7 @@ class KafkaLine:
         for topic in (IMAGE_CLASSIFIED, IMAGE_EMBEDDED):
             for message in self.read(topic.name):
                 assert topic.message is not None
-                result = topic.message.FromString(message.value())
+                result: Any = topic.message.FromString(message.value())
                 found.append((result.assessment.listing_id, getattr(result, "space", "") or result.category.label))
         return found
 
@@ -144,7 +145,7 @@ class KafkaLine:
                 left -= len(messages)
         finally:
             consumer.close()
-        return [m for m in found if m.key().decode().startswith(self.topic.name)]
+        return [m for m in found if (m.key() or b"").decode().startswith(self.topic.name)]
 
     def uncommitted(self) -> int:
         consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": self.group})
@@ -154,7 +155,7 @@ class KafkaLine:
 
 
 def photo_of(value: bytes) -> bytes:
-    return IMAGE_UPLOADED.message.FromString(value).photo.object_key.encode()  # type: ignore[union-attr]
+    return image_pb2.ImageUploaded.FromString(value).photo.object_key.encode()
 
 
 PROTOCOLS: list[GroupProtocol] = ["classic", "consumer"]

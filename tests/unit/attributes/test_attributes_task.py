@@ -20,7 +20,8 @@ def red_on_white() -> bytes:
 def attributed(reader: FakeReader, text: FakeText, photo: Photo | None = None) -> image_pb2.ImageAttributed:
     task = AttributesTask(reader, text)
     photo = photo or photo_of(red_on_white())
-    (found,) = task.infer([photo], [task.prepare(photo)])
+    task.prepare(photo)
+    (found,) = task.infer([photo], [None])
     (finding,) = task.conclude(photo, found)
     message = finding.message
     assert isinstance(message, image_pb2.ImageAttributed)

@@ -42,7 +42,7 @@ def rows(*texts: str) -> list[Row]:
 
 
 def stated(attribute: ReadAttribute | None) -> tuple[str, str] | None:
-    return attribute and (attribute.value, attribute.unit)
+    return None if attribute is None else (attribute.value, attribute.unit)
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def test_printed_lines_are_read_from_top_to_bottom_with_their_boxes(reader: Text
 
 def test_a_large_photo_is_read_at_a_bounded_size_and_its_boxes_still_fit(reader: TextReader) -> None:
     small = label("SAMSUNG", "128 GB")
-    large = cv2.resize(small, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
+    large = np.asarray(cv2.resize(small, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC), np.uint8)
     (one, _), (other, _) = reader.read(small), reader.read(large)
     assert other.text == one.text
     assert other.left == pytest.approx(one.left, abs=0.03)

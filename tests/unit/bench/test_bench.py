@@ -8,13 +8,13 @@ from pathlib import Path
 
 import click
 import pytest
-from google.protobuf.message import Message
 from PIL import Image
 from vitrine.events.v1 import image_pb2
 
 from bench.contenders import BARE, BARE_AHEAD, BARE_WHOLE, WORKER, BareLoop, Memory, Numbered, Rate
 from bench.worker import Findings, readable, shortfalls, spread
 from shared.photos import Photo
+from shared.stream.task import Finding
 
 
 class Counting:
@@ -38,7 +38,10 @@ class Counting:
         self.batches.append(len(photos))
         return inputs
 
-    def conclude(self, photo: Photo, found: str) -> Sequence[Message]:
+    def takes_long(self, found: str) -> bool:
+        return False
+
+    def conclude(self, photo: Photo, found: str) -> Sequence[Finding]:
         assert photo.upload.listing_id == found
         self.seen["conclude"][found] += 1
         return []

@@ -42,7 +42,7 @@ class FakeRecommendation(recommendation_pb2_grpc.RecommendationServiceServicer):
 
 @pytest.fixture
 def service() -> Iterator[FakeRecommendation]:
-    fake = FakeRecommendation()
+    fake = FakeRecommendation()  # type: ignore[abstract]  # one call is enough here
     options = [("grpc.max_receive_message_length", 24 * 1024 * 1024)]
     server = grpc.server(ThreadPoolExecutor(2), options=options)
     recommendation_pb2_grpc.add_RecommendationServiceServicer_to_server(fake, server)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from shared.settings import Settings
 from tests.manifests import (
     KUSTOMIZATIONS,
     ROOT,
+    WORKLOAD_KINDS,
     Manifest,
     compose,
     name_of,
@@ -32,25 +34,49 @@ from tests.manifests import (
     scrape_configs,
     stages,
     workloads,
+    written,
 )
 
 CONSUMERS = {"classification", "attributes", "embedding", "fraud"}
 IMAGES = ("base", "inference", "inference-gpu")
 FLEET = CONSUMERS | {"gateway", "join", "serve", "lag"}
 SERVICES: dict[str, dict[str, Any]] = compose()["services"]
-ALL = [manifest for kustomization in KUSTOMIZATIONS for manifest in rendered(kustomization)]
-WORKLOADS = {name_of(workload): workload for k in KUSTOMIZATIONS for workload in workloads(k)}
-PODS: dict[str, Manifest] = {name: workload["spec"]["template"]["spec"] for name, workload in WORKLOADS.items()}
-CONTAINERS: dict[str, Manifest] = {name: pod["containers"][0] for name, pod in PODS.items()}
+POD_NAMES = sorted(name_of(manifest) for manifest in written() if manifest["kind"] in WORKLOAD_KINDS)
 
 every_service = pytest.mark.parametrize("name", sorted(SERVICES))
-every_pod = pytest.mark.parametrize("name", sorted(PODS))
+every_pod = pytest.mark.parametrize("name", POD_NAMES)
 every_member = pytest.mark.parametrize("name", sorted(FLEET))
+
+
+@cache
+def everything() -> list[Manifest]:
+    """All that is sent to a cluster."""
+    return [manifest for kustomization in KUSTOMIZATIONS for manifest in rendered(kustomization)]
+
+
+@cache
+def workloads_by_name() -> dict[str, Manifest]:
+    return {name_of(workload): workload for k in KUSTOMIZATIONS for workload in workloads(k)}
+
+
+@cache
+def pods() -> dict[str, Manifest]:
+    """What each workload's pods are made of."""
+    return {name: workload["spec"]["template"]["spec"] for name, workload in workloads_by_name().items()}
+
+
+@cache
+def containers() -> dict[str, Manifest]:
+    return {name: pod["containers"][0] for name, pod in pods().items()}
+
+
+def test_every_workload_is_tested() -> None:
+    assert sorted(pods()) == POD_NAMES
 
 
 def environment_of_pod(name: str) -> dict[str, str]:
     """Name to value, or to the secret's key; the ConfigMap first, as the container sees it."""
-    container = CONTAINERS[name]
+    container = containers()[name]
     configuration = {name_of(m): m["data"] for k in KUSTOMIZATIONS for m in of_kind(k, "ConfigMap")}
     found: dict[str, str] = {}
     for source in container.get("envFrom", []):
@@ -89,7 +115,7 @@ def is_pinned(image: str) -> bool:
 
 
 def container_port(name: str, port: str) -> int:
-    found: int = next(p["containerPort"] for p in CONTAINERS[name]["ports"] if p["name"] == port)
+    found: int = next(p["containerPort"] for p in containers()[name]["ports"] if p["name"] == port)
     return found
 
 
@@ -223,7 +249,7 @@ def test_a_service_is_built_from_a_target_that_exists_or_pinned_to_a_version(nam
 @every_member
 def test_only_the_consumers_run_the_image_with_torch(name: str) -> None:
     assert SERVICES[name]["build"]["target"] == ("inference" if name in CONSUMERS else "base")
-    assert CONTAINERS[name]["image"] == SERVICES[name]["image"]
+    assert containers()[name]["image"] == SERVICES[name]["image"]
 
 
 @every_service
@@ -288,9 +314,15 @@ def test_the_join_may_rely_on_the_append_only_file_of_redis() -> None:
 # --- Kubernetes -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("manifest", ALL, ids=lambda m: f"{m['kind']}-{name_of(m)}")
-def test_a_manifest_is_valid_to_the_letter(manifest: Manifest) -> None:
-    kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
+@pytest.mark.parametrize("kustomization", KUSTOMIZATIONS)
+def test_each_manifest_is_valid_to_the_letter(kustomization: str) -> None:
+    wrong = {}
+    for manifest in rendered(kustomization):
+        try:
+            kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
+        except kubernetes_validate.ValidationError as why:
+            wrong[f"{manifest['kind']} {name_of(manifest)}"] = str(why)
+    assert not wrong
 
 
 def test_an_unknown_kind_or_field_would_be_found() -> None:
@@ -311,17 +343,17 @@ def test_every_file_is_part_of_its_kustomization(kustomization: str) -> None:
 
 
 def test_everything_is_in_the_namespace_vitrine() -> None:
-    assert {m["metadata"].get("namespace") for m in ALL if m["kind"] != "Namespace"} == {"vitrine"}
-    assert [name_of(m) for m in ALL if m["kind"] == "Namespace"] == ["vitrine"]
+    assert {m["metadata"].get("namespace") for m in everything() if m["kind"] != "Namespace"} == {"vitrine"}
+    assert [name_of(m) for m in everything() if m["kind"] == "Namespace"] == ["vitrine"]
 
 
 def test_the_whole_fleet_is_deployed() -> None:
-    assert set(WORKLOADS) == FLEET | {"topics", "prometheus", "grafana"}
+    assert set(workloads_by_name()) == FLEET | {"topics", "prometheus", "grafana"}
 
 
 @every_pod
 def test_a_pod_may_do_nothing_it_need_not(name: str) -> None:
-    pod, security = PODS[name], CONTAINERS[name]["securityContext"]
+    pod, security = pods()[name], containers()[name]["securityContext"]
     assert len(pod["containers"]) == 1
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["runAsUser"] > 0
@@ -334,12 +366,12 @@ def test_a_pod_may_do_nothing_it_need_not(name: str) -> None:
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
-    assert "/tmp" in {mount["mountPath"] for mount in CONTAINERS[name]["volumeMounts"]}
+    assert "/tmp" in {mount["mountPath"] for mount in containers()[name]["volumeMounts"]}
 
 
 @every_pod
 def test_a_pod_says_what_it_needs_and_runs_a_pinned_image(name: str) -> None:
-    container = CONTAINERS[name]
+    container = containers()[name]
     assert set(container["resources"]["requests"]) == {"cpu", "memory"}
     assert set(container["resources"]["limits"]) == {"cpu", "memory"}
     assert is_pinned(container["image"])
@@ -347,8 +379,8 @@ def test_a_pod_says_what_it_needs_and_runs_a_pinned_image(name: str) -> None:
 
 @every_pod
 def test_a_pod_is_probed_on_ports_that_it_has(name: str) -> None:
-    container = CONTAINERS[name]
-    if WORKLOADS[name]["kind"] == "Job":
+    container = containers()[name]
+    if workloads_by_name()[name]["kind"] == "Job":
         return
     ports = {p["name"]: p["containerPort"] for p in container["ports"]}
     for kind in ("startupProbe", "readinessProbe", "livenessProbe"):
@@ -361,7 +393,7 @@ def test_a_pod_is_probed_on_ports_that_it_has(name: str) -> None:
 
 @every_member
 def test_only_livez_decides_a_restart_and_lookups_are_probed_as_they_are_made(name: str) -> None:
-    container = CONTAINERS[name]
+    container = containers()[name]
     assert container["livenessProbe"]["httpGet"]["path"] == "/livez"
     if name == "serve":
         assert "grpc" in container["readinessProbe"]
@@ -372,22 +404,22 @@ def test_only_livez_decides_a_restart_and_lookups_are_probed_as_they_are_made(na
 @every_member
 def test_started_means_loaded_and_needs_nothing_else(name: str) -> None:
     """Where Redis or Kafka is away a restart of what waits for it would bring nothing back."""
-    assert CONTAINERS[name]["startupProbe"]["httpGet"]["path"] == "/startz"
+    assert containers()[name]["startupProbe"]["httpGet"]["path"] == "/startz"
 
 
 @pytest.mark.parametrize("name", ["gateway", "serve", "embedding"])
 def test_whoever_is_called_is_left_in_peace_until_routes_have_changed_and_has_time_to_finish(name: str) -> None:
     drain, settings = Settings().drain_seconds, GatewaySettings()
     work = settings.finish_seconds if name == "gateway" else 30
-    assert CONTAINERS[name]["lifecycle"]["preStop"]["sleep"]["seconds"] >= 5
-    pre_stop = CONTAINERS[name]["lifecycle"]["preStop"]["sleep"]["seconds"]
-    assert PODS[name]["terminationGracePeriodSeconds"] >= pre_stop + drain + work + 10
+    assert containers()[name]["lifecycle"]["preStop"]["sleep"]["seconds"] >= 5
+    pre_stop = containers()[name]["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert pods()[name]["terminationGracePeriodSeconds"] >= pre_stop + drain + work + 10
     assert int(SERVICES[name]["stop_grace_period"].removesuffix("s")) >= drain + work + 5
 
 
 def test_photo_searches_outlive_a_broker_that_is_away() -> None:
     """An embedding pod is then unready; its queries need no broker."""
-    (service,) = [m for m in ALL if m["kind"] == "Service" and name_of(m) == "embedding"]
+    (service,) = [m for m in everything() if m["kind"] == "Service" and name_of(m) == "embedding"]
     assert service["spec"]["publishNotReadyAddresses"] is True
 
 
@@ -420,7 +452,7 @@ def mebibytes(quantity: str) -> int:
 
 @every_member
 def test_a_pod_asks_for_what_it_was_measured_to_hold_and_is_allowed_what_it_holds_at_most(name: str) -> None:
-    row, resources = memory_table()[name], CONTAINERS[name]["resources"]
+    row, resources = memory_table()[name], containers()[name]["resources"]
     assert mebibytes(resources["requests"]["memory"]) == row.request >= row.ordinary
     assert mebibytes(resources["limits"]["memory"]) == row.limit >= 1.1 * max(row.largest, row.start, row.converting)
     assert mebibytes(SERVICES[name]["mem_limit"]) in (row.limit, 512)
@@ -437,25 +469,27 @@ def test_the_gateway_has_room_for_all_that_its_settings_let_it_hold() -> None:
 
 @every_pod
 def test_mounts_and_references_lead_somewhere(name: str) -> None:
-    pod, container = PODS[name], CONTAINERS[name]
-    claims = WORKLOADS[name]["spec"].get("volumeClaimTemplates", [])
+    pod, container = pods()[name], containers()[name]
+    claims = workloads_by_name()[name]["spec"].get("volumeClaimTemplates", [])
     volumes = {v["name"] for v in pod.get("volumes", [])} | {name_of(claim) for claim in claims}
     assert {mount["name"] for mount in container["volumeMounts"]} == volumes
-    configuration = {name_of(m) for m in ALL if m["kind"] == "ConfigMap"}
+    configuration = {name_of(m) for m in everything() if m["kind"] == "ConfigMap"}
     used = {v["configMap"]["name"] for v in pod.get("volumes", []) if "configMap" in v}
     used |= {source["configMapRef"]["name"] for source in container.get("envFrom", [])}
     assert used <= configuration
-    accounts = {name_of(m) for m in ALL if m["kind"] == "ServiceAccount"} | {"default"}
+    accounts = {name_of(m) for m in everything() if m["kind"] == "ServiceAccount"} | {"default"}
     assert pod.get("serviceAccountName", "default") in accounts
 
 
 def test_services_and_budgets_select_pods_and_ports_that_exist() -> None:
-    for manifest in ALL:
+    for manifest in everything():
         if manifest["kind"] not in ("Service", "PodDisruptionBudget"):
             continue
         selector = manifest["spec"]["selector"]
         wanted = selector.get("matchLabels", selector).items()
-        chosen = [n for n, w in WORKLOADS.items() if wanted <= w["spec"]["template"]["metadata"]["labels"].items()]
+        chosen = [
+            n for n, w in workloads_by_name().items() if wanted <= w["spec"]["template"]["metadata"]["labels"].items()
+        ]
         assert len(chosen) == 1, name_of(manifest)
         for port in manifest["spec"].get("ports", []):
             assert container_port(chosen[0], port["targetPort"]) == port["port"], name_of(manifest)
@@ -463,11 +497,11 @@ def test_services_and_budgets_select_pods_and_ports_that_exist() -> None:
 
 @every_member
 def test_a_member_has_a_budget_for_disruptions(name: str) -> None:
-    assert name in {name_of(m) for m in ALL if m["kind"] == "PodDisruptionBudget"}
+    assert name in {name_of(m) for m in everything() if m["kind"] == "PodDisruptionBudget"}
 
 
 def test_grpc_clients_reach_every_pod() -> None:
-    headless = {name_of(m) for m in ALL if m["kind"] == "Service" and m["spec"].get("clusterIP") == "None"}
+    headless = {name_of(m) for m in everything() if m["kind"] == "Service" and m["spec"].get("clusterIP") == "None"}
     assert {"serve", "embedding"} <= headless
 
 
@@ -501,7 +535,7 @@ def test_those_who_use_photos_or_redis_are_told_where_and_as_whom(name: str) -> 
 
 @pytest.mark.parametrize("name", sorted(FLEET | {"topics"}))
 def test_a_command_exists_and_is_the_same_in_compose_and_kubernetes(name: str) -> None:
-    here, there = SERVICES[name]["command"], CONTAINERS[name]["command"]
+    here, there = SERVICES[name]["command"], containers()[name]["command"]
     assert there[: len(here)] == here
     if here[0] == "vitrine":
         command = vitrine.get_command(click.Context(vitrine), here[1])
@@ -522,10 +556,10 @@ def test_prometheus_scrapes_the_port_that_the_service_serves(name: str) -> None:
     assert lookup["names"] == SERVICES[name]["networks"]["default"]["aliases"]
     variable = "VITRINE_HTTP_PORT" if name == "gateway" else "VITRINE_METRICS_PORT"
     assert {int(environment[variable]) for environment in environments(name)} == {lookup["port"]}
-    (service,) = [m for m in ALL if m["kind"] == "Service" and name_of(m) == f"{name}-metrics"]
+    (service,) = [m for m in everything() if m["kind"] == "Service" and name_of(m) == f"{name}-metrics"]
     assert [port["port"] for port in service["spec"]["ports"]] == [lookup["port"]]
     assert service["spec"]["publishNotReadyAddresses"] is True
-    assert lookup["port"] in {p["containerPort"] for p in CONTAINERS[name]["ports"]}
+    assert lookup["port"] in {p["containerPort"] for p in containers()[name]["ports"]}
 
 
 def test_prometheus_scrapes_nothing_else() -> None:
@@ -557,4 +591,4 @@ def test_compose_mounts_the_very_files_that_kubernetes_gets() -> None:
 
 def test_images_of_prometheus_and_grafana_are_the_same_in_compose_and_kubernetes() -> None:
     for name in ("prometheus", "grafana"):
-        assert SERVICES[name]["image"] == CONTAINERS[name]["image"]
+        assert SERVICES[name]["image"] == containers()[name]["image"]

@@ -1,5 +1,6 @@
 """Versions that several files need stand in one; and setup sees when what it fetches or builds has changed."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -32,7 +33,9 @@ def asked(folder: Path, question: str) -> str:
     """What the functions of setup.sh say in a checkout in the folder."""
     functions = SETUP[SETUP.index("KAFKA_VERSION=") : SETUP.index("case $mode")]
     script = f"set -euo pipefail\n{functions}\n{question}"
-    return subprocess.run(["bash", "-c", script], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
+    here = {name: value for name, value in os.environ.items() if name != "VITRINE_HOME"}
+    done = subprocess.run(["bash", "-c", script], cwd=folder, env=here, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
+from typing import Any
 
 import grpc
 import numpy as np
@@ -166,7 +167,7 @@ async def test_a_query_whose_deadline_passed_while_it_waited_never_reaches_the_t
 
 
 async def test_health_is_serving_while_it_serves(channel: aio.Channel) -> None:
-    stub = health_pb2_grpc.HealthStub(channel)
+    stub: Any = health_pb2_grpc.HealthStub(channel)
     answer = await stub.Check(health_pb2.HealthCheckRequest(service="vitrine.embedding.v1.EmbeddingService"))
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
 

@@ -28,8 +28,8 @@ LOOK_ALIKE = jpeg(scenery(2))
 
 
 def score(task: FraudTask, photo: Photo) -> list[image_pb2.ImageScored]:
-    inputs = [task.prepare(photo)]
-    (found,) = task.infer([photo], inputs)
+    task.prepare(photo)
+    (found,) = task.infer([photo], [None])
     messages = [finding.message for finding in task.conclude(photo, found)]
     assert all(isinstance(message, image_pb2.ImageScored) for message in messages)
     return list(messages)  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
 from services.gateway.imaging import BadPhoto, CleanPhoto, clean, jpeg, png, webp
-from shared.containers import BadContainer
+from shared.containers import BadContainer, jpeg_segments, png_chunks, webp_chunks
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, of odd tags
 
@@ -138,17 +138,17 @@ def parts_of(kind: str) -> st.SearchStrategy[bytes]:
             (0xC0, 0xC1, 0xC2, 0xC4, 0xC9, 0xDA, 0xDB, 0xDC, 0xDD, 0xE0, 0xE1, 0xE2, 0xEB, 0xEE, 0xFE)
         )
         made = st.builds(segment, markers, PAYLOAD)
-        real = [bytes(part.raw) for seed in SEEDS[kind] for part in jpeg.jpeg_segments(seed)]
+        real = [bytes(part.raw) for seed in SEEDS[kind] for part in jpeg_segments(seed)]
         return made | st.sampled_from(real) | st.sampled_from((b"\xff", b"\xff\xd0", b"\0", b"\xff\0", b"\xff\xff\xff"))
     if kind == "PNG":
         kinds = st.sampled_from(
             (b"IHDR", b"PLTE", b"IDAT", b"tRNS", b"iCCP", b"acTL", b"eXIf", b"zTXt", b"iTXt", b"tEXt", b"caBX")
         )
         made = st.builds(png_chunk, kinds, PAYLOAD | PAYLOAD.map(lambda inner: b"a\0\0" + zlib.compress(inner)))
-        return made | st.sampled_from([bytes(part.raw) for seed in SEEDS[kind] for part in png.png_chunks(seed)])
+        return made | st.sampled_from([bytes(part.raw) for seed in SEEDS[kind] for part in png_chunks(seed)])
     kinds = st.sampled_from((b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ICCP", b"EXIF", b"XMP ", b"ANIM", b"ANMF", b"C2PA"))
     made = st.builds(riff_chunk, kinds, PAYLOAD)
-    return made | st.sampled_from([bytes(part.raw) for seed in SEEDS[kind] for part in webp.webp_chunks(seed)])
+    return made | st.sampled_from([bytes(part.raw) for seed in SEEDS[kind] for part in webp_chunks(seed)])
 
 
 WRAPPED: dict[str, Callable[[bytes], bytes]] = {

@@ -279,7 +279,7 @@ async def test_a_fault_of_ours_says_so_and_tells_nothing_else(gateway: Refusing)
     async def broken(_events: object) -> None:
         raise RuntimeError("password=hunter2")
 
-    gateway.producer.send = broken  # type: ignore[method-assign]
+    gateway.producer.send = broken  # type: ignore[method-assign, assignment]
     response = await gateway.post(form(CLAIMS, photo()))
     assert (problem(response), response.status_code) == ("internal-error", 500)
     assert "hunter2" not in response.text

@@ -26,7 +26,7 @@ def drawn(seed: int) -> tuple[Array, Array, NDArray[np.intp]]:
 def recalls(mean: Array, projection: Array) -> tuple[float, float]:
     """On photos not trained on: how often a view lies closest to its photo, and the next photo is of its class."""
     rows, views, labels = drawn(seed=2)
-    photos, others = (unit_rows((some - mean) @ projection) for some in (rows, views[:, 0]))
+    photos, others = (unit_rows(np.asarray((some - mean) @ projection, np.float32)) for some in (rows, views[:, 0]))
     copies = float(((others @ photos.T).argmax(1) == np.arange(PHOTOS)).mean())
     similarity = photos @ photos.T
     np.fill_diagonal(similarity, -1)

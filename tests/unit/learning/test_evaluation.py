@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,10 +31,11 @@ from learning.evaluation import (
     top,
 )
 from learning.evaluation_files import CONFUSION, FIGURES, MISTAKES, PER_CLASS
-from learning.training import Sample, features_of, held_out
+from learning.strangers import photos_of_packages
+from learning.training import Sample, features_of, held_out, read_samples
 from shared.settings import Settings
 from shared.vision.heads import Array, Heads, described, unit_rows
-from shared.vision.pack import Bars, EmbeddingSpec, Manifest, Pack, TrunkSpec, VotesSpec
+from shared.vision.pack import Bars, CategorySpec, EmbeddingSpec, Manifest, Pack, TrunkSpec, VotesSpec
 from shared.vision.runtime import Runtime
 from shared.vision.taxonomy import Judgement, Taxonomy
 from tests.fakes_vision import jpeg, labelled_photos, scenery
@@ -55,13 +57,14 @@ class Shrunk:
 
     def features(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
         blocks = np.stack(pictures).reshape(len(pictures), SMALL, SIDE // SMALL, SMALL, SIDE // SMALL, 3)
-        return blocks.mean(axis=(2, 4)).reshape(len(pictures), WIDTH).astype(np.float32)
+        rows: np.ndarray = blocks.mean(axis=(2, 4)).reshape(len(pictures), WIDTH).astype(np.float32)
+        return rows
 
 
 RUNTIME = Runtime(Shrunk(), ())
 
 
-def sample(category: tuple[str, ...], seed: int, split: str = "val", **more: object) -> Sample:
+def sample(category: tuple[str, ...], seed: int, split: str = "val", **more: Any) -> Sample:
     return Sample(jpeg(scenery(seed, 96, 128)), category, split, group=str(seed), **more)
 
 
@@ -104,7 +107,7 @@ def pack_of(rows: Array, leaves: Sequence[int]) -> Pack:
         generation=1,
         trunk=TrunkSpec(architectures=("shrunk",), canvases=CANVASES, final=WIDTH, stages=()),
         taxonomy=LEAVES,
-        attributes=(),
+        categories=(CategorySpec(path=(), kinds=()),),
         embedding=EmbeddingSpec(space="tiny@1", dimensions=WIDTH),
         votes=VotesSpec(neighbours=1, softness=0.05, share=1.0, temperature=1.0),
         bars=Bars(leaf_at_least=0.1, node_at_least=0.5, strange_beyond=0.01),
@@ -359,7 +362,7 @@ def test_train_photos_and_staged_ones_are_not_judged() -> None:
 
 def test_colours_alone_tell_red_from_blue() -> None:
     red, blue = (np.full((SIDE, SIDE, 3), colour, np.uint8) for colour in ((220, 10, 10), (10, 10, 220)))
-    rows = ColourHistogram().features(np.stack([red, blue, red]))
+    rows = ColourHistogram().features([red, blue, red])
     assert rows.shape == (3, 512)
     assert (rows @ rows.T).round(3).tolist() == [[1, 0, 1], [0, 1, 0], [1, 0, 1]]
 
@@ -385,7 +388,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def tiny(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Pack:
     """A pack that knows the photos of the folder, takes limes for kiwis, and serves the command."""
-    some = command.read_samples(folder)
+    some = read_samples(folder)
     wrong = [KIWI if one.category == LIME else one.category for one in some]
     pack = pack_of(features(some), [LEAVES.index(category) for category in wrong])
     monkeypatch.setattr(command, "open_pack", lambda _name: pack)
@@ -416,8 +419,8 @@ def test_photos_of_strangers_are_added(folder: Path, tiny: Pack, tmp_path: Path)
     more.mkdir()
     (tmp_path / "photos-of-red.png").rename(more / "red.PNG")
     (tmp_path / "notes.txt").rename(more / "notes.txt")
-    there = len(command.strangers())
-    assert [one.photo for one in command._strange(more)][there:] == [more / "red.PNG"]
+    there = len(photos_of_packages())
+    assert [one.photo for one in command.strange(more)][there:] == [more / "red.PNG"]
 
 
 def test_a_folder_laid_out_otherwise_is_one_line(tiny: Pack, tmp_path: Path) -> None:

@@ -15,10 +15,12 @@ from learning.fine_tuning import (
     Photos,
     Picked,
     Recipe,
-    Step,
+    Stepped,
     batches_of,
     fine_tune,
+    optimiser_for,
     predict,
+    rates_for,
 )
 from shared.vision.taxonomy import Taxonomy
 from shared.vision.trunk import canvases_of, nearest_canvas
@@ -80,7 +82,7 @@ def test_too_few_photos_for_a_batch_are_refused(photos: Photos, tmp_path: Path) 
 
 
 def test_steps_and_epochs_are_told(photos: Photos, tmp_path: Path) -> None:
-    steps: list[tuple[Step, int]] = []
+    steps: list[tuple[Stepped, int]] = []
     epochs: list[Epoch] = []
     start = Classifier("tf_efficientnet_lite0", len(TREE.leaves))
     picked = Picked(photos, np.arange(30))
@@ -88,6 +90,42 @@ def test_steps_and_epochs_are_told(photos: Photos, tmp_path: Path) -> None:
     assert [step.number for step, _ in steps] == list(range(1, 10))
     assert {total for _, total in steps} == {9}
     assert [(epoch.epoch, epoch.side) for epoch in epochs] == [(0, 32), (1, 32), (2, 48)]
+
+
+def rates(total: int, recipe: Recipe) -> list[tuple[float, float]]:
+    """Of the trunk and of the linear layers, step by step."""
+    optimiser = optimiser_for(Classifier("tf_efficientnet_lite0", 3), recipe)
+    schedule = rates_for(optimiser, recipe, total)
+    seen = []
+    for step in range(1, total + 1):
+        schedule.step_update(step)
+        each = [group["lr"] for group in optimiser.param_groups]
+        assert len(set(each)) == 2
+        seen.append((each[0], each[-1]))
+    return seen
+
+
+def test_rates_rise_to_their_peaks_and_then_fall_along_one_cosine() -> None:
+    recipe = replace(RECIPE, trunk_rate=1.0, head_rate=5.0, warm_up_steps=10)
+    seen = rates(110, recipe)
+    trunk = [rate for rate, _ in seen]
+    assert [head for _, head in seen] == pytest.approx([5 * rate for rate in trunk])
+    assert trunk[:11] == pytest.approx([step / 11 for step in range(1, 12)])
+    assert trunk[10:] == pytest.approx([0.5 + 0.5 * np.cos(np.pi * n / 100) for n in range(100)])
+
+
+@pytest.mark.parametrize("total", [1, 2, 4, 9])
+def test_no_step_of_a_short_run_is_taken_at_a_rate_of_zero(total: int) -> None:
+    assert all(0 < rate <= 1 for rate, _ in rates(total, replace(RECIPE, trunk_rate=1.0, head_rate=2.0)))
+
+
+def test_biases_and_norms_do_not_decay() -> None:
+    model = Classifier("tf_efficientnet_lite0", 3, frozen_blocks=1)
+    groups = optimiser_for(model, RECIPE).param_groups
+    for group in groups:
+        assert all((parameter.ndim > 1) == bool(group["weight_decay"]) for parameter in group["params"])
+    learned = [parameter for group in groups for parameter in group["params"]]
+    assert len(learned) == len({id(one) for one in learned}) == sum(p.requires_grad for p in model.parameters())
 
 
 def test_what_is_frozen_stays_as_it_was(photos: Photos, tmp_path: Path) -> None:

@@ -12,10 +12,10 @@ import torch
 from click.testing import CliRunner
 
 from cli.train import train
-from learning.ensemble import Member, joined, members_of
+from learning.card import CARD
+from learning.ensemble import Member, joined, members_of, members_to_start_from, take_over
 from learning.fine_tuning import Classifier, Phase, Recipe, predict
-from learning.making import FEWEST_STRANGERS, _members, _strangers_to_learn, next_of, recipe_for, take_over
-from learning.packing import CARD
+from learning.making import FEWEST_STRANGERS, next_of, recipe_for, strangers_to_learn
 from learning.training import Linear, PhotosUnusable
 from shared.vision.pack import TRUNK, Pack, open_pack
 from shared.vision.runtime import Rows, Torch, known_good
@@ -48,7 +48,7 @@ def member(seed: int, architecture: str) -> Member:
 
 def logits(members: list[Member]) -> tuple[Rows, Rows]:
     network, linear = joined(members)
-    final = Torch(network, torch.device("cpu")).features(PICTURES)[:, : network.final]
+    final = Torch(network, torch.device("cpu")).features(list(PICTURES))[:, : network.final]
     return final @ linear.leaf_weight + linear.leaf_bias, final @ linear.audience_weight + linear.audience_bias
 
 
@@ -80,7 +80,7 @@ def test_trunks_side_by_side_say_the_mean_of_what_each_says() -> None:
 def test_a_pack_of_other_categories_cannot_be_gone_on_from(builtin: Pack) -> None:
     fewer = replace(builtin, taxonomy=Taxonomy(builtin.taxonomy.leaves[:-1]))
     with pytest.raises(ValueError, match="other categories"):
-        _members(fewer, builtin.taxonomy)
+        members_to_start_from(fewer, builtin.taxonomy)
 
 
 def test_only_a_trunk_that_goes_on_does_so_at_half_the_rates(builtin: Pack) -> None:
@@ -162,9 +162,9 @@ def test_what_is_unknown_is_not_learned_from_photos_of_other_categories(builtin:
 
 def test_too_few_strangers_teach_nothing(tmp_path: Path) -> None:
     folder = strangers(tmp_path, FEWEST_STRANGERS - 1)
-    assert _strangers_to_learn(None) == []
+    assert strangers_to_learn(None) == []
     with pytest.raises(PhotosUnusable, match=f"{folder} has 49 photos"):
-        _strangers_to_learn(folder)
+        strangers_to_learn(folder)
 
 
 def strangers(folder: Path, count: int) -> Path:

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 from google.protobuf.message import Message
 
-from services.recommendation.index import ExactVectorIndex, Placement
+from services.recommendation.fields import Enriched
+from services.recommendation.index import Placement
 from services.recommendation.join import Join, Settlement
-from services.recommendation.parts import Enriched
 from services.recommendation.rank import Filter
 from services.recommendation.store import Write
 from shared.errors import Transient
@@ -17,6 +17,7 @@ from shared.events import Event
 from shared.health import Health
 from shared.stream.records import Assignment, Record
 from shared.topics import DEAD_LETTERS, LISTING_CHANGED, LISTING_ENRICHED
+from tests.exact_index import ExactVectorIndex
 from tests.joining import (
     ALLOW,
     BLOCK,

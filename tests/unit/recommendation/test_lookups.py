@@ -7,12 +7,13 @@ import grpc
 import pytest
 from vitrine.embedding.v1 import embedding_pb2
 
-from services.recommendation.index import ExactVectorIndex
+from services.recommendation.fields import Vector
+from services.recommendation.index import Placement
 from services.recommendation.lookups import MAX_BATCH, Embed, Lookups
-from services.recommendation.parts import Vector
 from services.recommendation.rank import Filter
 from shared.grpc import Refusal
 from shared.limits import MAX_PHOTO_BYTES
+from tests.exact_index import ExactVectorIndex
 from tests.joining import (
     BLOCK,
     SPACE,
@@ -119,9 +120,9 @@ class Outdated(ExactVectorIndex):
         super().__init__()
         self.frozen = False
 
-    async def place(self, placements: Sequence[object]) -> None:  # type: ignore[override]
+    async def place(self, placements: Sequence[Placement]) -> None:
         if not self.frozen:
-            await super().place(placements)  # type: ignore[arg-type]
+            await super().place(placements)
 
 
 async def test_what_an_outdated_index_still_proposes_is_checked_against_the_record() -> None:

@@ -3,7 +3,7 @@
 import pytest
 from vitrine.recommendation.v1 import recommendation_pb2 as api
 
-from services.recommendation.parts import Enriched, merged, read
+from services.recommendation.fields import Enriched, merged, read
 from services.recommendation.rank import Candidate, Filter, best, cosine, expression, matches, refusal
 from tests.joining import BLOCK, changed, delivered, record_of, removed, results, unit
 

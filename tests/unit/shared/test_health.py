@@ -1,6 +1,7 @@
 """What the probes are told: started, live and ready are three questions."""
 
 import asyncio
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -24,10 +25,25 @@ class Away:
 
 
 async def watched(health: Health, *times: Any, **checks: Any) -> None:
-    """Runs the watch, and each of the calls once it has asked again."""
-    watching = asyncio.create_task(watch(health, checks, every_seconds=0.001, timeout_seconds=0.05))  # type: ignore[arg-type]
+    """Runs the watch, and each of the calls once all have been asked anew."""
+    answered = Counter[str]()
+
+    def counted(name: str, check: Any) -> Any:
+        async def asked() -> None:
+            try:
+                await check()
+            finally:
+                answered[name] += 1
+
+        return asked
+
+    counting: Any = {name: counted(name, check) for name, check in checks.items()}
+    watching = asyncio.create_task(watch(health, counting, every_seconds=0.001, timeout_seconds=0.05))
     for call in times:
-        await asyncio.sleep(0.1)
+        # The next answer may be to what was asked before the last call.
+        wanted = {name: answered[name] + 2 for name in checks}
+        while any(answered[name] < count for name, count in wanted.items()):  # noqa: ASYNC110  it tells nobody
+            await asyncio.sleep(0)
         call()
     watching.cancel()
 
@@ -108,7 +124,8 @@ async def test_a_start_waits_for_what_is_away_and_says_so_meanwhile() -> None:
         return "found"
 
     waiting = asyncio.create_task(wait_for(health, "redis", attempt, seconds=0.001))
-    await asyncio.sleep(0.05)
+    while redis.asked < 2:  # noqa: ASYNC110  it tells nobody
+        await asyncio.sleep(0)
     seen.append(health.whys["redis"])
     redis.why = None
     assert await waiting == "found"

@@ -110,12 +110,16 @@ async def reading(at_most: int = 10) -> AsyncIterator[tuple[KafkaSource, Scripte
 
     source = KafkaSource("127.0.0.1:1", "group", [IMAGE_UPLOADED], max_queued=at_most, open_consumer=open_consumer)
     records, consumer = aiter(source), opened[0]
-    first: asyncio.Task[Record] | None = asyncio.create_task(anext(records))
+
+    async def read() -> Record:
+        return await anext(records)
+
+    first: asyncio.Task[Record] | None = asyncio.create_task(read())
 
     async def next_record() -> Record:
         nonlocal first
         waiting, first = first, None
-        return await (waiting or anext(records))
+        return await (waiting or read())
 
     await consumer.does(lambda: consumer.given(0))
     yield source, consumer, next_record

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pdqhash
+import pdqhash  # type: ignore[import-untyped]
 import pytest
 
 import shared
@@ -41,28 +41,28 @@ def distance(one: bytes, other: bytes) -> int:
     return min(int(np.count_nonzero(first != way)) for way in ways)
 
 
-def test_the_same_seed_gives_the_same_bytes(catalogue: list[DemoListing]):
+def test_the_same_seed_gives_the_same_bytes(catalogue: list[DemoListing]) -> None:
     again = list(demo_catalogue(listings=6))
     assert [listing.photos for listing in again] == [listing.photos for listing in catalogue[:6]]
     assert list(islice(training_photos(3, 1), 4)) == list(islice(training_photos(3, 1), 4))
 
 
-def test_another_seed_gives_other_photos(catalogue: list[DemoListing]):
+def test_another_seed_gives_other_photos(catalogue: list[DemoListing]) -> None:
     other = next(demo_catalogue(seed=8, listings=1))
     assert other.photos[0] != catalogue[0].photos[0]
 
 
-def test_a_shorter_catalogue_is_the_beginning_of_a_longer_one(catalogue: list[DemoListing]):
+def test_a_shorter_catalogue_is_the_beginning_of_a_longer_one(catalogue: list[DemoListing]) -> None:
     assert list(demo_catalogue(listings=3)) == catalogue[:3]
 
 
-def test_there_are_as_many_listings_as_asked_for_each_with_its_own_reference(catalogue: list[DemoListing]):
+def test_there_are_as_many_listings_as_asked_for_each_with_its_own_reference(catalogue: list[DemoListing]) -> None:
     assert len(catalogue) == LISTINGS
     assert len({listing.reference for listing in catalogue}) == LISTINGS
     assert {listing.seller_id for listing in catalogue} == set(SELLERS)
 
 
-def test_photos_are_jpegs_of_a_phone_s_shape(catalogue: list[DemoListing]):
+def test_photos_are_jpegs_of_a_phone_s_shape(catalogue: list[DemoListing]) -> None:
     for listing in catalogue:
         assert 1 <= len(listing.photos) <= 3
         for photo in listing.photos:
@@ -71,7 +71,7 @@ def test_photos_are_jpegs_of_a_phone_s_shape(catalogue: list[DemoListing]):
     assert any(len(listing.photos) == 3 for listing in catalogue)
 
 
-def test_garments_cartons_and_phones_are_mixed(catalogue: list[DemoListing]):
+def test_garments_cartons_and_phones_are_mixed(catalogue: list[DemoListing]) -> None:
     kinds = Counter(listing.expected.path[0] for listing in catalogue)
     assert kinds["garments"] >= LISTINGS // 2
     assert kinds["packages"] >= 5
@@ -79,7 +79,7 @@ def test_garments_cartons_and_phones_are_mixed(catalogue: list[DemoListing]):
     assert len({listing.expected.path for listing in catalogue}) >= 9
 
 
-def test_copies_honest_lookalikes_and_false_claims_are_planted(catalogue: list[DemoListing]):
+def test_copies_honest_lookalikes_and_false_claims_are_planted(catalogue: list[DemoListing]) -> None:
     reasons = Counter(listing.expected.reason for listing in catalogue)
     assert reasons["copy"] == 6
     assert reasons["category_mismatch"] == 3
@@ -88,7 +88,7 @@ def test_copies_honest_lookalikes_and_false_claims_are_planted(catalogue: list[D
         assert (listing.expected.decision == "allow") == (listing.expected.reason == "")
 
 
-def test_a_copy_comes_after_its_original_and_from_another_seller(catalogue: list[DemoListing]):
+def test_a_copy_comes_after_its_original_and_from_another_seller(catalogue: list[DemoListing]) -> None:
     seen: dict[str, DemoListing] = {}
     for listing in catalogue:
         if listing.expected.copy_of is not None:
@@ -96,7 +96,7 @@ def test_a_copy_comes_after_its_original_and_from_another_seller(catalogue: list
         seen[listing.reference] = listing
 
 
-def test_copies_stay_within_the_distance_at_which_pdq_matches(catalogue: list[DemoListing]):
+def test_copies_stay_within_the_distance_at_which_pdq_matches(catalogue: list[DemoListing]) -> None:
     by_reference = {listing.reference: listing for listing in catalogue}
     for listing in catalogue:
         if listing.expected.copy_of is not None:
@@ -106,14 +106,14 @@ def test_copies_stay_within_the_distance_at_which_pdq_matches(catalogue: list[De
 
 
 @pytest.mark.parametrize("edit", ["recompressed", "mirrored", "resized", "cropped"])
-def test_every_edit_of_a_copier_leaves_a_copy(edit: str, catalogue: list[DemoListing]):
+def test_every_edit_of_a_copier_leaves_a_copy(edit: str, catalogue: list[DemoListing]) -> None:
     photo = catalogue[0].photos[0]
     copy = edited(photo, edit, np.random.default_rng(1))
     assert copy != photo
     assert distance(photo, copy) <= COPY_DISTANCE
 
 
-def test_lookalikes_are_far_from_what_they_look_like(catalogue: list[DemoListing]):
+def test_lookalikes_are_far_from_what_they_look_like(catalogue: list[DemoListing]) -> None:
     by_reference = {listing.reference: listing for listing in catalogue}
     for listing in catalogue:
         if listing.expected.looks_like is not None:
@@ -122,7 +122,7 @@ def test_lookalikes_are_far_from_what_they_look_like(catalogue: list[DemoListing
             assert all(distance(photo, listing.photos[0]) > LOOKALIKE_DISTANCE for photo in original.photos)
 
 
-def test_photos_of_honest_listings_are_no_copies_of_each_other(catalogue: list[DemoListing]):
+def test_photos_of_honest_listings_are_no_copies_of_each_other(catalogue: list[DemoListing]) -> None:
     photos = [photo for listing in catalogue if listing.expected.copy_of is None for photo in listing.photos]
     pictures = [cv2.cvtColor(decoded(photo), cv2.COLOR_BGR2RGB) for photo in photos]
     hashes = np.array([pdqhash.compute(picture)[0] for picture in pictures], dtype=bool)
@@ -132,34 +132,37 @@ def test_photos_of_honest_listings_are_no_copies_of_each_other(catalogue: list[D
         assert np.all(apart > COPY_DISTANCE)
 
 
-def test_photos_have_enough_detail_for_a_hash(catalogue: list[DemoListing]):
+def test_photos_have_enough_detail_for_a_hash(catalogue: list[DemoListing]) -> None:
     for listing in catalogue:
         for photo in listing.photos:
             _, quality = pdqhash.compute(cv2.cvtColor(decoded(photo), cv2.COLOR_BGR2RGB))
             assert quality >= 60
 
 
-def test_false_claims_name_another_kind_of_thing(catalogue: list[DemoListing]):
+def test_false_claims_name_another_kind_of_thing(catalogue: list[DemoListing]) -> None:
     for listing in catalogue:
         if listing.expected.reason == "category_mismatch":
             assert listing.category not in listing.expected.path
             assert listing.expected.decisions == ("review",)
 
 
-def test_what_is_printed_can_be_read(catalogue: list[DemoListing]):
+def test_what_is_printed_can_be_read(catalogue: list[DemoListing]) -> None:
     from rapidocr import RapidOCR
+    from rapidocr.utils.output import RapidOCROutput
 
     reader = RapidOCR()
     cartons = [listing for listing in catalogue if listing.expected.path == CARTON][:2]
     phones = [listing for listing in catalogue if listing.expected.path == PHONE][:2]
     for listing in [*cartons, *phones]:
-        read = re.sub(r"\s", "", " ".join(reader(decoded(listing.photos[0])).txts or ())).lower()
+        output = reader(decoded(listing.photos[0]))
+        assert isinstance(output, RapidOCROutput)
+        read = re.sub(r"\s", "", " ".join(output.txts or ())).lower()
         assert set(listing.expected.attributes) >= {"brand"}
         for value, unit in listing.expected.attributes.values():
             assert f"{value}{unit}".lower().replace(" ", "") in read
 
 
-def test_the_demo_shares_no_template_with_training():
+def test_the_demo_shares_no_template_with_training() -> None:
     def shapes(collection: Collection) -> list[set[object]]:
         cuts = [(type(cut), *astuple(cut)[2:]) for cut in collection.cuts]
         return [
@@ -188,26 +191,26 @@ def test_the_demo_shares_no_template_with_training():
 
 
 @pytest.mark.parametrize("collection", [DEMO, TRAINING], ids=["demo", "training"])
-def test_templates_name_only_what_can_be_drawn(collection: Collection):
+def test_templates_name_only_what_can_be_drawn(collection: Collection) -> None:
     assert {box.layout for box in collection.cartons} <= set(LAYOUTS)
     assert {product.motif for product in collection.products} <= {box.motif for box in collection.cartons}
     assert {box.motif for box in collection.cartons} <= set(MOTIFS)
     assert {name for name, _ in collection.surfaces} <= set(SURFACES)
 
 
-def test_training_covers_every_class_of_the_demo_equally():
+def test_training_covers_every_class_of_the_demo_equally() -> None:
     found = Counter(path for _, path in training_photos(seed=2, per_class=2))
     assert set(found.values()) == {2}
     assert set(found) >= {("garments", cut.label) for cut in DEMO.cuts} | {CARTON, PHONE}
 
 
-def test_training_photos_decode_and_differ():
+def test_training_photos_decode_and_differ() -> None:
     photos = [photo for photo, _ in islice(training_photos(seed=4, per_class=2), 8)]
     assert len(set(photos)) == len(photos)
     assert all(min(decoded(photo).shape[:2]) >= 600 for photo in photos)
 
 
-def test_the_canary_that_ships_is_a_small_photo_of_what_the_renderer_draws():
+def test_the_canary_that_ships_is_a_small_photo_of_what_the_renderer_draws() -> None:
     shipped = (Path(shared.__file__).parent / "stream" / "canary.jpg").read_bytes()
     assert len(shipped) <= 40_000
     assert decoded(shipped).shape == (600, 450, 3)

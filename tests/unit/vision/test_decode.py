@@ -56,7 +56,8 @@ UNDONE = {
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 @pytest.mark.parametrize("orientation", UNDONE)
 def test_every_orientation_comes_out_upright(kind: str, orientation: int) -> None:
-    stored = corners() if UNDONE[orientation] is None else corners().transpose(UNDONE[orientation])
+    undone = UNDONE[orientation]
+    stored = corners() if undone is None else corners().transpose(undone)
     exif = Image.Exif()
     exif[0x0112] = orientation
     for at_least in (None, 100):

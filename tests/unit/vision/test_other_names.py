@@ -43,7 +43,8 @@ def attributes(path: tuple[str, ...], *texts: str) -> dict[str, tuple[str, str]]
     lines = (line(text, top=0.2 * n + 0.1) for n, text in enumerate(texts))
     task = AttributesTask(FakeReader(*path, manifest=german(), audience=("kids", 0.9)), FakeText(*lines))
     photo = photo_of(PICTURE)
-    (found,) = task.infer([photo], [task.prepare(photo)])
+    task.prepare(photo)
+    (found,) = task.infer([photo], [None])
     (finding,) = task.conclude(photo, found)
     message = finding.message
     assert isinstance(message, image_pb2.ImageAttributed)
@@ -78,7 +79,8 @@ def test_its_garments_have_an_audience_and_sizes_that_stand_alone() -> None:
 def test_claims_are_compared_with_what_its_categories_mean(claim: str, path: tuple[str, ...], reviewed: bool) -> None:
     task = FraudTask(FakeReader(*path, manifest=german()), FakeBank())
     photo = photo_of(PICTURE, category=claim)
-    (found,) = task.infer([photo], [task.prepare(photo)])
+    task.prepare(photo)
+    (found,) = task.infer([photo], [None])
     scored = task.conclude(photo, found)[0].message
     assert isinstance(scored, image_pb2.ImageScored)
     assert (scored.fraud.decision == image_pb2.Fraud.DECISION_REVIEW) is reviewed

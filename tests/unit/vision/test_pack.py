@@ -20,7 +20,7 @@ from shared.vision.runtime import DeviceAbsent, open_device
 from shared.vision.taxonomy import Taxonomy
 from tests.fakes_vision import BUILTIN
 
-REPOSITORY = Path(packing.__file__).parents[1]
+REPOSITORY = Path(packing.__file__).parents[2]
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_a_manifest_from_before_categories_had_meanings_is_told_what_to_do(copy:
     ],
 )
 def test_a_meaning_that_would_be_lost_is_refused(copy: Path, category: dict[str, object], said: str) -> None:
-    rest = [
+    rest: list[dict[str, object]] = [
         {"path": ["groceries"], "kinds": []},
         {"path": ["electronics"], "kinds": []},
         {"path": ["packages"], "kinds": []},
@@ -191,7 +191,9 @@ def test_a_device_that_is_absent_or_unheard_of_fails_at_start(wanted: str, monke
 
 def test_nothing_that_serves_can_unpickle() -> None:
     """Training loads ImageNet weights and its own checkpoints, of both the weights only."""
-    for path in [*REPOSITORY.glob("shared/**/*.py"), *REPOSITORY.glob("services/**/*.py")]:
+    modules = [*REPOSITORY.glob("shared/**/*.py"), *REPOSITORY.glob("services/**/*.py")]
+    assert Path(packing.__file__) in modules
+    for path in modules:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import | ast.ImportFrom):
                 names = {alias.name for alias in node.names} | {getattr(node, "module", None)}

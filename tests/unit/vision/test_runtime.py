@@ -1,6 +1,6 @@
 """The fastest engine serves, but only if it says what torch says."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -45,7 +45,7 @@ class Canned:
         self.name = name
         self._rows = rows
 
-    def features(self, pictures: list[Pixels]) -> NDArray[np.float32]:
+    def features(self, pictures: Sequence[Pixels]) -> NDArray[np.float32]:
         return self._rows[: len(pictures)]
 
 

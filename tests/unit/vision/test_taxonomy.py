@@ -1,6 +1,7 @@
 """How far down the tree a photo's probabilities carry, and how sure the answer says that it is."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -75,7 +76,7 @@ VOTES = Votes(neighbours=3, softness=0.1, share=0.5, temperature=1.0)
 
 def arrays(**changes: np.ndarray) -> dict[str, np.ndarray]:
     random = np.random.default_rng(2)
-    return {
+    made: dict[str, Any] = {
         "leaf_weight": random.normal(size=(12, 4)).astype(np.float16),
         "leaf_bias": np.zeros(4, np.float32),
         "audience_weight": np.zeros(12, np.float32),
@@ -88,7 +89,8 @@ def arrays(**changes: np.ndarray) -> dict[str, np.ndarray]:
         "known_landmarks": unit_rows(random.normal(size=(9, 6)).astype(np.float32)),
         "known_direction": np.zeros(6, np.float32),
         "known_distances": np.linspace(0, 1, 101, dtype=np.float32),
-    } | changes
+    }
+    return made | changes
 
 
 def test_heads_give_probabilities_and_unit_vectors() -> None:

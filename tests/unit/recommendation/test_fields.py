@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from vitrine.events.v1 import enriched_pb2, image_pb2
 from vitrine.recommendation.v1 import recommendation_pb2
 
-from services.recommendation.parts import FACETS, Enriched, enriched, merged, read, shown, uploaded_at, vectors
+from services.recommendation.fields import FACETS, Enriched, enriched, merged, read, shown, uploaded_at, vectors
 from services.recommendation.rank import Filter, matches
 from shared.errors import Poison
 from tests.joining import (
@@ -34,10 +34,10 @@ def joined(*messages: Message, one_by_one: bool = True) -> dict[str, bytes]:
     steps = [read(r.assignment.topic, r.key, r.value) for r in delivered(*messages)]
     if not one_by_one:
         return merged({}, steps)
-    parts: dict[str, bytes] = {}
+    fields: dict[str, bytes] = {}
     for step in steps:
-        parts = merged(parts, [step])
-    return parts
+        fields = merged(fields, [step])
+    return fields
 
 
 REVISIONS = {1: ("a", "b"), 2: ("b",), 3: ("b", "c"), 4: ("a", "c")}
@@ -89,8 +89,8 @@ def test_a_listing_without_results_is_pending_and_misses_everything() -> None:
 
 
 def test_results_alone_are_no_record_yet() -> None:
-    parts = joined(*results("x", 1))
-    assert enriched(parts) is None and len(parts) == 4
+    fields = joined(*results("x", 1))
+    assert enriched(fields) is None and len(fields) == 4
 
 
 def test_a_partial_record_says_what_is_missing_where() -> None:
@@ -104,7 +104,7 @@ def test_a_partial_record_says_what_is_missing_where() -> None:
 
 def test_the_first_photo_gives_category_and_vector_and_the_surest_gives_each_attribute() -> None:
     a, b = assessed("x", 1, "a"), assessed("x", 1, "b")
-    parts = joined(
+    fields = joined(
         changed("x", 1, ["a", "b"]),
         classified(a, ["garments", "shoes"]),
         classified(b, ["garments", "hat"]),
@@ -115,20 +115,20 @@ def test_the_first_photo_gives_category_and_vector_and_the_surest_gives_each_att
         scored(a),
         scored(b, REVIEW),
     )
-    record = record_of(parts)
+    record = record_of(fields)
     assert record.status == Enriched.STATUS_COMPLETE
     assert record.category.label == "shoes"
     assert {x.name: x.value for x in record.attributes} == {"colour": "blue", "brand": "Acme"}
     assert record.fraud.decision == REVIEW and [r.code for r in record.fraud.reasons] == ["copy"]
-    assert vectors(parts)[SPACE] @ unit(1) == pytest.approx(1)
+    assert vectors(fields)[SPACE] @ unit(1) == pytest.approx(1)
 
 
 def test_two_colours_of_one_photo_are_both_the_listings_and_a_filter_finds_it_by_either() -> None:
     a, b = assessed("x", 1, "a"), assessed("x", 1, "b")
     shirt = attributed(a, 0.8, colour="white")
     shirt.attributes.add(name="colour", value="blue", confidence=0.6)
-    parts = joined(changed("x", 1, ["a", "b"]), shirt, attributed(b, 0.7, colour="red", audience="kids"))
-    record = record_of(parts)
+    fields = joined(changed("x", 1, ["a", "b"]), shirt, attributed(b, 0.7, colour="red", audience="kids"))
+    record = record_of(fields)
     assert [(x.name, x.value) for x in record.attributes] == [
         ("audience", "kids"),
         ("colour", "white"),
@@ -144,19 +144,19 @@ def coloured(value: str) -> Filter:
 
 def test_photos_in_another_order_change_the_listings_vector() -> None:
     found = [*results("x", 1, "a", seed=1), *results("x", 1, "b", seed=2)]
-    parts = joined(changed("x", 1, ["a", "b"]), *found, changed("x", 2, ["b", "a"]))
-    assert vectors(parts)[SPACE] @ unit(2) == pytest.approx(1)
+    fields = joined(changed("x", 1, ["a", "b"]), *found, changed("x", 2, ["b", "a"]))
+    assert vectors(fields)[SPACE] @ unit(2) == pytest.approx(1)
 
 
 def test_a_removal_wins_over_later_revisions_and_leaves_nothing_behind() -> None:
-    parts = joined(changed("x", 1), *results("x", 1), removed("x", 1), changed("x", 2), *results("x", 2))
-    assert list(parts) == ["change"]
-    assert record_of(parts).status == Enriched.STATUS_REMOVED and not shown(record_of(parts))
+    fields = joined(changed("x", 1), *results("x", 1), removed("x", 1), changed("x", 2), *results("x", 2))
+    assert list(fields) == ["change"]
+    assert record_of(fields).status == Enriched.STATUS_REMOVED and not shown(record_of(fields))
 
 
 def test_a_photo_that_is_no_longer_named_ceases_to_exist() -> None:
-    parts = joined(changed("x", 1, ["a", "b"]), *results("x", 1, "a"), *results("x", 1, "b"), changed("x", 2, ["b"]))
-    assert not any(field.endswith("/a") for field in parts)
+    fields = joined(changed("x", 1, ["a", "b"]), *results("x", 1, "a"), *results("x", 1, "b"), changed("x", 2, ["b"]))
+    assert not any(field.endswith("/a") for field in fields)
     assert joined(changed("x", 2, ["b"]), *results("x", 1, "a")) == joined(changed("x", 2, ["b"]))
 
 
@@ -202,9 +202,9 @@ def test_results_that_come_before_their_change_count_even_if_another_change_has_
 def test_vectors_of_two_spaces_stand_side_by_side() -> None:
     a = assessed("x", 1, "a")
     old, new = embedded(a, 1, "builtin@1"), embedded(assessed("x", 1, "a", generation=2), 2, "large@1", 32)
-    parts = joined(changed("x", 1), new, old)
-    assert {space: vector.size for space, vector in vectors(parts).items()} == {"builtin@1": 16, "large@1": 32}
-    assert record_of(parts).embedding_space == "large@1"
+    fields = joined(changed("x", 1), new, old)
+    assert {space: vector.size for space, vector in vectors(fields).items()} == {"builtin@1": 16, "large@1": 32}
+    assert record_of(fields).embedding_space == "large@1"
 
 
 def test_the_upload_time_is_that_of_the_current_revision() -> None:

@@ -1,9 +1,9 @@
 """What is known of one listing, and how that becomes its record. Pure: no Redis, no Kafka, no clock.
 
-A listing's parts are byte strings by field: "change", and for each photo "category/SHA256", "attributes/SHA256",
+A listing's fields are byte strings by name: "change", and for each photo "category/SHA256", "attributes/SHA256",
 "fraud/SHA256" and "embedding/SPACE/SHA256". Each begins with its rank, big-endian, and goes on with the message as it
 came. Of two values of one field the greater byte string wins: that is the order (removed, revision, generation,
-assessed_at) of the design, and among equals the bytes decide. So the events may come in any order and any number of
+assessed_at), and among equals the bytes decide. So the events may come in any order and any number of
 times.
 """
 
@@ -27,7 +27,7 @@ from shared.topics import (
 )
 
 Vector = NDArray[np.float32]
-Parts = Mapping[str, bytes]
+Fields = Mapping[str, bytes]
 Result = image_pb2.ImageClassified | image_pb2.ImageAttributed | image_pb2.ImageEmbedded | image_pb2.ImageScored
 Enriched = enriched_pb2.EnrichedListing
 
@@ -85,9 +85,9 @@ def _read_change(value: bytes) -> Step:
 
 
 def _read_classified(value: bytes) -> Step:
-    found = parse(image_pb2.ImageClassified, value)
-    _demand(found.HasField("category"), "category is missing")
-    return _result(_CATEGORY, found.assessment, value)
+    message = parse(image_pb2.ImageClassified, value)
+    _demand(message.HasField("category"), "category is missing")
+    return _result(_CATEGORY, message.assessment, value)
 
 
 def _read_attributed(value: bytes) -> Step:
@@ -95,18 +95,18 @@ def _read_attributed(value: bytes) -> Step:
 
 
 def _read_embedded(value: bytes) -> Step:
-    found = parse(image_pb2.ImageEmbedded, value)
-    _demand(found.space != "", "the vector's space is missing")
-    length = float(np.linalg.norm(np.asarray(found.vector, np.float32)))
+    message = parse(image_pb2.ImageEmbedded, value)
+    _demand(message.space != "", "the vector's space is missing")
+    length = float(np.linalg.norm(np.asarray(message.vector, np.float32)))
     _demand(bool(abs(length - 1) < 0.01), f"the vector's length is {length}, not 1")  # NaN fails too
-    step = _result(f"{_EMBEDDING}/{found.space}", found.assessment, value)
-    return replace(step, space=found.space, dimension=len(found.vector))
+    step = _result(f"{_EMBEDDING}/{message.space}", message.assessment, value)
+    return replace(step, space=message.space, dimension=len(message.vector))
 
 
 def _read_scored(value: bytes) -> Step:
-    found = parse(image_pb2.ImageScored, value)
-    _demand(found.fraud.decision in _WORST_FIRST, "the fraud decision is none of allow, review and block")
-    return _result(_FRAUD, found.assessment, value)
+    message = parse(image_pb2.ImageScored, value)
+    _demand(message.fraud.decision in _WORST_FIRST, "the fraud decision is none of allow, review and block")
+    return _result(_FRAUD, message.assessment, value)
 
 
 _READERS = {
@@ -137,18 +137,18 @@ def _demand(holds: bool, otherwise: str) -> None:
         raise Poison("invalid", otherwise)
 
 
-# --- steps become parts -----------------------------------------------------------------------------------------------
+# --- steps become fields ----------------------------------------------------------------------------------------------
 
 
-def merged(parts: Parts, steps: Iterable[Step]) -> dict[str, bytes]:
-    """The parts after these steps, without what no longer belongs to the listing.
+def merged(fields: Fields, steps: Iterable[Step]) -> dict[str, bytes]:
+    """The fields after these steps, without what no longer belongs to the listing.
 
     A result for a photo of the current revision stays, however old: the same bytes look the same. So does one for a
     revision still to come, and for the current one even if it doesn't name the photo: another change of the same
     revision may. Everything else goes, and after a removal all results do. A photo that leaves and comes back is looked
     at anew, since each revision has all of its photos looked at.
     """
-    known = dict(parts)
+    known = dict(fields)
     for step in steps:
         known[step.field] = max(step.ranked, known.get(step.field, b""))
     if (change := change_of(known)) is None:
@@ -162,15 +162,15 @@ def merged(parts: Parts, steps: Iterable[Step]) -> dict[str, bytes]:
     }
 
 
-def change_instead(parts: Parts, step: Step) -> bytes | None:
+def change_instead(fields: Fields, step: Step) -> bytes | None:
     """The change that stands where the step's does not, as it came; None when the step's stands, or is no change."""
-    current = parts.get(_CHANGE)
+    current = fields.get(_CHANGE)
     return None if step.field != _CHANGE or current in (None, step.ranked) else _message(current)
 
 
-def change_of(parts: Parts) -> listing_pb2.ListingChanged | None:
+def change_of(fields: Fields) -> listing_pb2.ListingChanged | None:
     """The current revision, or the removal; None while only results have come."""
-    return listing_pb2.ListingChanged.FromString(_message(parts[_CHANGE])) if _CHANGE in parts else None
+    return listing_pb2.ListingChanged.FromString(_message(fields[_CHANGE])) if _CHANGE in fields else None
 
 
 def _sha256(field: str) -> str:
@@ -186,10 +186,10 @@ def _message(ranked: bytes) -> bytes:
     return ranked[_RANK.size :]
 
 
-# --- parts become the record ------------------------------------------------------------------------------------------
+# --- fields become the record -----------------------------------------------------------------------------------------
 
 
-def enriched(parts: Parts) -> Enriched | None:
+def enriched(fields: Fields) -> Enriched | None:
     """The joined record; None until the listing itself is known.
 
     What is seen in a photo holds for every revision that shows this photo. A fraud decision also rests on the claims,
@@ -197,11 +197,11 @@ def enriched(parts: Parts) -> Enriched | None:
     keeps the earlier one: an edit doesn't free a blocked listing. The listing has a decision as soon as every photo
     was scored once, or one blocks.
     """
-    if (change := change_of(parts)) is None:
+    if (change := change_of(fields)) is None:
         return None
     if change.HasField("removed"):
         return Enriched(listing_id=change.listing_id, revision=change.revision, status=Enriched.STATUS_REMOVED)
-    photos = [_photo(parts, photo, change.revision) for photo in change.listing.photos]
+    photos = [_photo(fields, photo, change.revision) for photo in change.listing.photos]
     record = Enriched(
         listing_id=change.listing_id,
         revision=change.revision,
@@ -214,7 +214,7 @@ def enriched(parts: Parts) -> Enriched | None:
     )
     if photos[0].HasField("category"):
         record.category.CopyFrom(photos[0].category)
-    if fraud := _worst([_fraud(parts, photo.photo.sha256) for photo in photos]):
+    if fraud := _worst([_fraud(fields, photo.photo.sha256) for photo in photos]):
         record.fraud.CopyFrom(fraud)
     return record
 
@@ -227,13 +227,13 @@ def shown(record: Enriched) -> bool:
     )
 
 
-def vectors(parts: Parts) -> dict[str, Vector]:
+def vectors(fields: Fields) -> dict[str, Vector]:
     """The vector of the listing, which is that of its first photo, in each space that has one. Float32, unit length."""
-    change = change_of(parts)
+    change = change_of(fields)
     if change is None or not change.HasField("listing"):
         return {}
-    found = _embeddings(parts, change.listing.photos[0].sha256)
-    return {_embedded(ranked).space: vector_in(ranked) for ranked in found}
+    embeddings = _embeddings(fields, change.listing.photos[0].sha256)
+    return {_embedded(ranked).space: vector_in(ranked) for ranked in embeddings}
 
 
 def embedding_field(space: str, sha256: str) -> str:
@@ -246,41 +246,41 @@ def vector_in(ranked: bytes) -> Vector:
     return vector / np.float32(np.linalg.norm(vector))
 
 
-def uploaded_at(parts: Parts) -> float | None:
+def uploaded_at(fields: Fields) -> float | None:
     """When the current revision was uploaded, in seconds since 1970, as its results say; None when none does."""
-    change = change_of(parts)
+    change = change_of(fields)
     if change is None:
         return None
     times = [
         stamp.seconds + stamp.nanos / 1e9
-        for field, ranked in parts.items()
+        for field, ranked in fields.items()
         if field != _CHANGE and _revision(ranked) == change.revision
         if (stamp := _result_message(field, ranked).assessment.uploaded_at).seconds
     ]
     return min(times, default=None)
 
 
-def _photo(parts: Parts, photo: listing_pb2.Photo, revision: int) -> enriched_pb2.EnrichedPhoto:
-    found = enriched_pb2.EnrichedPhoto(photo=photo)
-    if ranked := parts.get(f"{_CATEGORY}/{photo.sha256}"):
-        found.category.CopyFrom(image_pb2.ImageClassified.FromString(_message(ranked)).category)
+def _photo(fields: Fields, photo: listing_pb2.Photo, revision: int) -> enriched_pb2.EnrichedPhoto:
+    joined = enriched_pb2.EnrichedPhoto(photo=photo)
+    if ranked := fields.get(f"{_CATEGORY}/{photo.sha256}"):
+        joined.category.CopyFrom(image_pb2.ImageClassified.FromString(_message(ranked)).category)
     else:
-        found.missing.append(enriched_pb2.FACET_CATEGORY)
-    if ranked := parts.get(f"{_ATTRIBUTES}/{photo.sha256}"):
+        joined.missing.append(enriched_pb2.FACET_CATEGORY)
+    if ranked := fields.get(f"{_ATTRIBUTES}/{photo.sha256}"):
         attributed = image_pb2.ImageAttributed.FromString(_message(ranked))
-        found.attributes.CopyFrom(enriched_pb2.ImageAttributes(attributes=attributed.attributes))
+        joined.attributes.CopyFrom(enriched_pb2.ImageAttributes(attributes=attributed.attributes))
     else:
-        found.missing.append(enriched_pb2.FACET_ATTRIBUTES)
-    if ranked := max(_embeddings(parts, photo.sha256), default=b""):
-        found.embedding_space = _embedded(ranked).space
+        joined.missing.append(enriched_pb2.FACET_ATTRIBUTES)
+    if ranked := max(_embeddings(fields, photo.sha256), default=b""):
+        joined.embedding_space = _embedded(ranked).space
     else:
-        found.missing.append(enriched_pb2.FACET_EMBEDDING)
-    ranked = parts.get(f"{_FRAUD}/{photo.sha256}", b"")
+        joined.missing.append(enriched_pb2.FACET_EMBEDDING)
+    ranked = fields.get(f"{_FRAUD}/{photo.sha256}", b"")
     if ranked and _revision(ranked) >= revision:
-        found.fraud.CopyFrom(image_pb2.ImageScored.FromString(_message(ranked)).fraud)
+        joined.fraud.CopyFrom(image_pb2.ImageScored.FromString(_message(ranked)).fraud)
     else:
-        found.missing.append(enriched_pb2.FACET_FRAUD)
-    return found
+        joined.missing.append(enriched_pb2.FACET_FRAUD)
+    return joined
 
 
 def _status(photos: list[enriched_pb2.EnrichedPhoto]) -> "Enriched.Status.ValueType":
@@ -324,14 +324,14 @@ def _worst(known: list[image_pb2.Fraud | None]) -> image_pb2.Fraud | None:
     return image_pb2.Fraud(score=max(fraud.score for fraud in frauds), decision=decision, reasons=reasons)
 
 
-def _fraud(parts: Parts, sha256: str) -> image_pb2.Fraud | None:
-    ranked = parts.get(f"{_FRAUD}/{sha256}")
+def _fraud(fields: Fields, sha256: str) -> image_pb2.Fraud | None:
+    ranked = fields.get(f"{_FRAUD}/{sha256}")
     return image_pb2.ImageScored.FromString(_message(ranked)).fraud if ranked else None
 
 
-def _embeddings(parts: Parts, sha256: str) -> Iterator[bytes]:
+def _embeddings(fields: Fields, sha256: str) -> Iterator[bytes]:
     return (
-        ranked for field, ranked in parts.items() if field.startswith(f"{_EMBEDDING}/") and _sha256(field) == sha256
+        ranked for field, ranked in fields.items() if field.startswith(f"{_EMBEDDING}/") and _sha256(field) == sha256
     )
 
 

