@@ -26,7 +26,7 @@ endif
 # Many tests wait more than they compute, so three files run at a time. The fleet needs the machine for itself.
 .PHONY: test
 test: setup-tests ## Runs every test of the code: unit, contract, fleet (VITRINE_TEST_PHOTOS=folder adds those on real photos)
-	$(PYTEST) -n 3 --dist loadfile tests/unit tests/contract
+	$(PYTEST) -n 3 --dist loadfile tests/unit tests/contract tests/gpu
 	$(PYTEST) tests/fleet
 
 .PHONY: test-deploy
@@ -65,6 +65,18 @@ pack: ## Trains the built-in pack (DATA=folder of labelled photos); hours on two
 .PHONY: bench
 bench: ## Runs the worker's benchmark and prints its ratios
 	$(PYTHON) -m bench.worker
+
+# A machine that was lent has a Python of its own with torch, and no network: what that one lacks is brought along.
+GPU_PYTHON ?= $(if $(wildcard $(PYTHON)),$(PYTHON),python3)
+GPU_CHECK := build/gpu-check
+.PHONY: gpu-check
+gpu-check: ## Compares and measures a GPU's engines, in eight minutes; without a GPU as far as a CPU can
+	@if [ -f $(GPU_CHECK).tar.gz ] && [ ! -x $(PYTHON) ]; then tar -xzf $(GPU_CHECK).tar.gz -C build; fi
+	PYTHONPATH=$(GPU_CHECK):.:shared/pb $(GPU_PYTHON) -m bench.gpu --report build/gpu-check.json
+
+.PHONY: gpu-check-bundle
+gpu-check-bundle: ## Gathers what gpu-check needs on a machine without network (GPU_PYTHON_VERSION=3.12)
+	scripts/gpu-check-bundle.sh $(GPU_CHECK)
 
 .PHONY: requirements
 requirements: ## Compiles requirements/*.in into *.txt with hashes, under one constraint

@@ -19,7 +19,6 @@ from typing import Any
 
 from confluent_kafka import Consumer
 from confluent_kafka import Producer as Librdkafka
-from google.protobuf.message import Message
 from vitrine.events.v1 import image_pb2, listing_pb2
 
 from shared.errors import Poison
@@ -32,7 +31,7 @@ from shared.stream.fetching import Fetch, fetch_from
 from shared.stream.kafka import KafkaSink, KafkaSource, Producer
 from shared.stream.records import Assignment, Outcome, Record, Rejected
 from shared.stream.serving import WorkerSettings, canary
-from shared.stream.task import Task
+from shared.stream.task import Finding, Task
 from shared.stream.worker import Limits, Worker
 from shared.topics import IMAGE_EMBEDDED, IMAGE_UPLOADED, Topic
 from shared.tracing import start_tracing
@@ -98,8 +97,11 @@ class Dummy:
     def infer(self, photos: Sequence[Photo], inputs: Sequence[None]) -> Sequence[None]:
         return inputs
 
-    def conclude(self, photo: Photo, found: None) -> Sequence[Message]:
-        return [nothing_found(photo.upload)]
+    def takes_long(self, found: None) -> bool:
+        return False
+
+    def conclude(self, photo: Photo, found: None) -> Sequence[Finding]:
+        return [Finding(nothing_found(photo.upload))]
 
 
 def nothing_found(upload: image_pb2.ImageUploaded) -> image_pb2.ImageEmbedded:

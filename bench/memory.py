@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from local.fleet import Fleet, Plan, Ports, running
+from local.servers import kafka_jars
 from services.gateway.settings import GatewaySettings
 from shared.settings import Settings
 from studio import demo_catalogue
@@ -25,7 +26,6 @@ from studio import demo_catalogue
 IDLE_SECONDS = 20.0
 SETTLED_SECONDS = 600.0
 THREADS_EACH = 2
-MIB = 1024 * 1024
 Columns = dict[str, dict[str, int]]  # by process and column, MiB
 
 
@@ -111,7 +111,8 @@ def main(photos: int) -> None:
     """Print what each process holds when idle, at most while it starts, and at most while it is sent photos."""
     fetched = Settings().home.resolve()
     ordinary = [photo for listing in demo_catalogue(seed=7, listings=photos) for photo in listing.photos][:photos]
-    for title, shared in (("everything converted", ("kafka-4.1.1", "cache")), ("nothing converted", ("kafka-4.1.1",))):
+    kafka = kafka_jars(fetched).parent.name
+    for title, shared in (("everything converted", (kafka, "cache")), ("nothing converted", (kafka,))):
         with tempfile.TemporaryDirectory() as folder:
             for name in shared:
                 (Path(folder) / name).symlink_to(fetched / name)

@@ -33,15 +33,15 @@ from pathlib import Path
 import click
 from confluent_kafka.admin import NewTopic
 from rich.console import Console
-from rich.table import Table
 
 from bench.contenders import BARE, BARE_AHEAD, BARE_BROKER, BARE_UPLOADED, BARE_WHOLE, WORKER, Memory, Plan, Rate
 from cli.tables import number, show
 from local.servers import KafkaServer, RedisServer, ServerFailed, kafka_jars
 from local.supervisor import thread_environment
 from shared.errors import Poison
+from shared.screen import Rows
 from shared.settings import Settings
-from shared.stream.admin import admin, create_topics, patiently
+from shared.stream.admin import admin, create_topics, once_ready
 from shared.topics import TASKS
 from shared.vision.decode import decode
 from studio import demo_catalogue
@@ -191,7 +191,7 @@ def servers(folder: Path) -> Iterator[tuple[str, str]]:
         create_topics(kafka.bootstrap)
         topic = NewTopic(BARE_UPLOADED.name, BARE_UPLOADED.partitions, 1, config=BARE_UPLOADED.config)
         client = admin(kafka.bootstrap)
-        patiently(lambda: client.create_topics([topic])[BARE_UPLOADED.name].result())
+        once_ready(lambda: client.create_topics([topic])[BARE_UPLOADED.name].result())
         yield kafka.bootstrap, redis.url
 
 
@@ -275,9 +275,9 @@ def _expected_of(kind: str) -> tuple[str, ...]:
     return ("whole", BARE_WHOLE) if kind in READS_TEXT else ("bare", BARE, BARE_AHEAD)
 
 
-def _photo_table(findings: Findings, kinds: Sequence[str]) -> Table:
+def _photo_table(findings: Findings, kinds: Sequence[str]) -> Rows:
     names = ("worker photos/s", "bare photos/s", "worker ÷ bare", "whole photos/s", "worker ÷ whole")
-    table = Table("worker", *(number(name) for name in names))
+    table = Rows("worker", *(number(name) for name in names))
     for kind in kinds:
         table.add_row(
             kind,
@@ -290,9 +290,9 @@ def _photo_table(findings: Findings, kinds: Sequence[str]) -> Table:
     return table
 
 
-def _memory_table(findings: Findings, kinds: Sequence[str]) -> Table:
+def _memory_table(findings: Findings, kinds: Sequence[str]) -> Rows:
     first = [one for one in findings.memory if one.kind == findings.memory[0].kind]
-    table = Table("MiB resident after", *(number(f"{one.photos}") for one in first), number("growth"))
+    table = Rows("MiB resident after", *(number(f"{one.photos}") for one in first), number("growth"))
     for kind in kinds:
         samples = [f"{one.mib:.0f}" for one in findings.memory if one.kind == kind]
         growth = findings.growth(kind)

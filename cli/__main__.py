@@ -1,8 +1,12 @@
 """The `vitrine` command. Each subcommand is a module of its own, imported only when it is called."""
 
 from importlib import import_module
+from typing import Any
 
 import click
+
+from cli.plain import Group
+from shared.text import plain_lines
 
 COMMANDS = {
     "run": "cli.run:run",
@@ -19,7 +23,7 @@ COMMANDS = {
 }
 
 
-class Lazy(click.Group):
+class Lazy(Group):
     """So that `vitrine topics` does not wait for torch."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -32,6 +36,14 @@ class Lazy(click.Group):
         command = getattr(import_module(module), attribute)
         assert isinstance(command, click.Command)
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Errors name files, listings and what servers said."""
+        try:
+            return super().invoke(ctx)
+        except click.ClickException as why:
+            why.message = plain_lines(why.message)
+            raise
 
 
 @click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,6 +1,5 @@
 """`vitrine analyze`: photos to JSON lines, without Kafka or Redis."""
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -12,16 +11,16 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 
+from cli.plain import Command
+from cli.tables import say
+from client.folders import MEDIA_TYPES, photos_below
 from local.analyst import Analyst
 from shared.settings import Settings
-from shared.vision.pack import PackUnusable
+from shared.text import json_text
 from shared.vision.reader import open_reader
-from shared.vision.runtime import DeviceAbsent
-
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--embedding", is_flag=True, help="Add each photo's vector.")
 @click.option("--batch", default=16, show_default=True, type=click.IntRange(1), help="Photos per forward.")
@@ -29,25 +28,25 @@ def analyze(paths: tuple[Path, ...], embedding: bool, batch: int) -> None:
     """Say what the photos at PATHS (files, or folders with all below them) show: one JSON line each, in that order."""
     photos = list(expanded(paths))
     if not photos:
-        raise click.ClickException(f"no photo found: {', '.join(sorted(SUFFIXES))} files are looked for in folders")
+        raise click.ClickException(f"no photo found: {', '.join(MEDIA_TYPES)} files are looked for in folders")
     settings = Settings()
-    try:
-        reader = open_reader(settings)
-    except (PackUnusable, DeviceAbsent) as why:
-        raise click.ClickException(str(why)) from why
+    reader = open_reader(settings)
     with _progress(len(photos)) as advance, ThreadPoolExecutor(settings.threads or os.cpu_count() or 1) as pool:
         for line in Analyst(reader, pool, embedding).lines(photos, batch):
-            click.echo(json.dumps(line, ensure_ascii=False))
+            click.echo(json_text(line))
             advance()
 
 
 def expanded(paths: Iterable[Path]) -> Iterator[Path]:
-    """Folders become the photos below them, sorted; anything else stays, so that what is wrong with it is told."""
+    """Folders become the photos below them, in their order; anything else stays, so that what is wrong is told."""
     for path in paths:
-        if path.is_dir():
-            yield from sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-        else:
+        if not path.is_dir():
             yield path
+            continue
+        found = photos_below(path)
+        yield from found.photos
+        for bad in found.bad:
+            say(f"left out: {bad}", err=True)
 
 
 @contextmanager

@@ -1,22 +1,23 @@
 """`vitrine dlq`: the records that no worker could handle, and why."""
 
-import json
 from collections import deque
 
 import click
 from google.protobuf.json_format import MessageToDict
-from rich.table import Table
 
-from cli.kafka import kafka_option, plain_errors
-from cli.tables import number, text
+from cli.kafka import kafka_option
+from cli.plain import Group
+from cli.tables import number, say, text
 from cli.tables import show as show_table
-from shared.stream.dead_letters import DeadLetter, NoSuchLetter, dead_letter_at, dead_letters
+from shared.screen import Rows
+from shared.stream.dead_letters import DeadLetter, dead_letter_at, dead_letters
+from shared.text import json_text
 from shared.topics import DEAD_LETTERS, TASKS
 
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
 
 
-@click.group()
+@click.group(cls=Group)
 def dlq() -> None:
     """Look at the records that no worker could handle."""
 
@@ -30,29 +31,35 @@ def dlq() -> None:
 def list_(bootstrap: str, limit: int, task: str | None, code: str | None, as_json: bool) -> None:
     """The newest dead letters, oldest first: which record, whose fault, and why. JSON is one line each."""
     filtered = task is not None or code is not None
-    with plain_errors():
-        found = deque(
-            (
-                letter
-                for letter in dead_letters(bootstrap, None if filtered else limit)
-                if task in (None, letter.about("task")) and code in (None, letter.about("code"))
-            ),
-            maxlen=limit,
-        )
+    found = deque(
+        (
+            letter
+            for letter in dead_letters(bootstrap, None if filtered else limit)
+            if task in (None, letter.about("task")) and code in (None, letter.about("code"))
+        ),
+        maxlen=limit,
+    )
     if as_json:
         for letter in found:
-            click.echo(json.dumps(letter.as_json(), ensure_ascii=False))
+            click.echo(json_text(letter.as_json()))
         return
     if not found:
-        click.echo("no dead letters" + (" like that" if filtered else ""))
+        say("no dead letters" + (" like that" if filtered else ""))
         return
     show_table(_table(list(found)))
 
 
-def _table(found: list[DeadLetter]) -> Table:
+def _table(found: list[DeadLetter]) -> Rows:
     spread = any(letter.partition for letter in found)
-    table = Table(
-        number("offset"), "time (UTC)", "task", "stage", "code", text("listing"), text("seller"), text("origin")
+    table = Rows(
+        number("offset"),
+        "time (UTC)",
+        text("task"),
+        text("stage"),
+        text("code"),
+        text("listing"),
+        text("seller"),
+        text("origin"),
     )
     for letter in found:
         offset = f"{letter.offset} (--partition {letter.partition})" if spread else str(letter.offset)
@@ -68,27 +75,23 @@ def _table(found: list[DeadLetter]) -> Table:
 @json_option
 def show(bootstrap: str, offset: int, partition: int, as_json: bool) -> None:
     """One dead letter: all of its headers, and the record as JSON, or in hex when it is not what its topic holds."""
-    with plain_errors():
-        try:
-            letter = dead_letter_at(bootstrap, partition, offset)
-        except NoSuchLetter as why:
-            raise click.ClickException(str(why)) from why
+    letter = dead_letter_at(bootstrap, partition, offset)
     message = letter.message
     decoded = MessageToDict(message, preserving_proto_field_name=True) if message else None
     if as_json:
         name = letter.about("topic").replace(".", "_")
         content = {name: decoded} if decoded else {"value_hex": letter.value.hex()}
         said = {**letter.as_json(), "headers": dict(letter.headers), **content}
-        click.echo(json.dumps(said, ensure_ascii=False, indent=2))
+        click.echo(json_text(said, indent=2))
         return
-    click.echo(f"{DEAD_LETTERS.name}/{letter.partition}@{letter.offset}  {letter.at:%Y-%m-%d %H:%M:%S} UTC")
+    say(f"{DEAD_LETTERS.name}/{letter.partition}@{letter.offset}  {letter.at:%Y-%m-%d %H:%M:%S} UTC")
     for name, value in letter.headers.items():
-        click.echo(f"  {name}: {value}")
-    click.echo(f"  key: {letter.key}")
-    click.echo("")
+        say(f"  {name}: {value}")
+    say(f"  key: {letter.key}")
+    say("")
     if message:
-        click.echo(message.DESCRIPTOR.name)
-    click.echo(json.dumps(decoded, ensure_ascii=False, indent=2) if decoded else hexdump(letter.value))
+        say(message.DESCRIPTOR.name)
+    click.echo(json_text(decoded, indent=2) if decoded else hexdump(letter.value))
 
 
 def hexdump(value: bytes) -> str:

@@ -8,9 +8,9 @@ import click
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
-from cli.tables import number, show, text
+from cli.plain import Group
+from cli.tables import number, say, show, text
 from learning.baselines import baselines
 from learning.evaluation import answers, judged_numbers, measured, strangers
 from learning.evaluation_files import write_files
@@ -23,7 +23,7 @@ from learning.training import (
     read_samples,
     strange_samples,
 )
-from shared.errors import Unusable
+from shared.screen import Rows
 from shared.settings import Settings
 from shared.vision.heads import Array
 from shared.vision.pack import Pack, open_pack
@@ -47,7 +47,7 @@ class Bars:
         return lambda done: self._progress.advance(bar, done)
 
 
-@click.group()
+@click.group(cls=Group)
 def evaluate() -> None:
     """Measure a model pack."""
 
@@ -61,22 +61,19 @@ def evaluate() -> None:
 def pack(name: str, data: Path, more: Path | None, to: Path | None, compared: bool) -> None:
     """Measure the pack NAME (or in a folder) on the val split of labelled photos."""
     settings = Settings()
-    try:
-        opened = open_pack(name)
-        samples = _judgeable(data)
-        runtime = runtime_of(opened, settings)
-        with _bars() as bars:
-            features = _features(samples, runtime, opened, bars, "features")
-            figures = _measured(opened, runtime, samples, features, _strange(more), bars)
-            others = _baselines(opened, samples, settings, bars) if compared else {}
-    except (PhotosUnusable, Unusable) as why:
-        raise click.ClickException(str(why)) from why
+    opened = open_pack(name)
+    samples = _judgeable(data)
+    runtime = runtime_of(opened, settings)
+    with _bars() as bars:
+        features = _features(samples, runtime, opened, bars, "features")
+        figures = _measured(opened, runtime, samples, features, _strange(more), bars)
+        others = _baselines(opened, samples, settings, bars) if compared else {}
     show(_table(opened, figures, len(judged_numbers(samples))))
     if others:
         show(_comparison(opened, figures, others))
     if to is not None:
         write_files(to, opened.manifest.pack_name, answers(opened, samples, features), figures, others)
-        click.echo(f"{to}: figures, categories, confusion and the worst mistakes")
+        say(f"{to}: figures, categories, confusion and the worst mistakes")
 
 
 def _judgeable(data: Path) -> list[Sample]:
@@ -120,16 +117,16 @@ def _bars() -> Iterator[Bars]:
         yield Bars(progress)
 
 
-def _table(opened: Pack, figures: Figures, photos: int) -> Table:
+def _table(opened: Pack, figures: Figures, photos: int) -> Rows:
     title = f"{opened.manifest.pack_name} on {photos} photos of the val split"
-    table = Table(text("figure"), number("value"), title=title)
+    table = Rows(text("figure"), number("value"), title=title)
     for name, value in figures.items():
         table.add_row(_words(name), f"{value:.4g}")
     return table
 
 
-def _comparison(opened: Pack, figures: Figures, others: Mapping[str, Figures]) -> Table:
-    table = Table(text("embedding"), *(number(_words(name)) for name in COMPARED))
+def _comparison(opened: Pack, figures: Figures, others: Mapping[str, Figures]) -> Rows:
+    table = Rows(text("embedding"), *(number(_words(name)) for name in COMPARED))
     for name, theirs in {opened.manifest.pack_name: figures, **others}.items():
         table.add_row(name, *(f"{theirs[figure]:.4g}" if figure in theirs else "" for figure in COMPARED))
     return table

@@ -3,17 +3,18 @@
 from collections.abc import Sequence
 
 import click
-from rich.table import Table
 
-from cli.kafka import kafka_option, plain_errors
-from cli.tables import number, show, text
+from cli.kafka import kafka_option
+from cli.plain import Group as Commands
+from cli.tables import number, say, show, text
+from shared.screen import Rows
 from shared.stream.admin import admin
-from shared.stream.moves import CannotMove, Move, carry_out, forget, plan_move
+from shared.stream.moves import Move, carry_out, forget, plan_move
 from shared.stream.offsets import Group, Standing, describe, group_names, standings
 from shared.topics import GROUP_PREFIX
 
 
-@click.group()
+@click.group(cls=Commands)
 def groups() -> None:
     """Show and move the offsets of consumer groups."""
 
@@ -23,30 +24,29 @@ def groups() -> None:
 @click.option("--all", "every", is_flag=True, help="Partitions without lag too.")
 def list_(bootstrap: str, every: bool) -> None:
     """Lag of each group, topic and partition."""
-    with plain_errors():
-        client = admin(bootstrap)
-        names = group_names(client, bootstrap)
-        if not names:
-            click.echo(f"no group named {GROUP_PREFIX}… at {bootstrap}: no worker ever joined")
-            return
-        described = describe(client, names)
-        found = standings(client, bootstrap)
+    client = admin(bootstrap)
+    names = group_names(client, bootstrap)
+    if not names:
+        say(f"no group named {GROUP_PREFIX}… at {bootstrap}: no worker ever joined")
+        return
+    described = describe(client, names)
+    found = standings(client, bootstrap)
     show(_totals(described, found))
     shown = [one for one in found if every or one.lag]
     if shown:
         show(_partitions(shown))
 
 
-def _totals(described: dict[str, Group], found: Sequence[Standing]) -> Table:
-    table = Table(text("group"), "state", number("members"), number("lag"), number("worst partition"))
+def _totals(described: dict[str, Group], found: Sequence[Standing]) -> Rows:
+    table = Rows(text("group"), "state", number("members"), number("lag"), number("worst partition"))
     for name, group in described.items():
         lags = [one.lag for one in found if one.group == name] or [0]
         table.add_row(name, group.state, str(group.members), f"{sum(lags):,}", f"{max(lags):,}")
     return table
 
 
-def _partitions(found: Sequence[Standing]) -> Table:
-    table = Table(text("group"), text("topic"), *(number(name) for name in ("partition", "committed", "end", "lag")))
+def _partitions(found: Sequence[Standing]) -> Rows:
+    table = Rows(text("group"), text("topic"), *(number(name) for name in ("partition", "committed", "end", "lag")))
     for one in found:
         committed = "none yet" if one.committed is None else str(one.committed)
         table.add_row(one.group, one.topic, str(one.partition), committed, str(one.end), f"{one.lag:,}")
@@ -70,19 +70,15 @@ def move(bootstrap: str, sources: str, targets: str, dry_run: bool, keep: bool) 
       --to vitrine-fused
     """
     taken, given = _names(sources), _names(targets)
-    with plain_errors():
-        client = admin(bootstrap)
-        try:
-            moves = plan_move(client, bootstrap, taken, given)
-            show(_plan(moves))
-            if dry_run:
-                return
-            carry_out(client, moves)
-        except CannotMove as why:
-            raise click.ClickException(str(why)) from why
-        if not keep:
-            forget(client, taken)
-    click.echo(f"set {', '.join(given)}" + ("" if keep else f"; deleted {', '.join(taken)}"))
+    client = admin(bootstrap)
+    moves = plan_move(client, bootstrap, taken, given)
+    show(_plan(moves))
+    if dry_run:
+        return
+    carry_out(client, moves)
+    if not keep:
+        forget(client, taken)
+    say(f"set {', '.join(given)}" + ("" if keep else f"; deleted {', '.join(taken)}"))
 
 
 def _names(said: str) -> list[str]:
@@ -92,8 +88,8 @@ def _names(said: str) -> list[str]:
     return names
 
 
-def _plan(moves: Sequence[Move]) -> Table:
-    table = Table(text("group"), text("topic"), *(number(name) for name in ("partition", "was", "will be")))
+def _plan(moves: Sequence[Move]) -> Rows:
+    table = Rows(text("group"), text("topic"), *(number(name) for name in ("partition", "was", "will be")))
     for one in moves:
         table.add_row(
             one.group, one.topic, str(one.partition), "none" if one.before is None else str(one.before), str(one.after)

@@ -6,25 +6,23 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
-from rich.console import Console
+import httpx
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from client.importing import (
-    GATEWAY,
-    Failures,
-    Imported,
-    ListingUpload,
-    State,
-    complain,
-    import_listings,
-    read_source,
-    state_path,
-    summary,
-)
+from cli.plain import Command
+from cli.tables import say
+from client.gateway import GATEWAY
+from client.listing import Imported, ListingUpload
+from client.source import read_source
+from client.state import State, state_path
+from client.uploading import import_listings
+from client.words import Failures, summary, tell_left_out
+from shared.screen import Screen
 from shared.settings import Settings
+from shared.text import plain
 
 
-@click.command("import")
+@click.command("import", cls=Command)
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 @click.option("--gateway", default=GATEWAY, show_default=True, metavar="URL", help="The gateway's address.")
 @click.option("--seller", metavar="ID", help="Seller of a folder [default: local], or of CSV rows that name none.")
@@ -44,30 +42,45 @@ def import_(
     PATH is a folder (each photo below it is a listing titled after its file; with --by-folder each folder is one) or a
     CSV with the columns reference, seller_id, title, category, brand, price, currency, photos (paths separated by ;).
 
-    Run it again to go on after an interruption: what was uploaded is skipped, what changed becomes a new revision. Ends
-    with status 1 when anything could not be imported.
+    A listing is known by its seller and reference, from whichever file or machine it comes: imported again with other
+    claims or photos it becomes a new revision, and as it is it is left alone. Run it again to go on after an
+    interruption. Ends with status 1 when anything could not be imported; each such thing is named.
     """
-    if not gateway.startswith(("http://", "https://")):
+    if not _is_address(gateway):
         raise click.BadParameter(f"{gateway!r} is not an address; write it like {GATEWAY}", param_hint="--gateway")
     source = read_source(path, seller, by_folder)
-    state = State.open(state_file or state_path(Settings().home, path, gateway))
+    state = _opened(state_file or state_path(Settings().home, gateway))
     started = time.monotonic()
-    errors = Console(stderr=True)
-    for bad in source.bad:
-        complain(errors, str(bad))
+    errors = Screen(stderr=True)
+    tell_left_out(errors, source)
     try:
         ended = asyncio.run(_with_progress(source.uploads, gateway, state, concurrency, errors))
     except KeyboardInterrupt:
         raise click.ClickException("stopped; run the same command again to go on") from None
     finally:
         state.close()
-    click.echo(f"{summary(ended, len(source.bad))} in {time.monotonic() - started:.1f} s")
+    say(f"{summary(ended, source)} in {time.monotonic() - started:.1f} s")
     if source.bad or any(one.error for one in ended):
         raise SystemExit(1)
 
 
+def _is_address(gateway: str) -> bool:
+    try:
+        url = httpx.URL(gateway)
+    except httpx.InvalidURL:
+        return False
+    return url.scheme in ("http", "https") and bool(url.host)
+
+
+def _opened(path: Path) -> State:
+    try:
+        return State.open(path)
+    except OSError as why:
+        raise click.ClickException(plain(f"cannot keep the state in {path}: {why.strerror}")) from why
+
+
 async def _with_progress(
-    uploads: Sequence[ListingUpload], gateway: str, state: State, concurrency: int, errors: Console
+    uploads: Sequence[ListingUpload], gateway: str, state: State, concurrency: int, errors: Screen
 ) -> list[Imported]:
     with Progress(
         TextColumn("importing"),
@@ -78,7 +91,7 @@ async def _with_progress(
         console=errors,
     ) as progress:
         bar = progress.add_task("importing", total=len(uploads), failed=0)
-        failures = Failures(progress.console)
+        failures = Failures(errors)
 
         def ended(one: Imported) -> None:
             failures.show(one)

@@ -1,12 +1,7 @@
-"""What the commands that ask Kafka share: where it is, and one line for what the user can act on."""
-
-from collections.abc import Iterator
-from contextlib import contextmanager
+"""What the commands that ask Kafka share: where it is."""
 
 import click
-from confluent_kafka import KafkaException
 
-from shared.errors import Transient
 from shared.settings import Settings
 
 kafka_option = click.option(
@@ -17,15 +12,3 @@ kafka_option = click.option(
     metavar="HOST:PORT[,…]",
     help="Bootstrap servers.",
 )
-
-
-@contextmanager
-def plain_errors() -> Iterator[None]:
-    """For the edge of a command: one line instead of a traceback for what the user can act on."""
-    try:
-        yield
-    except Transient as why:
-        raise click.ClickException(str(why)) from why
-    except KafkaException as why:
-        error = why.args[0]
-        raise click.ClickException(f"Kafka refused: {error.str()} ({error.name()})") from why

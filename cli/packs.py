@@ -1,15 +1,16 @@
 """`vitrine packs`: which model packs there are, what they know, and whether their files are whole."""
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from cli import tables
+from cli.plain import Group
+from shared.screen import Rows
 from shared.settings import Settings
+from shared.text import plain
 from shared.vision.pack import Manifest, PackUnusable, find_pack, installed_packs, open_pack, read_manifest
 
 
-@click.group()
+@click.group(cls=Group)
 def packs() -> None:
     """List, show and verify model packs."""
 
@@ -17,17 +18,17 @@ def packs() -> None:
 @packs.command(name="list")
 def list_() -> None:
     """One line for each pack under models/."""
-    table = Table("pack", "generation", "trunk", "leaves", "dimensions")
+    table = Rows("pack", "generation", "trunk", "leaves", "dimensions")
     broken: list[str] = []
     for folder in installed_packs():
         try:
             m = read_manifest(folder)
         except PackUnusable as why:
-            broken.append(str(why))
+            broken.append(plain(str(why)))
             continue
         leaves, dimensions = len(m.taxonomy), m.embedding.dimensions
         table.add_row(m.pack_name, str(m.generation), m.trunk.names, str(leaves), str(dimensions))
-    Console().print(table)
+    tables.show(table)
     if broken:
         raise click.ClickException("\n".join(broken))
 
@@ -36,12 +37,8 @@ def list_() -> None:
 @click.argument("name")
 def show(name: str) -> None:
     """What the pack NAME (or in a folder) knows and how well."""
-    try:
-        manifest = read_manifest(find_pack(name))
-    except PackUnusable as why:
-        raise click.ClickException(str(why)) from why
-    for line in _described(manifest):
-        click.echo(line)
+    for line in _described(read_manifest(find_pack(name))):
+        tables.say(line)
 
 
 @packs.command()
@@ -54,9 +51,9 @@ def verify(names: tuple[str, ...]) -> None:
         try:
             pack = open_pack(name)
         except PackUnusable as why:
-            problems.append(str(why))
+            problems.append(plain(str(why)))
         else:
-            click.echo(f"{pack.manifest.pack_name}: {len(pack.manifest.files)} files are whole")
+            tables.say(f"{pack.manifest.pack_name}: {len(pack.manifest.files)} files are whole")
     if problems:
         raise click.ClickException("\n".join(problems))
 
@@ -67,16 +64,13 @@ def verify(names: tuple[str, ...]) -> None:
 def bench(name: str, threads: int) -> None:
     """The pack NAME's network on every engine of this machine, side by side, and which one serves."""
     from shared.vision.reader import runtime_of  # torch takes seconds to load
-    from shared.vision.runtime import BATCH, DeviceAbsent
+    from shared.vision.runtime import BATCH
 
-    try:
-        pack = open_pack(name)
-        runtime = runtime_of(pack, Settings(threads=threads))
-    except (PackUnusable, DeviceAbsent) as why:
-        raise click.ClickException(str(why)) from why
+    pack = open_pack(name)
+    runtime = runtime_of(pack, Settings(threads=threads))
     canvas = " x ".join(map(str, pack.manifest.trunk.canvases[0]))
     title = f"{pack.manifest.pack_name}: {pack.manifest.trunk.names}, {canvas} pixels, batches of {BATCH}"
-    table = Table("engine", tables.number("ms/photo"), tables.number("cosine to torch"), "", title=title)
+    table = Rows("engine", tables.number("ms/photo"), tables.number("cosine to torch"), "", title=title)
     for one in runtime.tried:
         said = one.why_not or ("serves" if one.name == runtime.engine.name else "")
         table.add_row(one.name, f"{one.milliseconds:.1f}", f"{one.agreement:.5f}", said)

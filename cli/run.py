@@ -6,16 +6,17 @@ from pathlib import Path
 
 import click
 
+from cli.plain import Command
 from local import catalogue as catalogues
 from local import showing
 from local.fleet import Plan, Ports
-from local.run import plainly, run_fleet, stopping_on_sigterm
+from local.run import run_fleet, stopping_on_sigterm
 from shared.settings import Settings
 
 INTERRUPTED = 130
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option(
     "--photos",
     envvar="PHOTOS",
@@ -56,8 +57,4 @@ def run(photos: Path | None, listings: int, fused: bool, free_ports: bool, once:
     except (KeyboardInterrupt, asyncio.CancelledError):
         console.print("stopped; the next run finds its data again")
         raise SystemExit(INTERRUPTED if once else 0) from None
-    except (Exception, BaseExceptionGroup) as why:
-        if (line := plainly(why)) is None:
-            raise
-        raise click.ClickException(line) from why
     raise SystemExit(0 if sound else 1)

@@ -1,39 +1,38 @@
 """`vitrine search`: listings that look like a photo, asked of the recommendation service over gRPC."""
 
+import asyncio
 from collections.abc import Sequence
-from decimal import Decimal
 from pathlib import Path
 
 import click
 import grpc
-from google.protobuf.json_format import MessageToJson
-from rich.table import Table
+from google.protobuf.json_format import MessageToDict
 from vitrine.events.v1 import image_pb2, listing_pb2
 from vitrine.recommendation.v1 import recommendation_pb2, recommendation_pb2_grpc
 
-from cli.tables import number, show, text
-from shared.limits import MAX_MESSAGE_BYTES
+from cli.plain import Command
+from cli.tables import number, say, show, text
+from shared.grpc import channel
+from shared.money import amount_of
+from shared.screen import Rows
+from shared.text import json_text, plain
 
 SERVICE = "127.0.0.1:50051"
 DEADLINE_SECONDS = 30.0
 
 
-def find(
+async def find(
     service: str, photo: bytes, limit: int, wanted: recommendation_pb2.Filter
 ) -> recommendation_pb2.SearchByPhotoResponse:
-    """The most similar listings first. Raises grpc.RpcError."""
-    options = [
-        ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ]
+    """The most similar listings first. Raises grpc.aio.AioRpcError."""
     request = recommendation_pb2.SearchByPhotoRequest(photo=photo, limit=limit, filter=wanted)
-    with grpc.insecure_channel(service, options=options) as channel:
-        stub = recommendation_pb2_grpc.RecommendationServiceStub(channel)
-        answer: recommendation_pb2.SearchByPhotoResponse = stub.SearchByPhoto(request, timeout=DEADLINE_SECONDS)
+    async with channel(service) as to_service:
+        stub = recommendation_pb2_grpc.RecommendationServiceStub(to_service)
+        answer: recommendation_pb2.SearchByPhotoResponse = await stub.SearchByPhoto(request, timeout=DEADLINE_SECONDS)
         return answer
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("photo", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--limit", default=10, show_default=True, type=click.IntRange(1, 100))
 @click.option("--category", metavar="PATH", help="From the top, as far down as wanted: garments/t-shirt.")
@@ -66,21 +65,27 @@ def search(
         price = recommendation_pb2.PriceRange(currency_code=currency.upper(), minimum=price_min, maximum=price_max)
         wanted.price.CopyFrom(price)
     try:
-        answer = find(service, photo.read_bytes(), limit, wanted)
-    except grpc.RpcError as why:
-        raise click.ClickException(_said(why, service)) from why
+        answer = asyncio.run(find(service, photo.read_bytes(), limit, wanted))
+    except grpc.aio.AioRpcError as why:
+        raise click.ClickException(plain(_said(why, service))) from why
     if as_json:
-        click.echo(MessageToJson(answer, preserving_proto_field_name=True, ensure_ascii=False))
+        click.echo(json_text(MessageToDict(answer, preserving_proto_field_name=True), indent=2))
     elif not answer.hits:
-        click.echo("no listing found; loosen the filters" if wanted.ByteSize() else "no listing found")
+        say("no listing found; loosen the filters" if wanted.ByteSize() else "no listing found")
     else:
         show(table(answer.hits))
 
 
-def table(hits: Sequence[recommendation_pb2.Hit]) -> Table:
+def table(hits: Sequence[recommendation_pb2.Hit]) -> Rows:
     """One row per hit."""
-    rows = Table(
-        number("similarity"), text("listing"), "seller", text("title"), text("category"), text("attributes"), "price"
+    rows = Rows(
+        number("similarity"),
+        text("listing"),
+        text("seller"),
+        text("title"),
+        text("category"),
+        text("attributes"),
+        "price",
     )
     for hit in hits:
         found = hit.listing
@@ -111,16 +116,14 @@ def _spelled(attribute: image_pb2.Attribute) -> str:
 def _price(claims: listing_pb2.Claims) -> str:
     if not claims.HasField("price"):
         return ""
-    amount = Decimal(claims.price.units) + Decimal(claims.price.nanos) / 10**9
-    return f"{amount:.2f} {claims.price.currency_code}"
+    return f"{amount_of(claims.price):.2f} {claims.price.currency_code}"
 
 
-def _said(why: grpc.RpcError, service: str) -> str:
+def _said(why: grpc.aio.AioRpcError, service: str) -> str:
     """One line: what is wrong and what to do."""
-    code = why.code() if isinstance(why, grpc.Call) else None
-    said = (why.details() if isinstance(why, grpc.Call) else None) or str(why)
+    code, said = why.code(), why.details() or "no details"
     if code == grpc.StatusCode.UNAVAILABLE and "connect" in said.lower():
         return f"no recommendation service answers at {service}: start it (vitrine run), or give --service"
     if code == grpc.StatusCode.DEADLINE_EXCEEDED:
         return f"the recommendation service at {service} took longer than {DEADLINE_SECONDS:.0f} s; try again"
-    return f"{said} ({code.name})" if code else said
+    return f"{said} ({code.name})"

@@ -3,15 +3,16 @@
 from collections.abc import Sequence
 
 import click
-from rich.table import Table
 
-from cli.kafka import kafka_option, plain_errors
-from cli.tables import number, show, text
+from cli.kafka import kafka_option
+from cli.plain import Command
+from cli.tables import number, say, show, text
+from shared.screen import Rows
 from shared.stream.admin import Difference, admin, cluster, create_topics, differences
 from shared.topics import DAY_MS, TOPICS, Topic
 
 
-@click.command()
+@click.command(cls=Command)
 @kafka_option
 @click.option("--replication", default=1, show_default=True, type=click.IntRange(1), help="Copies of each partition.")
 @click.option("--list", "only_list", is_flag=True, help="Show the declared topics and change nothing.")
@@ -20,21 +21,20 @@ def topics(bootstrap: str, replication: int, only_list: bool) -> None:
 
     Safe to repeat: topics that exist are left alone, and where one differs from its declaration, that is said.
     """
-    with plain_errors():
-        if only_list:
-            _list(bootstrap)
-            return
-        created = create_topics(bootstrap, replication)
-        for name in created:
-            click.echo(f"created {name}")
-        if not created:
-            click.echo(f"all {len(TOPICS)} topics are there")
-        _warn(differences(bootstrap))
+    if only_list:
+        _list(bootstrap)
+        return
+    created = create_topics(bootstrap, replication)
+    for name in created:
+        say(f"created {name}")
+    if not created:
+        say(f"all {len(TOPICS)} topics are there")
+    _warn(differences(bootstrap))
 
 
 def _list(bootstrap: str) -> None:
     there = cluster(admin(bootstrap), bootstrap).topics
-    table = Table(text("topic"), "message", number("declared partitions"), number("partitions there"), "kept")
+    table = Rows(text("topic"), "message", number("declared partitions"), number("partitions there"), "kept")
     for topic in TOPICS:
         message = topic.message.__name__ if topic.message else "as it was"
         found = str(len(there[topic.name].partitions)) if topic.name in there else "missing"
@@ -54,6 +54,6 @@ def _kept(topic: Topic) -> str:
 
 def _warn(found: Sequence[Difference]) -> None:
     for difference in found:
-        click.echo(f"differs: {difference}", err=True)
+        say(f"differs: {difference}", err=True)
     if found:
-        click.echo("Nothing was changed: more partitions move keys, shorter retention deletes records.", err=True)
+        say("Nothing was changed: more partitions move keys, shorter retention deletes records.", err=True)

@@ -5,14 +5,14 @@ import time
 from pathlib import Path
 
 import click
-from rich.console import Console
 
+from cli.plain import Group
+from cli.tables import say, show
 from learning.fine_tuning import Phase, Recipe
 from learning.making import ARCHITECTURES, PHASES, Plan, figures_table, learn_unknown, make_pack, next_of, recipe_for
-from learning.training import PhotosUnusable
 from shared.settings import Settings
-from shared.vision.pack import MODELS, NAME, PackUnusable, open_pack
-from shared.vision.runtime import DeviceAbsent
+from shared.text import plain
+from shared.vision.pack import MODELS, NAME, open_pack
 from shared.vision.trunk import IMAGENET
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -21,7 +21,7 @@ _data = click.option("--data", required=True, type=FOLDER, help="Photos.")
 _drawn = click.option("--drawn", default=32, show_default=True, help="Rendered photos of each rendered category.")
 
 
-@click.group()
+@click.group(cls=Group)
 def train() -> None:
     """Train a model pack."""
 
@@ -77,10 +77,10 @@ def pack(
         next_version, next_generation = next_of(to)
         version, generation = version or next_version, generation or next_generation
         manifest = make_pack(Plan(data, to, work, version, generation, drawn, strange, recipes, start))
-    except (PhotosUnusable, PackUnusable, DeviceAbsent, ValueError) as why:
-        raise click.ClickException(str(why)) from why
-    Console().print(figures_table(manifest))
-    click.echo(f"{to}: {manifest.pack_name}, trained in {time.monotonic() - started:.0f} s; curves are in {work}")
+    except ValueError as why:
+        raise click.ClickException(plain(str(why))) from why
+    show(figures_table(manifest))
+    say(f"{to}: {manifest.pack_name}, trained in {time.monotonic() - started:.0f} s; curves are in {work}")
 
 
 @train.command()
@@ -102,10 +102,10 @@ def unknown(name: str, data: Path, strange: Path, to: Path, drawn: int) -> None:
         if not re.fullmatch(NAME, to.resolve().name):
             raise click.UsageError(f"{to.resolve().name!r} can't be a pack's name: small letters, digits and hyphens")
         manifest = learn_unknown(start, data, strange, to, drawn)
-    except (PhotosUnusable, PackUnusable, DeviceAbsent, ValueError) as why:
-        raise click.ClickException(str(why)) from why
-    Console().print(figures_table(manifest))
-    click.echo(f"{to}: {manifest.pack_name}, made in {time.monotonic() - started:.0f} s")
+    except ValueError as why:
+        raise click.ClickException(plain(str(why))) from why
+    show(figures_table(manifest))
+    say(f"{to}: {manifest.pack_name}, made in {time.monotonic() - started:.0f} s")
 
 
 def _phases(text: str) -> tuple[Phase, ...]:

@@ -2,12 +2,13 @@
 
 import click
 
+from cli.plain import Command
 from services.fused.__main__ import fused
 from shared.stream.serving import run_worker
 from shared.topics import TASKS
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--tasks", default="all", show_default=True, help=f"all, or some of {', '.join(TASKS)}, with commas")
 def worker(tasks: str) -> None:
     """Run the consumers fused in one process. One task alone joins that task's own group, several the fused one."""

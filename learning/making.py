@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from learning.ensemble import Member, joined, members_of
 from learning.evaluation import measured, strangers
@@ -45,6 +44,7 @@ from learning.training import (
     taxonomy_of,
 )
 from shared.photos import Pixels
+from shared.screen import Rows
 from shared.settings import Settings
 from shared.vision.pack import (
     HEADS,
@@ -385,8 +385,8 @@ def _watched(items: Iterable[T], progress: Progress, what: str) -> Iterator[T]:
     progress.update(bar, total=count)
 
 
-def figures_table(manifest: Manifest) -> Table:
-    table = Table("figure", "value", title=f"{manifest.pack_name} on photos that took no part in training")
+def figures_table(manifest: Manifest) -> Rows:
+    table = Rows("figure", "value", title=f"{manifest.pack_name} on photos that took no part in training")
     for name, value in manifest.measured.items():
         table.add_row(name.replace("_", " "), f"{value:.4g}")
     return table

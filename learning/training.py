@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from learning.embedding import fit_embedding
 from learning.outliers import fit_direction
-from shared.errors import Poison
+from shared.errors import Poison, Unusable
 from shared.photos import Pixels
 from shared.vision.decode import decode
 from shared.vision.heads import Array, Heads, Votes, described, remoteness, sigmoid, unit_rows
@@ -44,7 +44,7 @@ PHOTO_ENDINGS = {".jpg", ".jpeg", ".png", ".webp"}
 Advance = Callable[[int], None]
 
 
-class PhotosUnusable(Exception):
+class PhotosUnusable(Unusable):
     """The folder to train on lacks something. One line that says what."""
 
 

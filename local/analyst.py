@@ -14,8 +14,7 @@ from services.fraud.pdq import fingerprint_of
 from shared.errors import OutOfMemory, Poison
 from shared.photos import Photo
 from shared.vision.reader import Reader, photo_of
-
-SOURCES = {image_pb2.Attribute.SOURCE_SEEN: "seen", image_pb2.Attribute.SOURCE_READ: "read"}
+from shared.words import word
 
 T = TypeVar("T")
 Line = dict[str, Any]
@@ -85,7 +84,8 @@ class Analyst:
         yield from self._pool.map(line, paths, opened)
 
     def _line(self, path: Path, photo: Photo, seen: Seen, vector: list[float] | None) -> Line:
-        (message,) = self._attributes.conclude(photo, seen)
+        (finding,) = self._attributes.conclude(photo, seen)
+        message = finding.message
         assert isinstance(message, image_pb2.ImageAttributed)
         hashed = fingerprint_of(photo)
         found: Line = {
@@ -103,7 +103,8 @@ class Analyst:
 
 
 def _value(one: image_pb2.Attribute) -> Line:
-    return {"value": one.value, "unit": one.unit or None, "confidence": one.confidence, "source": SOURCES[one.source]}
+    source = word(image_pb2.Attribute.Source, one.source)
+    return {"value": one.value, "unit": one.unit or None, "confidence": one.confidence, "source": source}
 
 
 def _error(path: Path, why: _Unusable) -> Line:

@@ -1,44 +1,23 @@
 """What the fleet answered: asked over gRPC, checked against the pack and the known truth, written as JSON."""
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-import grpc
 from vitrine.events.v1 import enriched_pb2, image_pb2
 from vitrine.recommendation.v1 import recommendation_pb2 as pb
 from vitrine.recommendation.v1 import recommendation_pb2_grpc as pb_grpc
 
+from shared.grpc import channel
+from shared.words import word
 from studio import Expected
 
 COMPLETE = enriched_pb2.EnrichedListing.STATUS_COMPLETE
 # A listing with ten photos and all that was found in them has a few kilobytes.
 _ASKED_AT_ONCE = 100
-_MOST_BYTES = 32 * 2**20
 _SECONDS = 60.0
 # A service that is started again refuses connections for a moment.
-_RETRY = {
-    "methodConfig": [
-        {
-            "name": [{"service": "vitrine.recommendation.v1.RecommendationService"}],
-            "retryPolicy": {
-                "maxAttempts": 5,
-                "initialBackoff": "0.5s",
-                "maxBackoff": "5s",
-                "backoffMultiplier": 2,
-                "retryableStatusCodes": ["UNAVAILABLE"],
-            },
-        }
-    ]
-}
-
-_DECISIONS = {
-    image_pb2.Fraud.DECISION_ALLOW: "allow",
-    image_pb2.Fraud.DECISION_REVIEW: "review",
-    image_pb2.Fraud.DECISION_BLOCK: "block",
-}
-_SOURCES = {image_pb2.Attribute.SOURCE_SEEN: "seen", image_pb2.Attribute.SOURCE_READ: "read"}
+_ATTEMPTS = 5
 
 
 class Schema(Protocol):
@@ -56,12 +35,7 @@ class Lookups:
 
     def __init__(self, address: str) -> None:
         """`address`: host:port. Connects with the first call."""
-        options = [
-            ("grpc.max_receive_message_length", _MOST_BYTES),
-            ("grpc.max_send_message_length", _MOST_BYTES),
-            ("grpc.service_config", json.dumps(_RETRY)),
-        ]
-        self._channel = grpc.aio.insecure_channel(address, options=options)
+        self._channel = channel(address, attempts=_ATTEMPTS)
         self._stub: Any = pb_grpc.RecommendationServiceStub(self._channel)
 
     async def __aenter__(self) -> Self:
@@ -76,10 +50,11 @@ class Lookups:
         """By id, without those that the service does not know."""
         ids = list(listing_ids)
         found: dict[str, enriched_pb2.EnrichedListing] = {}
-        for start in range(0, len(ids), _ASKED_AT_ONCE):
-            asked = pb.BatchGetListingsRequest(listing_ids=ids[start : start + _ASKED_AT_ONCE])
+        while ids:
+            asked = pb.BatchGetListingsRequest(listing_ids=ids[:_ASKED_AT_ONCE])
             answer = await self._stub.BatchGetListings(asked, timeout=_SECONDS, wait_for_ready=True)
             found |= {listing.listing_id: listing for listing in answer.listings}
+            ids = [*answer.remaining, *ids[_ASKED_AT_ONCE:]]
         return found
 
     async def similar(self, listing_id: str, limit: int) -> list[pb.Hit]:
@@ -127,7 +102,7 @@ def _photo_faults(photo: enriched_pb2.EnrichedPhoto, pack: Schema) -> Iterator[s
         yield from (fault for one in photo.attributes.attributes for fault in _attribute_faults(one, allowed))
     if photo.embedding_space != pack.manifest.embedding.space:
         yield f"embedded in {photo.embedding_space or 'no space'}, not {pack.manifest.embedding.space}"
-    if photo.fraud.decision not in _DECISIONS or not 0 <= photo.fraud.score <= 1:
+    if not decision(photo.fraud) or not 0 <= photo.fraud.score <= 1:
         yield "no valid fraud decision"
 
 
@@ -144,7 +119,7 @@ def _category_faults(category: image_pb2.Category, pack: Schema) -> Iterator[str
 def _attribute_faults(attribute: image_pb2.Attribute, allowed: Sequence[str]) -> Iterator[str]:
     if attribute.name not in allowed:
         yield f"attribute {attribute.name} does not belong to this category"
-    if not attribute.value or attribute.source not in _SOURCES or not 0 <= attribute.confidence <= 1:
+    if not attribute.value or not _source(attribute) or not 0 <= attribute.confidence <= 1:
         yield f"attribute {attribute.name} is incomplete"
 
 
@@ -190,7 +165,12 @@ def surest(attributes: Iterable[image_pb2.Attribute]) -> dict[str, image_pb2.Att
 
 def decision(fraud: image_pb2.Fraud) -> str:
     """allow, review or block; "" when there is none."""
-    return _DECISIONS.get(fraud.decision, "")
+    return word(image_pb2.Fraud.Decision, fraud.decision)
+
+
+def _source(attribute: image_pb2.Attribute) -> str:
+    """seen or read; "" when it isn't said."""
+    return word(image_pb2.Attribute.Source, attribute.source)
 
 
 def as_json(listing: enriched_pb2.EnrichedListing) -> dict[str, Any]:
@@ -219,7 +199,7 @@ def _attribute_json(attribute: image_pb2.Attribute) -> dict[str, Any]:
         "value": attribute.value,
         "unit": attribute.unit or None,
         "confidence": attribute.confidence,
-        "source": _SOURCES.get(attribute.source),
+        "source": _source(attribute) or None,
     }
 
 

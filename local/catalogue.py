@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from client.importing import ListingUpload, read_source
+from client.listing import ListingUpload
+from client.source import read_source
+from client.words import passed_over
 from studio import DemoListing, Expected, demo_catalogue
 
 DEMO_SEED = 7
@@ -27,6 +29,7 @@ class Catalogue:
     size: int
     offers: Iterator[Offer]
     bad: tuple[str, ...] = ()
+    passed_over: tuple[str, ...] = ()
     # An original must be accepted before its copies, or the copies are the originals.
     uploads_at_once: int = 1
 
@@ -38,10 +41,11 @@ def demo(listings: int = DEMO_LISTINGS, seed: int = DEMO_SEED) -> Catalogue:
 
 
 def own(folder: Path) -> Catalogue:
-    """A folder of photos or a CSV, see `vitrine import`. Raises click.ClickException when there is nothing in it."""
+    """A folder of photos or a CSV, see `vitrine import`. Raises NotImportable when there is nothing in it."""
     source = read_source(folder)
     offers = (Offer(upload) for upload in source.uploads)
-    return Catalogue(folder, len(source.uploads), offers, tuple(map(str, source.bad)), uploads_at_once=8)
+    left_out = tuple(map(str, source.bad)), tuple(passed_over(source))
+    return Catalogue(folder, len(source.uploads), offers, *left_out, uploads_at_once=8)
 
 
 def as_upload(listing: DemoListing) -> ListingUpload:

@@ -20,6 +20,7 @@ from local.servers import (
     redis_binary,
 )
 from local.supervisor import Restarts, Service, Supervisor, thread_environment, threads_each
+from shared.errors import Unusable
 from shared.stream.admin import create_topics
 from shared.topics import TASKS, group_of
 
@@ -29,7 +30,7 @@ PACKAGES = ("confluent_kafka", "faust", "grpc", "redis", "torch", "timm", "rapid
 READY_SECONDS = 300.0
 
 
-class NotReady(Exception):
+class NotReady(Unusable):
     """The machine lacks something that the fleet needs. One line each, with what to do."""
 
 

@@ -9,7 +9,9 @@ import grpc
 from confluent_kafka import KafkaException
 from vitrine.events.v1 import enriched_pb2
 
-from client.importing import Imported, ListingUpload, State, import_listings, state_path
+from client.listing import Imported, ListingUpload
+from client.state import State, state_path
+from client.uploading import import_listings
 from local.answers import Lookups, correct, faults, is_complete
 from local.answers import Schema as Pack
 from local.catalogue import Catalogue, Offer
@@ -90,7 +92,7 @@ async def send(
         progress.uploaded(one)
 
     # Not by the gateway's address: free ports differ from run to run.
-    state = State.open(state_path(fleet.plan.home, catalogue.name, "embedded"))
+    state = State.open(state_path(fleet.plan.home, "embedded"))
     try:
         async with asyncio.TaskGroup() as group:
             uploads = _remembering(catalogue.offers, expected)

@@ -1,6 +1,5 @@
 """The outcome of a run, as a person or a program wants to read it."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from local.answers import as_json
 from local.catalogue import kind
 from local.following import Answer
 from local.showing import score
+from shared.text import json_text
 from studio import Expected
 
 
@@ -65,7 +65,7 @@ class Outcome:
 def write_report(path: Path, outcome: Outcome, queries: Mapping[str, Any]) -> None:
     """Raises OSError."""
     report = outcome.as_json() | {"queries": queries}
-    path.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(json_text(report, indent=1) + "\n", encoding="utf-8")
 
 
 def _expected_json(expected: Expected) -> dict[str, Any]:

@@ -9,28 +9,25 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import grpc
-from confluent_kafka import KafkaException
 from PIL import Image, ImageOps
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from client.importing import Failures, Imported
+from client.listing import Imported
+from client.words import Failures
 from local import following, showing
 from local.answers import Lookups
 from local.answers import Schema as Pack
 from local.catalogue import Catalogue
-from local.fleet import Fleet, NotReady, Plan, running
+from local.fleet import Fleet, Plan, running
 from local.report import Outcome, write_report
-from local.servers import ServerFailed
-from local.supervisor import GaveUp
-from shared.errors import Transient
 from shared.photo_store import open_photo_store
+from shared.screen import Screen
+from shared.text import plain
 
 HITS = 5
 
 
-async def run_fleet(plan: Plan, catalogue: Catalogue, console: Console, once: bool, report: Path | None) -> bool:
+async def run_fleet(plan: Plan, catalogue: Catalogue, console: Screen, once: bool, report: Path | None) -> bool:
     """Whether every photo has its four facets. Without `once` it returns only by being cancelled."""
     started = time.monotonic()
     seconds: dict[str, float] = {}
@@ -58,7 +55,7 @@ async def run_fleet(plan: Plan, catalogue: Catalogue, console: Console, once: bo
             return True
 
 
-async def _show(console: Console, fleet: Fleet, lookups: Lookups, outcome: Outcome) -> dict[str, Any]:
+async def _show(console: Screen, fleet: Fleet, lookups: Lookups, outcome: Outcome) -> dict[str, Any]:
     """Prints the result; returns what the two queries found."""
     console.print(showing.listings_table(showing.varied(outcome.answers)))
     if scores := showing.score(outcome.answers):
@@ -68,16 +65,16 @@ async def _show(console: Console, fleet: Fleet, lookups: Lookups, outcome: Outco
     took = outcome.seconds["answered"] - outcome.seconds["started"]
     console.print(f"\n{len(outcome.answers)} listings with {photos} photos answered in {took:.0f} s")
     for reference, faults in outcome.faults.items():
-        console.print(f"{reference}: {'; '.join(faults)}", style="red", markup=False)
+        console.print(plain(f"{reference}: {'; '.join(faults)}"), style="red")
     if outcome.faults:
         console.print("what a worker rejected, and why, is shown by `vitrine dlq list`", style="red")
     for line in showing.addresses(fleet.plan, fleet.kafka, fleet.redis):
-        console.print(line, highlight=False)
-    console.print(showing.memory_line(fleet.supervisor.memory()), highlight=False)
+        console.print(line)
+    console.print(showing.memory_line(fleet.supervisor.memory()))
     return queries
 
 
-async def _query(console: Console, fleet: Fleet, lookups: Lookups, outcome: Outcome) -> dict[str, Any]:
+async def _query(console: Screen, fleet: Fleet, lookups: Lookups, outcome: Outcome) -> dict[str, Any]:
     """What is similar to one listing, and what a photo finds: its photo, mirrored, so that it is another photo."""
     asked = showing.first_allowed(outcome.answers)
     if asked is None:
@@ -103,13 +100,10 @@ def _mirrored(photo: bytes) -> bytes:
 
 
 def _open_pack(name: str) -> Pack:
-    """Raises NotReady."""
-    from shared.vision.pack import PackUnusable, open_pack  # torch takes seconds to load
+    """Raises PackUnusable."""
+    from shared.vision.pack import open_pack  # torch takes seconds to load
 
-    try:
-        return open_pack(name)
-    except PackUnusable as why:
-        raise NotReady(str(why)) from why
+    return open_pack(name)
 
 
 async def stopping_on_sigterm(running: Coroutine[Any, Any, bool]) -> bool:
@@ -119,24 +113,13 @@ async def stopping_on_sigterm(running: Coroutine[Any, Any, bool]) -> bool:
     return await running
 
 
-def plainly(why: BaseException) -> str | None:
-    """What to tell the user of an error that can happen to anybody; None for a mistake of ours."""
-    if isinstance(why, BaseExceptionGroup):
-        told = [plainly(inner) for inner in why.exceptions]
-        return told[0] if told and all(told) else None
-    if isinstance(why, grpc.aio.AioRpcError):
-        return f"the lookups answered {why.code().name}: {why.details()}"
-    if isinstance(why, KafkaException):
-        return f"Kafka refused: {why.args[0].str()}"
-    return str(why) if isinstance(why, NotReady | ServerFailed | GaveUp | Transient) else None
-
-
 class _Stages:
     """Progress bars: processes ready, listings uploaded, listings complete."""
 
-    def __init__(self, bars: Progress, plan: Plan, catalogue: Catalogue) -> None:
+    def __init__(self, bars: Progress, screen: Screen, plan: Plan, catalogue: Catalogue) -> None:
         self._bars = bars
-        self._failures = Failures(bars.console)
+        self._screen = screen
+        self._failures = Failures(screen)
         servers = (plan.kafka is None) + (plan.redis is None)
         # The gateway, the workers, the join, the lookups and the lag exporter.
         self._starting = bars.add_task("starting", total=servers + len(plan.metrics) + 1)
@@ -145,16 +128,18 @@ class _Stages:
         self.progress = following.Progress(self._uploaded, self._completed, self._settling)
         for line in catalogue.bad:
             self.say(f"not uploaded: {line}")
+        for line in catalogue.passed_over:
+            self.say(line)
 
     @classmethod
     @contextmanager
-    def on(cls, console: Console, plan: Plan, catalogue: Catalogue) -> Iterator["_Stages"]:
+    def on(cls, console: Screen, plan: Plan, catalogue: Catalogue) -> Iterator["_Stages"]:
         columns = (SpinnerColumn(), TextColumn("{task.description:24}"), BarColumn(), MofNCompleteColumn())
         with Progress(*columns, TimeElapsedColumn(), console=console) as bars:
-            yield cls(bars, plan, catalogue)
+            yield cls(bars, console, plan, catalogue)
 
     def say(self, line: str) -> None:
-        self._bars.console.print(line, style="yellow", markup=False, highlight=False)
+        self._screen.print(plain(line), style="yellow")
 
     def ready(self, name: str) -> None:
         self._bars.update(self._starting, advance=1, description=f"starting ({name})")

@@ -2,6 +2,7 @@
 
 import base64
 import importlib.util
+import re
 import shutil
 import signal
 import subprocess
@@ -17,8 +18,10 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from local.processes import accepts, end, free_port, is_free, kill, last_lines, spawn
+from shared.errors import Unusable
 
-KAFKA_VERSION = "4.1.1"
+# What setup fetches Kafka by.
+_POM = Path(__file__).parent.parent / "scripts/kafka/pom.xml"
 # What an orphaned server gets: it closes its files, so that the next start is quick.
 _GENTLY = signal.SIGTERM
 _LOG4J = """\
@@ -32,7 +35,7 @@ rootLogger.appenderRef.out.ref = out
 """
 
 
-class ServerFailed(Exception):
+class ServerFailed(Unusable):
     """A server did not start. The message says why and what to do; it is meant for people."""
 
 
@@ -135,8 +138,8 @@ class KafkaServer(Server):
 
     def _launch(self) -> subprocess.Popen[bytes]:
         java = find_java()
-        if not any(self._jars.glob(f"kafka_*-{KAFKA_VERSION}.jar")):
-            raise ServerFailed(f"No Kafka {KAFKA_VERSION} in {self._jars}: run `make setup`")
+        if not any(self._jars.glob(f"kafka_*-{kafka_version()}.jar")):
+            raise ServerFailed(f"No Kafka {kafka_version()} in {self._jars}: run `make setup`")
         properties = self.data / "server.properties"
         properties.write_text(self._properties(controller_port=free_port()))
         logging = self.data / "log4j2.properties"
@@ -236,7 +239,18 @@ class RedisServer(Server):
 
 def kafka_jars(home: Path) -> Path:
     """Where `make setup` puts Kafka's jars, given VITRINE_HOME."""
-    return home / f"kafka-{KAFKA_VERSION}" / "lib"
+    return home / f"kafka-{kafka_version()}" / "lib"
+
+
+def kafka_version() -> str:
+    """Of the Kafka that `make setup` fetches. Raises ServerFailed outside of a checkout."""
+    try:
+        pom = _POM.read_text(encoding="utf-8")
+    except OSError as why:
+        raise ServerFailed(f"{_POM} says which Kafka to run, and is not there: set VITRINE_KAFKA to yours") from why
+    found = re.search(r"<kafka\.version>(.+?)</kafka\.version>", pom)
+    assert found is not None, f"{_POM} names no kafka.version"
+    return found[1]
 
 
 def find_java() -> str:

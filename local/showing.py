@@ -4,9 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 from vitrine.events.v1 import enriched_pb2, image_pb2
 from vitrine.recommendation.v1 import recommendation_pb2
 
@@ -14,6 +12,8 @@ from local.answers import decision, spelled
 from local.catalogue import kind
 from local.fleet import Plan
 from local.following import Answer
+from shared.screen import Rows, Screen
+from shared.text import plain
 
 SHOWN = 16
 # The first digits of a listing's id tell it apart well enough on a screen.
@@ -23,10 +23,10 @@ _COLOURS = {"allow": "green", "review": "yellow", "block": "red"}
 _WIDTH_OF_NO_TERMINAL = 160
 
 
-def console() -> Console:
+def console() -> Screen:
     """Standard output."""
-    found = Console()
-    return found if found.is_terminal else Console(width=_WIDTH_OF_NO_TERMINAL)
+    found = Screen()
+    return found if found.is_terminal else Screen(width=_WIDTH_OF_NO_TERMINAL)
 
 
 def varied(answers: Sequence[Answer], count: int = SHOWN) -> list[Answer]:
@@ -43,38 +43,37 @@ def varied(answers: Sequence[Answer], count: int = SHOWN) -> list[Answer]:
     return [answer for _, _, answer in sorted(chosen, key=lambda one: one[1])]
 
 
-def listings_table(answers: Sequence[Answer]) -> Table:
+def listings_table(answers: Sequence[Answer]) -> Rows:
     """One row each: what is claimed, what was seen, and the fraud decision with its reason."""
-    table = Table("seller", "claims", "category", "attributes", "fraud", "reason", title="Some of the listings")
+    table = Rows("seller", "claims", "category", "attributes", "fraud", "reason", title="Some of the listings")
     for answer in answers:
         if (listing := answer.listing) is not None:
             table.add_row(
-                escape(listing.seller_id),
-                escape(listing.claims.title),
+                listing.seller_id,
+                listing.claims.title,
                 category(listing.category),
-                escape(attributes(listing.attributes)),
+                attributes(listing.attributes),
                 coloured(listing.fraud),
-                escape("; ".join(_ID.sub(r"\1…", reason.explanation) for reason in listing.fraud.reasons)),
+                "; ".join(_ID.sub(r"\1…", reason.explanation) for reason in listing.fraud.reasons),
             )
     return table
 
 
-def hits_table(title: str, hits: Sequence[recommendation_pb2.Hit]) -> Table:
+def hits_table(title: str, hits: Sequence[recommendation_pb2.Hit]) -> Rows:
     """The nearest listings first."""
-    table = Table("similarity", "seller", "claims", "category", title=title)
+    table = Rows("similarity", "seller", "claims", "category", title=title)
     for hit in hits:
         listing = hit.listing
-        row = (escape(listing.seller_id), escape(listing.claims.title), category(listing.category))
+        row = (listing.seller_id, listing.claims.title, category(listing.category))
         table.add_row(f"{hit.similarity:.2f}", *row)
     return table
 
 
-def category(found: image_pb2.Category) -> str:
+def category(found: image_pb2.Category) -> Text:
     """garments > t-shirt 97 %"""
     path = " > ".join(found.path) or "unknown"
-    return (
-        escape(path if not found.path or found.label else f"{path} > unknown") + f" [dim]{found.confidence:.0%}[/dim]"
-    )
+    path = path if not found.path or found.label else f"{path} > unknown"
+    return Text.assemble(plain(path), (f" {found.confidence:.0%}", "dim"))
 
 
 def attributes(found: Iterable[image_pb2.Attribute]) -> str:
@@ -85,10 +84,9 @@ def attributes(found: Iterable[image_pb2.Attribute]) -> str:
     return ", ".join(f"{name} {' and '.join(each)}" for name, each in values.items())
 
 
-def coloured(fraud: image_pb2.Fraud) -> str:
+def coloured(fraud: image_pb2.Fraud) -> Text:
     said = decision(fraud)
-    colour = _COLOURS.get(said, "dim")
-    return f"[{colour}]{said or 'none'}[/{colour}]"
+    return Text(said or "none", style=_COLOURS.get(said, "dim"))
 
 
 def score(answers: Sequence[Answer]) -> dict[str, tuple[int, int]]:
@@ -107,11 +105,11 @@ def score(answers: Sequence[Answer]) -> dict[str, tuple[int, int]]:
     return {name: (right[name], known[name]) for name in sorted(known)}
 
 
-def score_table(scores: Mapping[str, tuple[int, int]]) -> Table:
+def score_table(scores: Mapping[str, tuple[int, int]]) -> Rows:
     """The summary against the right answers, which are known where the photos were rendered."""
-    table = Table("answer", "right", "of", title="Against the known right answers")
+    table = Rows("answer", "right", "of", title="Against the known right answers")
     for name, (right, known) in scores.items():
-        table.add_row(name, f"[{'green' if right == known else 'yellow'}]{right}[/]", str(known))
+        table.add_row(name, Text(str(right), style="green" if right == known else "yellow"), str(known))
     return table
 
 

@@ -16,13 +16,14 @@ import httpx
 
 from local.processes import kill, last_lines, resident_bytes, spawn
 from local.servers import Server
+from shared.errors import Unusable
 
 # Every library that brings threads of its own reads one of these, once, when it is loaded.
 THREAD_VARIABLES = ("VITRINE_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 _LOOK_EVERY_SECONDS = 0.1
 
 
-class GaveUp(Exception):
+class GaveUp(Unusable):
     """A process would not stay up, or can't be kept up. The message is one line for people.
 
     Which process, how often, its last words, its log; or what went wrong with keeping it.

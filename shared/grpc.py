@@ -1,17 +1,192 @@
-"""What all our gRPC servers are started with."""
+"""The edge of everything that is said over gRPC: one kind of server, one kind of channel.
+
+`Server` has health, reflection, a connection's age, and for each call a deadline, the caller's trace, a metric, and a
+status that helps. `channel` spreads calls over a service's pods and sends the trace along. Both take a photo.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
+
+import grpc
+import structlog
+from grpc import aio
+from grpc_health.v1 import health as grpc_health
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from shared.errors import CannotListen, Transient
+from shared.limits import MAX_MESSAGE_BYTES
+from shared.metrics import RPC_SECONDS
+from shared.tracing import current_traceparent, extracted, tracer
+
+log = structlog.get_logger()
 
 # A client keeps its connections for as long as they live, and so would never hear of new pods. gRPC spreads this by a
 # tenth, so that not all come back at once.
 MAX_AGE_SECONDS = 60.0
 # Of a connection that has reached its age: calls under way on it may take so long.
 AGE_GRACE_SECONDS = 30.0
+# gRPC would wait up to two minutes before it looks again for a server that was away.
+RECONNECT_SECONDS = 2.0
+
+_MESSAGES = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+)
+
+Context: TypeAlias = "aio.ServicerContext[Any, Any]"
+Call = Callable[[grpc.HandlerCallDetails], Awaitable[Any]]
 
 
-def server_options(max_message_bytes: int, max_age_seconds: float = MAX_AGE_SECONDS) -> list[tuple[str, int]]:
-    return [
-        ("grpc.max_receive_message_length", max_message_bytes),
-        ("grpc.max_connection_age_ms", int(max_age_seconds * 1000)),
-        ("grpc.max_connection_age_grace_ms", int(AGE_GRACE_SECONDS * 1000)),
-        # Else a second server could listen on the same port, and take half of the calls.
-        ("grpc.so_reuseport", 0),
+class Refusal(Exception):
+    """An answer other than OK. The message says what to do."""
+
+    def __init__(self, code: grpc.StatusCode, message: str) -> None:
+        super().__init__(f"{code.name}: {message}")
+        self.code = code
+        self.message = message
+
+
+def deadline_passed(context: Context) -> bool:
+    """Whether nobody waits for the answer any more, because its time is up. Who hung up has time left."""
+    return (left := context.time_remaining()) is not None and left <= 0
+
+
+class Server:
+    """Serves one service from `start` to `stop`; says that it is not healthy until it is told that it is."""
+
+    def __init__(
+        self,
+        service: str,
+        add: Callable[[aio.Server], object],
+        *,
+        call_seconds: float | None = None,
+        max_age_seconds: float = MAX_AGE_SECONDS,
+    ) -> None:
+        """`add` adds the servicer of `service`. Calls that bring no deadline get `call_seconds`."""
+        self._service = service
+        self._health = grpc_health.aio.HealthServicer()
+        self._server = aio.server(
+            interceptors=[_Watched(service, call_seconds)],
+            options=[
+                *_MESSAGES,
+                ("grpc.max_connection_age_ms", int(max_age_seconds * 1000)),
+                ("grpc.max_connection_age_grace_ms", int(AGE_GRACE_SECONDS * 1000)),
+                # Else a second server could listen on the same port, and take half of the calls.
+                ("grpc.so_reuseport", 0),
+            ],
+        )
+        add(self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        reflection.enable_server_reflection([service, grpc_health.SERVICE_NAME, reflection.SERVICE_NAME], self._server)
+
+    async def start(self, host: str, port: int) -> int:
+        """Returns the port, useful when 0 was asked for any free one. Raises CannotListen."""
+        try:
+            bound = self._server.add_insecure_port(f"{host}:{port}")
+        except RuntimeError as why:
+            raise CannotListen(host, port, why) from why
+        await self.healthy(False)
+        await self._server.start()
+        return bound
+
+    async def healthy(self, yes: bool) -> None:
+        """What gRPC's own health checks are answered from here on."""
+        answers = health_pb2.HealthCheckResponse
+        for name in ("", self._service):
+            await self._health.set(name, answers.SERVING if yes else answers.NOT_SERVING)
+
+    async def stop(self, grace_seconds: float, drain_seconds: float = 0.0) -> None:
+        """Says that it goes, takes calls for `drain_seconds` all the same, then lets those under way finish."""
+        await self._health.enter_graceful_shutdown()
+        await asyncio.sleep(drain_seconds)
+        await self._server.stop(grace_seconds)
+
+
+class _Watched(aio.ServerInterceptor):
+    """Times each call of our service, continues its trace, and turns what it raised into a status that helps."""
+
+    def __init__(self, service: str, call_seconds: float | None) -> None:
+        self._service = service
+        self._call_seconds = call_seconds
+
+    async def intercept_service(self, continuation: Call, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        handler = await continuation(handler_call_details)
+        service, _, method = handler_call_details.method.strip("/").partition("/")
+        if handler is None or service != self._service:
+            return handler
+
+        async def watched(request: Any, context: Context) -> Any:
+            started = time.perf_counter()
+            # What is left when nobody sets another: the caller hung up.
+            code, details, response = grpc.StatusCode.CANCELLED, "", None
+            try:
+                with tracer.start_as_current_span(method, context=extracted(_trace_headers(context))):
+                    code, details, response = await self._answer(handler.unary_unary(request, context), context)
+            except asyncio.CancelledError:
+                if deadline_passed(context):
+                    code = grpc.StatusCode.DEADLINE_EXCEEDED
+                raise
+            finally:
+                RPC_SECONDS.labels(method, code.name).observe(time.perf_counter() - started)
+            if code != grpc.StatusCode.OK:
+                await context.abort(code, details)
+            return response
+
+        return grpc.unary_unary_rpc_method_handler(watched, handler.request_deserializer, handler.response_serializer)
+
+    async def _answer(self, call: Awaitable[Any], context: Context) -> tuple[grpc.StatusCode, str, Any]:
+        # gRPC cancels us at the caller's deadline; a call without one gets ours.
+        seconds = self._call_seconds if context.time_remaining() is None else None
+        try:
+            async with asyncio.timeout(seconds):
+                return grpc.StatusCode.OK, "", await call
+        except Refusal as why:
+            return why.code, why.message, None
+        except TimeoutError:
+            return grpc.StatusCode.DEADLINE_EXCEEDED, f"not answered within {seconds} s", None
+        except Transient as why:
+            return grpc.StatusCode.UNAVAILABLE, f"{why}; try again", None
+        except Exception:
+            log.exception("call failed")
+            return grpc.StatusCode.INTERNAL, "a bug of ours: the server's log has the details", None
+
+
+def _trace_headers(context: Context) -> dict[str, bytes]:
+    return {
+        key: value if isinstance(value, bytes) else value.encode()
+        for key, value in context.invocation_metadata() or ()
+        if key in ("traceparent", "tracestate")
+    }
+
+
+def channel(address: str, *, attempts: int = 1) -> aio.Channel:
+    """To a service at host:port, of which there may be several pods. Connects with the first call.
+
+    With more than one attempt a call is made again while the service is UNAVAILABLE: for who would rather wait.
+    """
+    config: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
+    if attempts > 1:
+        again = {"initialBackoff": "0.5s", "maxBackoff": "5s", "backoffMultiplier": 2}
+        policy = {**again, "maxAttempts": attempts, "retryableStatusCodes": ["UNAVAILABLE"]}
+        config["methodConfig"] = [{"name": [{}], "retryPolicy": policy}]
+    options = [
+        *_MESSAGES,
+        ("grpc.service_config", json.dumps(config)),
+        ("grpc.max_reconnect_backoff_ms", int(RECONNECT_SECONDS * 1000)),
     ]
+    return aio.insecure_channel(address, options=options, interceptors=[_Traced()])
+
+
+class _Traced(aio.UnaryUnaryClientInterceptor):
+    """Sends the current span's traceparent along."""
+
+    async def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        if traceparent := current_traceparent():
+            metadata = aio.Metadata(*(client_call_details.metadata or ()))
+            metadata.add("traceparent", traceparent)
+            client_call_details = client_call_details._replace(metadata=metadata)
+        return await continuation(client_call_details, request)

@@ -16,7 +16,7 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 import structlog
 from prometheus_client import make_wsgi_app
 
-from shared.errors import Transient
+from shared.errors import CannotListen, Transient
 from shared.metrics import READY
 
 log = structlog.get_logger()
@@ -116,7 +116,7 @@ async def watch(
         await asyncio.sleep(min(every_seconds, 1.0) if away else every_seconds)
 
 
-async def patiently(health: Health, reason: Reason, attempt: Callable[[], Awaitable[T]], seconds: float = 2.0) -> T:
+async def wait_for(health: Health, reason: Reason, attempt: Callable[[], Awaitable[T]], seconds: float = 2.0) -> T:
     """What the attempt returns, made again while it raises Transient: a process that only waits need not restart."""
     while True:
         try:
@@ -139,7 +139,7 @@ class _Quiet(WSGIRequestHandler):
 
 
 def serve_health(health: Health, host: str, port: int) -> int:
-    """Starts the thread; returns the port (useful when 0 was asked for any free one)."""
+    """Starts the thread; returns the port (useful when 0 was asked for any free one). Raises CannotListen."""
     metrics = make_wsgi_app()
 
     def app(environ: WSGIEnvironment, start: StartResponse) -> list[bytes]:
@@ -153,7 +153,10 @@ def serve_health(health: Health, host: str, port: int) -> int:
         health.show()
         return list(metrics(environ, start))
 
-    server = make_server(host, port, app, server_class=_Server, handler_class=_Quiet)
+    try:
+        server = make_server(host, port, app, server_class=_Server, handler_class=_Quiet)
+    except OSError as why:
+        raise CannotListen(host, port, why) from why
     threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
     return int(server.server_port)
 

@@ -9,3 +9,17 @@ ACCEPTED_PHOTO_PIXELS = 50_000_000  # the gateway's default
 MAX_PHOTO_SIDE = 30_000
 # A gRPC message with a photo in it, of every client and server; gRPC's own limit is 4 MiB.
 MAX_MESSAGE_BYTES = MAX_PHOTO_BYTES + 1024 * 1024
+# A gRPC answer with listings in it, for clients of anybody's: what they take unless told otherwise.
+MAX_ANSWER_BYTES = 4 * 1024 * 1024
+# Segments of a JPEG, chunks of a PNG or WebP. The largest photo in the chunks of 8 KiB that libpng writes has 2,560.
+MAX_PARTS = 10_000
+# Between a JPEG's segments: fill bytes, and what cameras leave there.
+MAX_STRAY_BYTES = 64 * 1024
+# Scans of a JPEG: progressive ones come in about 10, those of CMYK in 18. A decoder goes over all pixels in each, so
+# that a photo of 50 megapixels may have 20.
+MAX_SCANS = 100
+MAX_SCANNED_PIXELS = 1_000_000_000
+# A colour profile. Those of printing presses, with their tables, have up to 3 MiB.
+MAX_PROFILE_BYTES = 4 * 1024 * 1024
+# Of EXIF, XMP and texts together, inflated, no more is read, and what follows is thrown away unread.
+MAX_METADATA_BYTES = 1024 * 1024

@@ -4,12 +4,17 @@ import logging
 import re
 import sys
 import time
+import warnings
 from collections.abc import Callable
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from shared.text import plain, plain_lines
 from shared.tracing import current_trace_id
+
+# Have several lines of their own.
+_TRACEBACKS = ("exception", "stack")
 
 
 def start_logging(service: str, level: str = "INFO") -> None:
@@ -20,7 +25,10 @@ def start_logging(service: str, level: str = "INFO") -> None:
         structlog.processors.TimeStamper(fmt="iso"),
         _trace_id,
     ]
-    render: Processor = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
+    # JSON escapes whatever isn't ASCII.
+    render: list[Processor] = (
+        [_shown, structlog.dev.ConsoleRenderer()] if sys.stderr.isatty() else [structlog.processors.JSONRenderer()]
+    )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -33,13 +41,15 @@ def start_logging(service: str, level: str = "INFO") -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
-                render,
+                *render,
             ],
         )
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    # Pillow warns of every odd tag of a photo's EXIF block, and a stranger's photo can have thousands.
+    warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
 
 
 class OncePer(logging.Filter):
@@ -61,3 +71,11 @@ def _trace_id(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDi
     if trace_id := current_trace_id():
         event["trace_id"] = trace_id
     return event
+
+
+def _shown(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """On a terminal nobody's text does anything; what is no text is written as Python would, which is as safe."""
+    return {
+        plain(name): (plain_lines if name in _TRACEBACKS else plain)(value) if isinstance(value, str) else value
+        for name, value in event.items()
+    }

@@ -5,10 +5,13 @@ is stored ever changes.
 """
 
 import asyncio
+import errno
 import hashlib
 import os
 import re
+import time
 from collections.abc import Awaitable, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -16,9 +19,16 @@ from typing import TypeVar
 from obstore.exceptions import AlreadyExistsError, GenericError
 from obstore.store import LocalStore, S3Store
 
-from shared.errors import Transient
+from shared.errors import Transient, Unusable
 
 T = TypeVar("T")
+
+# What stands beside a key in a folder is half an object, which somebody writes where files need a name at once; nobody
+# writes for so long.
+STAGED_SECONDS = 3600.0
+_STAGED = re.compile(r".+#\d+")
+
+_NO_NAMELESS_FILES = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL)
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
@@ -47,8 +57,9 @@ class PhotoStore:
     them.
     """
 
-    def __init__(self, store: LocalStore | S3Store, address: str) -> None:
+    def __init__(self, store: LocalStore | S3Store, address: str, folder: Path | None = None) -> None:
         self._store = store
+        self._folder = folder
         self.address = address
 
     async def put(self, body: bytes) -> str:
@@ -73,10 +84,14 @@ class PhotoStore:
         found the key taken. Who needs to know reads the object.
         """
         try:
-            await self._named(key, self._store.put_async(key, body, mode="create"))
-        except AlreadyExistsError:
+            await self._named(key, self._create(key, body))
+        except (AlreadyExistsError, FileExistsError):
             return False
         return True
+
+    async def _create(self, key: str, body: bytes) -> None:
+        if self._folder is None or not await asyncio.to_thread(_create_at_once, self._folder, key, body):
+            await self._store.put_async(key, body, mode="create")
 
     async def exists(self, key: str) -> bool:
         try:
@@ -92,6 +107,10 @@ class PhotoStore:
         except MissingObject:  # a folder says so, S3 does not
             return
 
+    async def sweep(self) -> int:
+        """Delete what killed processes left half-written in a folder; returns how many. A bucket keeps none."""
+        return 0 if self._folder is None else await asyncio.to_thread(_sweep, self._folder)
+
     async def check(self) -> None:
         """Have the store take something small, or say that it has it: whoever passes can upload.
 
@@ -104,6 +123,8 @@ class PhotoStore:
             return await answer
         except FileNotFoundError as why:
             raise MissingObject(key) from why
+        except FileExistsError:
+            raise
         except (GenericError, OSError, TimeoutError) as why:
             raise Transient(f"the photo store {self.address} did not answer: {_first_line(why)}") from why
 
@@ -112,22 +133,64 @@ def open_photo_store(address: str, environ: Mapping[str, str] = os.environ) -> P
     """From a folder's path (made if absent) or s3://bucket/prefix.
 
     For S3 the usual variables apply: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, and AWS_ENDPOINT_URL for a
-    store that isn't Amazon's, which is then addressed path-style. Raises ValueError for another kind of address.
+    store that isn't Amazon's, which is then addressed path-style. Raises Unusable for another kind of address.
     """
     if address.startswith("s3://"):
         return PhotoStore(_open_bucket(address, environ), address)
     if "://" in address:
-        raise ValueError(f"a photo store is a folder's path or s3://bucket/prefix, not {address}")
+        raise Unusable(f"VITRINE_PHOTO_STORE is {address}: name a folder, or s3://bucket/prefix")
     folder = Path(address).absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    return PhotoStore(LocalStore(folder), address)
+    return PhotoStore(LocalStore(folder), address, folder)
+
+
+def _create_at_once(folder: Path, key: str, body: bytes) -> bool:
+    """Write a file that gets its name when it is whole: who is killed before leaves nothing.
+
+    False, and nothing written, where the folder can't do that. Raises FileExistsError when the name is taken, and
+    ValueError for a key that is no path below the folder.
+    """
+    if not hasattr(os, "O_TMPFILE"):
+        return False
+    if any(step in ("", ".", "..") for step in key.split("/")):
+        raise ValueError(f"not the key of an object: {key!r}")
+    place = folder / key
+    with suppress(FileExistsError):
+        place.parent.mkdir(parents=True)
+    parent = os.open(place.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        nameless = os.open(".", os.O_TMPFILE | os.O_WRONLY, 0o644, dir_fd=parent)
+        with os.fdopen(nameless, "wb") as file:
+            file.write(body)
+            file.flush()
+            # With dst_dir_fd, or Python would take the link in /proc for the file.
+            os.link(f"/proc/self/fd/{nameless}", place.name, dst_dir_fd=parent, follow_symlinks=True)
+    except OSError as why:
+        if why.errno in _NO_NAMELESS_FILES:
+            return False
+        raise
+    finally:
+        os.close(parent)
+    return True
+
+
+def _sweep(folder: Path) -> int:
+    swept, before = 0, time.time() - STAGED_SECONDS
+    for inside, _, names in os.walk(folder):
+        for name in filter(_STAGED.fullmatch, names):
+            left = Path(inside, name)
+            with suppress(FileNotFoundError):  # another gateway sweeps too
+                if left.stat().st_mtime < before:
+                    left.unlink()
+                    swept += 1
+    return swept
 
 
 def _open_bucket(address: str, environ: Mapping[str, str]) -> S3Store:
     endpoint = next((environ[name] for name in _ENDPOINTS if environ.get(name)), None)
     bucket, _, prefix = address.removeprefix("s3://").partition("/")
     if not bucket:
-        raise ValueError(f"{address} names no bucket: s3://bucket/prefix")
+        raise Unusable(f"VITRINE_PHOTO_STORE is {address}, without a bucket: write s3://bucket/prefix")
     return S3Store(
         bucket,
         prefix=prefix.strip("/") or None,

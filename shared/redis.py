@@ -1,14 +1,74 @@
-"""Waiting until Redis has on disk what Kafka is about to be told is done."""
+"""The edge of everything that is kept in Redis: connecting, what "away" means, and waiting until it is on disk.
 
-from collections.abc import Sequence
+Away is what passes by itself: Redis isn't reached, starts, holds no memory for more, has no master. A script that is
+broken, or a key of another type, is a bug and stays the error that it is.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+import redis
+from redis import asyncio as redis_asyncio
+from redis import exceptions
+from redis.asyncio.retry import Retry as AsyncioRetry
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.retry import Retry
+
 from shared.errors import Transient, Unusable
+
+TIMEOUT_SECONDS = 5.0
+ATTEMPTS = 5
+FIRST_WAIT_SECONDS = 0.1
+LONGEST_WAIT_SECONDS = 2.0
+
+_UNREACHED = (exceptions.ConnectionError, exceptions.TimeoutError, OSError)
+_NOT_NOW = (
+    exceptions.ClusterDownError,
+    exceptions.OutOfMemoryError,
+    exceptions.ReadOnlyError,
+    exceptions.TryAgainError,
+)
+# Codes that redis-py has no class for. In a pipeline the number of the command comes before them.
+_NOT_NOW_CODES = re.compile(r"(^|caused error: )(BUSY|MISCONF|NOREPLICAS) ")
 
 NO_APPEND_ONLY_FILE = (
     "Redis keeps no append-only file, so a crash of it would lose records that Kafka believes done: "
     "set `appendonly yes` there, or VITRINE_WAIT_FOR_DISK=false to accept that"
 )
+
+
+def connect(address: str, *, timeout_seconds: float = TIMEOUT_SECONDS, attempts: int = ATTEMPTS) -> redis_asyncio.Redis:
+    """A client for an event loop, at redis:// or rediss://. Connects at the first command; raises Unusable."""
+    with _well_formed():
+        return redis_asyncio.Redis.from_url(
+            address, retry=AsyncioRetry(_waits(), attempts), **_settings(timeout_seconds)
+        )
+
+
+def connect_blocking(
+    address: str, *, timeout_seconds: float = TIMEOUT_SECONDS, attempts: int = ATTEMPTS
+) -> "redis.Redis":
+    """The same for threads."""
+    with _well_formed():
+        return redis.Redis.from_url(address, retry=Retry(_waits(), attempts), **_settings(timeout_seconds))
+
+
+@contextmanager
+def reaching_redis(what: str = "Redis") -> Iterator[None]:
+    """Around calls of either kind of client: what is away, through all retries, is Transient."""
+    try:
+        yield
+    except (exceptions.RedisError, OSError) as why:
+        if not is_away(why):
+            raise
+        raise Transient(f"{what} is away: {why}") from why
+
+
+def is_away(why: Exception) -> bool:
+    """Whether the same call may succeed later without anybody mending the program."""
+    return isinstance(why, _UNREACHED + _NOT_NOW) or bool(_NOT_NOW_CODES.search(str(why)))
 
 
 def wait_for_disk(pipe: Any, marker: str, seconds: float) -> None:
@@ -32,3 +92,27 @@ def confirm_on_disk(answers: Sequence[Any], seconds: float) -> None:
     local, _replicas = answers[-1]
     if local < 1:
         raise Transient(f"Redis did not write to disk within {seconds:.0f} s")
+
+
+def _waits() -> ExponentialWithJitterBackoff:
+    return ExponentialWithJitterBackoff(base=FIRST_WAIT_SECONDS, cap=LONGEST_WAIT_SECONDS)
+
+
+def _settings(timeout_seconds: float) -> dict[str, Any]:
+    return {
+        "socket_connect_timeout": timeout_seconds,
+        "socket_timeout": timeout_seconds,
+        "retry_on_error": [exceptions.ConnectionError, exceptions.TimeoutError],
+        "health_check_interval": 30,
+    }
+
+
+@contextmanager
+def _well_formed() -> Iterator[None]:
+    try:
+        yield
+    except ValueError:
+        # Not repeated: it may have a password in it.
+        raise Unusable(
+            "VITRINE_REDIS is no address of a Redis: write it like redis://host:6379/0, with signs in a password as %XX"
+        ) from None

@@ -5,13 +5,13 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 
-from google.protobuf.message import Message
 from vitrine.events.v1 import image_pb2
 
 from shared.errors import Poison
 from shared.photos import Photo
 from shared.stream.assessment import assess
 from shared.stream.records import Assignment, Outcome, Record, Rejected, Result
+from shared.stream.task import Finding
 
 SOUND = b"sound"
 
@@ -131,9 +131,12 @@ class Shout:
             raise RuntimeError("bad numbers")
         return [body.upper() for body in inputs]
 
-    def conclude(self, photo: Photo, found: bytes) -> list[Message]:
+    def takes_long(self, found: bytes) -> bool:
+        return False
+
+    def conclude(self, photo: Photo, found: bytes) -> list[Finding]:
         assessment = assess(photo.upload, "dummy@1", 1)
-        return [image_pb2.ImageClassified(assessment=assessment, category={"label": found.decode()})]
+        return [Finding(image_pb2.ImageClassified(assessment=assessment, category={"label": found.decode()}))]
 
 
 class Whisper(Shout):
@@ -144,8 +147,8 @@ class Whisper(Shout):
     def infer(self, photos: Sequence[Photo], inputs: Sequence[bytes]) -> list[bytes]:
         return [body.lower() for body in inputs]
 
-    def conclude(self, photo: Photo, found: bytes) -> list[Message]:
-        return [image_pb2.ImageEmbedded(assessment=assess(photo.upload, "dummy@1", 1), space=found.decode())]
+    def conclude(self, photo: Photo, found: bytes) -> list[Finding]:
+        return [Finding(image_pb2.ImageEmbedded(assessment=assess(photo.upload, "dummy@1", 1), space=found.decode()))]
 
 
 def said(result: Result) -> str:

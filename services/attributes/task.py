@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from google.protobuf.message import Message
 from vitrine.events.v1 import image_pb2
 
 from services.attributes.colour import Colour, colours_of
@@ -12,7 +11,7 @@ from services.attributes.reading import attributes_in, require_known_brands
 from services.attributes.text import LONGEST_SIDE, Line, TextReader
 from shared.photos import Photo, Pixels
 from shared.stream.assessment import assess
-from shared.stream.task import SeesCategories
+from shared.stream.task import Finding, SeesCategories
 from shared.vision.pack import CategorySpec, Meaning
 
 COLOUR = "colour"
@@ -82,14 +81,17 @@ class AttributesTask:
             )
         ]
 
-    def conclude(self, photo: Photo, found: Seen) -> Sequence[Message]:
+    def takes_long(self, found: Seen) -> bool:
+        """Reading text takes longer than everything else together."""
+        return self._reader.meaning_of(found.category.path).carries_text
+
+    def conclude(self, photo: Photo, found: Seen) -> Sequence[Finding]:
         """One ImageAttributed; of an unknown photo with what the pack lets everything have. Raises Poison."""
-        return [
-            image_pb2.ImageAttributed(
-                assessment=assess(photo.upload, self._reader.pack_name, self._reader.generation),
-                attributes=attributes_of(photo, found, self._reader, self._text),
-            )
-        ]
+        attributed = image_pb2.ImageAttributed(
+            assessment=assess(photo.upload, self._reader.pack_name, self._reader.generation),
+            attributes=attributes_of(photo, found, self._reader, self._text),
+        )
+        return [Finding(attributed)]
 
 
 def attributes_of(photo: Photo, seen: Seen, reader: SeesProducts, text: ReadsText) -> list[image_pb2.Attribute]:

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from google.protobuf.message import Message
 from vitrine.events.v1 import image_pb2
 
 from shared.photos import Photo
 from shared.stream.assessment import assess
+from shared.stream.task import Finding
 from shared.vision.reader import Reader
 
 
@@ -29,6 +29,9 @@ class ClassificationTask:
         """Raises OutOfMemory."""
         return self._reader.categories(photos)
 
-    def conclude(self, photo: Photo, found: image_pb2.Category) -> Sequence[Message]:
+    def takes_long(self, found: image_pb2.Category) -> bool:
+        return False
+
+    def conclude(self, photo: Photo, found: image_pb2.Category) -> Sequence[Finding]:
         assessment = assess(photo.upload, self._reader.pack_name, self._reader.generation)
-        return [image_pb2.ImageClassified(assessment=assessment, category=found)]
+        return [Finding(image_pb2.ImageClassified(assessment=assessment, category=found))]

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 import numpy as np
-from google.protobuf.message import Message
 from numpy.typing import NDArray
 from vitrine.events.v1 import image_pb2
 
 from shared.photos import Photo
 from shared.stream.assessment import assess
+from shared.stream.task import Finding
 from shared.vision.reader import Reader
 
 
@@ -31,6 +31,10 @@ class EmbeddingTask:
         """Raises OutOfMemory."""
         return list(self._reader.vectors(photos))
 
-    def conclude(self, photo: Photo, found: NDArray[np.float32]) -> Sequence[Message]:
+    def takes_long(self, found: NDArray[np.float32]) -> bool:
+        return False
+
+    def conclude(self, photo: Photo, found: NDArray[np.float32]) -> Sequence[Finding]:
         assessment = assess(photo.upload, self._reader.pack_name, self._reader.generation)
-        return [image_pb2.ImageEmbedded(assessment=assessment, space=self._reader.space, vector=found.tolist())]
+        embedded = image_pb2.ImageEmbedded(assessment=assessment, space=self._reader.space, vector=found.tolist())
+        return [Finding(embedded)]

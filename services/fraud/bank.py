@@ -22,15 +22,9 @@ from typing import Any, Protocol
 import numpy as np
 import redis
 import structlog
-from redis.backoff import ExponentialWithJitterBackoff
-from redis.exceptions import BusyLoadingError, RedisError
-from redis.exceptions import ConnectionError as ConnectionLost
-from redis.exceptions import TimeoutError as TimedOut
-from redis.retry import Retry
 
 from services.fraud.pdq import Fingerprint, distances, packed
-from shared.errors import Transient
-from shared.redis import confirm_on_disk, wait_for_disk
+from shared.redis import confirm_on_disk, connect_blocking, reaching_redis, wait_for_disk
 
 log = structlog.get_logger()
 
@@ -47,11 +41,7 @@ SCORED_AGAIN = 64  # later copies, each time a photo is met
 # Of each hash, to either side in time. Above SCORED_AGAIN by more than the photos that one listing may have.
 LOOKED_AT = 128
 
-ATTEMPTS = 5
-FIRST_WAIT_SECONDS = 0.1
-LONGEST_WAIT_SECONDS = 2.0
-TIMEOUT_SECONDS = 5.0
-DISK_SECONDS = 4.0  # below TIMEOUT_SECONDS, or the connection would not live to hear it
+DISK_SECONDS = 4.0  # below shared.redis.TIMEOUT_SECONDS, or the connection would not live to hear it
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,17 +134,7 @@ def _script(name: str) -> str:
 
 def open_bank(address: str, *, wait_for_disk: bool = True) -> "RedisBank":
     """`address` is redis:// or rediss://. Connects with the first call, not here."""
-    waits = ExponentialWithJitterBackoff(base=FIRST_WAIT_SECONDS, cap=LONGEST_WAIT_SECONDS)
-    return RedisBank(
-        redis.Redis.from_url(
-            address,
-            retry=Retry(waits, ATTEMPTS),
-            retry_on_error=[ConnectionLost, TimedOut, BusyLoadingError],
-            socket_timeout=TIMEOUT_SECONDS,
-            socket_connect_timeout=TIMEOUT_SECONDS,
-        ),
-        wait_for_disk=wait_for_disk,
-    )
+    return RedisBank(connect_blocking(address), wait_for_disk=wait_for_disk)
 
 
 class RedisBank:
@@ -169,38 +149,27 @@ class RedisBank:
         self._forget = client.register_script(_script("forget"))
 
     def meet(self, photo: BankedPhoto, fingerprint: Fingerprint, scored: bytes) -> Sequence[Marked]:
-        try:
+        with reaching_redis("the hash bank"):
             return self._meet(photo, fingerprint, scored)
-        except RedisError as why:
-            raise Transient(f"the hash bank did not answer: {why}") from why
 
     def keep_only(self, listing_id: str, revision: int, photos: Iterable[str]) -> None:
-        try:
+        with reaching_redis("the hash bank"):
             self._keep_only(args=[PREFIX, listing_id, revision, *photos])
-        except RedisError as why:
-            raise Transient(f"the hash bank did not answer: {why}") from why
 
     def forget(self, listing_id: str) -> None:
-        try:
+        with reaching_redis("the hash bank"):
             self._forget(args=[PREFIX, listing_id])
-        except RedisError as why:
-            raise Transient(f"the hash bank did not answer: {why}") from why
 
     def flushed(self) -> None:
         if not self._wait_for_disk:
             return
-        try:
-            with self._redis.pipeline(transaction=False) as pipeline:
-                wait_for_disk(pipeline, f"{PREFIX}flushes", DISK_SECONDS)
-                confirm_on_disk(pipeline.execute(raise_on_error=False), DISK_SECONDS)
-        except RedisError as why:
-            raise Transient(f"the hash bank did not answer: {why}") from why
+        with reaching_redis("the hash bank"), self._redis.pipeline(transaction=False) as pipeline:
+            wait_for_disk(pipeline, f"{PREFIX}flushes", DISK_SECONDS)
+            confirm_on_disk(pipeline.execute(raise_on_error=False), DISK_SECONDS)
 
     def ping(self) -> None:
-        try:
+        with reaching_redis("the hash bank"):
             self._redis.ping()
-        except RedisError as why:
-            raise Transient(f"the hash bank did not answer: {why}") from why
 
     def close(self) -> None:
         self._redis.close()

@@ -1,8 +1,8 @@
 """What a seller's free-text category means, as far as it is certain, and whether a seen category contradicts it.
 
 Categories are compared as *kinds* (top, footwear, fruit …), which are coarser than a pack's leaves: sellers disagree
-about shirt and blouse, and so do classifiers. The words are in claims.toml; which kinds
-a seen category has, the pack says.
+about shirt and blouse, and so do classifiers. The words are in claims.toml; which kinds a seen category has, the pack
+says.
 
 A claim is held against a seller only where nothing else may be meant. Sellers write in many languages, whose order of
 words differs ("apple juice" is juice, and so is "jus de pomme"), and name brands and colours that are fruit. So of

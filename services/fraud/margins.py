@@ -33,7 +33,7 @@ def _without_rows(pixels: Pixels) -> Pixels:
 
 def _uniform_rows(pixels: Pixels) -> int:
     """How many rows from the first on have one colour, and the one after, which is a mixture at a scaled edge."""
-    if len(pixels) == 0:
+    if pixels.size == 0:
         return 0
     colour = np.median(pixels[0], axis=0)
     strays: NDArray[np.float64] = (np.abs(pixels.astype(np.int16) - colour).max(axis=2) > TOLERANCE).mean(axis=1)

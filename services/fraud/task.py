@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 from math import prod
 from typing import Protocol
 
-from google.protobuf.message import Message
 from vitrine.events.v1 import image_pb2
 
 from services.fraud.bank import MATCHES_KEPT, Bank, BankedPhoto, Marked, Match
@@ -14,7 +13,7 @@ from services.fraud.pdq import BITS, MATCH_DISTANCE, fingerprint_of
 from shared.photos import Photo
 from shared.stream.assessment import assess
 from shared.stream.records import CANARY_LISTING
-from shared.stream.task import SeesCategories
+from shared.stream.task import Finding, SeesCategories
 from shared.vision.pack import CategorySpec, Meaning
 
 COPY = "copy"
@@ -69,7 +68,10 @@ class FraudTask:
         self._reader.see(photos)
         return self._reader.categories(photos)
 
-    def conclude(self, photo: Photo, found: image_pb2.Category) -> Sequence[Message]:
+    def takes_long(self, found: image_pb2.Category) -> bool:
+        return False
+
+    def conclude(self, photo: Photo, found: image_pb2.Category) -> Sequence[Finding]:
         """The photo's ImageScored, then new ones for other listings' later copies. Raises Transient.
 
         The self-test's photo is nobody's: it asks whether the bank is there, and leaves nothing in it.
@@ -81,14 +83,14 @@ class FraudTask:
         )
         if upload.listing_id == CANARY_LISTING and not upload.HasField("uploaded_at"):  # a seller may call one so too
             self._bank.ping()
-            return [alone]
+            return [_finding(alone)]
         fingerprint = fingerprint_of(photo)
         if not fingerprint.usable:
-            return [alone]
+            return [_finding(alone)]
         marked = self._bank.meet(_banked(alone, upload), fingerprint, alone.SerializeToString())
         mine = [scored_again(one) for one in marked if _is_of(one, upload)]
         others = [scored_again(one) for one in marked if not _is_of(one, upload) and _concerns_another_seller(one)]
-        return [*(mine or [alone]), *others]
+        return [_finding(scored) for scored in (*(mine or [alone]), *others)]
 
 
 def mismatches(claimed: str, seen: image_pb2.Category, seen_kinds: Kinds) -> list[image_pb2.Reason]:
@@ -155,6 +157,11 @@ def scored_again(photo: Marked) -> image_pb2.ImageScored:
     scored.fraud.CopyFrom(judged([*copies(photo), *scored.fraud.reasons]))
     scored.assessment.assessed_at.FromMicroseconds(photo.at_us)
     return scored
+
+
+def _finding(scored: image_pb2.ImageScored) -> Finding:
+    """Scored again because of another look-alike, it is another result."""
+    return Finding(scored, tuple(reason.other_listing_id for reason in scored.fraud.reasons))
 
 
 def _banked(alone: image_pb2.ImageScored, upload: image_pb2.ImageUploaded) -> BankedPhoto:

@@ -1,25 +1,34 @@
 """The gateway as a process: wires the parts and serves until SIGTERM, letting uploads in flight finish."""
 
 import asyncio
+import logging
 import os
+import re
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from math import ceil
+from typing import NoReturn
 
+import structlog
 import uvicorn
+from fastapi import FastAPI
 
 from services.gateway.app import create_app
+from services.gateway.connections import Connection
 from services.gateway.intake import Intake
 from services.gateway.lookup import RecommendationClient
 from services.gateway.settings import GatewaySettings
-from shared.health import Check, Health, Reason, watch
-from shared.logs import start_logging
-from shared.photo_store import open_photo_store
-from shared.process import on_stop
-from shared.stream.kafka import Broker, Producer
+from shared.errors import CannotListen
+from shared.health import Check, Reason, watch
+from shared.photo_store import STAGED_SECONDS, PhotoStore, open_photo_store
+from shared.process import Process, run
+from shared.stream.admin import Broker
+from shared.stream.kafka import Producer
 from shared.topics import IMAGE_UPLOADED, LISTING_CHANGED
-from shared.tracing import start_tracing
+
+log = structlog.get_logger()
 
 
 class Server(uvicorn.Server):
@@ -30,55 +39,86 @@ class Server(uvicorn.Server):
         yield
 
 
-def main() -> None:
-    settings = GatewaySettings()
-    start_logging("gateway", settings.log_level)
-    start_tracing("gateway")
-    asyncio.run(serve(settings))
+class WithoutAdvice(logging.Filter):
+    """uvicorn says to press CTRL+C, once more by force: who stops a gateway sends it a SIGTERM, and it finishes."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg = re.sub(r" \([^()]*CTRL\+C[^()]*\)", "", str(record.msg))
+        return True
 
 
-async def serve(settings: GatewaySettings) -> None:
+async def serve(settings: GatewaySettings, process: Process) -> None:
+    logging.getLogger("uvicorn.error").addFilter(WithoutAdvice())
     store = open_photo_store(settings.photo_store)
     lookup = RecommendationClient(settings.recommendation, settings.lookup_seconds)
     producer = Producer(settings.kafka, settings.acknowledge_seconds)
     broker = Broker(settings.kafka, (LISTING_CHANGED, IMAGE_UPLOADED), settings.probe_seconds)
-    health = Health()
-    with ThreadPoolExecutor(settings.threads or os.cpu_count() or 1, "decode") as decoders:
+    health = process.health
+    with (
+        listening(settings.host, settings.http_port) as listener,
+        ThreadPoolExecutor(settings.threads or os.cpu_count() or 1, "decode") as decoders,
+    ):
         intake = Intake(store, producer, settings, decoders)
-        config = uvicorn.Config(
-            create_app(intake, lookup, health, settings),
-            host=settings.host,
-            port=settings.http_port,
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=ceil(settings.finish_seconds),
-        )
+        config = served(create_app(intake, lookup, health, settings), settings)
         checks: dict[Reason, Check] = {"broker": broker.check, "store": store.check}
         health.needs(*checks)
         watching = asyncio.create_task(watch(health, checks, timeout_seconds=settings.probe_seconds + 1))
+        sweeping = asyncio.create_task(sweep_now_and_then(store))
         try:
-            await until_stopped(Server(config), health, settings.drain_seconds)
+            await until_stopped(Server(config), listener, process, settings.drain_seconds)
         finally:
             watching.cancel()
+            sweeping.cancel()
             await lookup.close()
             await asyncio.to_thread(producer.close)
 
 
-async def until_stopped(server: Server, health: Health, drain_seconds: float) -> None:
+def listening(host: str, port: int) -> socket.socket:
+    """Bound here: uvicorn would leave the process by itself where it can't. Raises CannotListen."""
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as why:
+        raise CannotListen(host, port, why) from why
+
+
+def served(app: FastAPI, settings: GatewaySettings) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=Connection,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        timeout_keep_alive=settings.header_seconds,
+        timeout_graceful_shutdown=ceil(settings.finish_seconds),
+    )
+
+
+async def sweep_now_and_then(store: PhotoStore) -> NoReturn:
+    """Until cancelled. What stops it once is no reason to stop serving."""
+    while True:
+        try:
+            if swept := await store.sweep():
+                log.info("swept the photo store", half_written=swept)
+        except OSError as why:
+            log.warning("could not sweep the photo store", error=str(why))
+        await asyncio.sleep(STAGED_SECONDS)
+
+
+async def until_stopped(server: Server, listener: socket.socket, process: Process, drain_seconds: float) -> None:
     """Serves until SIGTERM, and for `drain_seconds` more: a connection is refused as soon as nobody listens."""
     stopping = asyncio.Event()
-    on_stop(stopping.set)
-    health.started()
-    serving = asyncio.create_task(server.serve())
+    process.on_stop(stopping.set)
+    process.health.started()
+    serving = asyncio.create_task(server.serve([listener]))
     told = asyncio.create_task(stopping.wait())
     await asyncio.wait([serving, told], return_when=asyncio.FIRST_COMPLETED)
     told.cancel()
     if not serving.done():
-        health.not_ready("stopping", "told to stop")
+        process.health.not_ready("stopping", "told to stop")
         await asyncio.sleep(drain_seconds)
         server.should_exit = True
     await serving
 
 
 if __name__ == "__main__":
-    main()
+    run("gateway", GatewaySettings, serve)

@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from vitrine.events.v1 import enriched_pb2, image_pb2, listing_pb2
 
 from services.gateway.claims import Price
+from shared.money import amount_of, spelled
+from shared.words import word
 
 SHA256_EXAMPLE = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 
@@ -130,14 +132,13 @@ def pending(listing_id: str) -> Listing:
 
 
 def listing(found: enriched_pb2.EnrichedListing) -> Listing:
-    status = enriched_pb2.EnrichedListing.Status.Name(found.status)
-    words: dict[str, Literal["pending", "partial", "complete"]] = {
-        "STATUS_PARTIAL": "partial",
-        "STATUS_COMPLETE": "complete",
+    statuses: dict[int, Literal["pending", "partial", "complete"]] = {
+        enriched_pb2.EnrichedListing.STATUS_PARTIAL: "partial",
+        enriched_pb2.EnrichedListing.STATUS_COMPLETE: "complete",
     }
     return Listing(
         listing_id=found.listing_id,
-        status=words.get(status, "pending"),
+        status=statuses.get(found.status, "pending"),
         revision=found.revision,
         seller_id=found.seller_id,
         claims=_claims(found.claims),
@@ -157,7 +158,7 @@ def _photo(found: enriched_pb2.EnrichedPhoto) -> EnrichedPhoto:
         attributes=None if attributes is None else [_attribute(attribute) for attribute in attributes],
         embedding_space=found.embedding_space or None,
         fraud=_fraud(found.fraud) if found.HasField("fraud") else None,
-        missing=[_word(enriched_pb2.Facet.Name(facet)) for facet in found.missing],
+        missing=[word(enriched_pb2.Facet, facet) for facet in found.missing],
     )
 
 
@@ -168,8 +169,7 @@ def _stored(photo: listing_pb2.Photo) -> StoredPhoto:
 def _claims(claims: listing_pb2.Claims) -> Claims:
     price = None
     if claims.HasField("price"):
-        cents = f"{claims.price.nanos:09d}".rstrip("0")
-        amount = f"{claims.price.units}.{cents:0<2}" if claims.price.nanos else str(claims.price.units)
+        amount = spelled(amount_of(claims.price))
         price = Price.model_construct(amount=amount, currency=claims.price.currency_code)
     return Claims(title=claims.title, category=claims.category, brand=claims.brand, price=price)
 
@@ -179,26 +179,19 @@ def _category(category: image_pb2.Category) -> Category:
 
 
 def _attribute(attribute: image_pb2.Attribute) -> Attribute:
-    source = _word(image_pb2.Attribute.Source.Name(attribute.source))
     return Attribute(
         name=attribute.name,
         value=attribute.value,
         unit=attribute.unit,
         confidence=attribute.confidence,
-        source=source,
+        source=word(image_pb2.Attribute.Source, attribute.source),
     )
 
 
 def _fraud(fraud: image_pb2.Fraud) -> Fraud:
-    decision = _word(image_pb2.Fraud.Decision.Name(fraud.decision))
     reasons = [Reason(**_plain(reason)) for reason in fraud.reasons]
-    return Fraud(score=fraud.score, decision=decision, reasons=reasons)
+    return Fraud(score=fraud.score, decision=word(image_pb2.Fraud.Decision, fraud.decision), reasons=reasons)
 
 
 def _plain(reason: image_pb2.Reason) -> dict[str, Any]:
     return MessageToDict(reason, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
-
-
-def _word(name: str) -> str:
-    """FACET_CATEGORY is called category."""
-    return name.partition("_")[2].lower()

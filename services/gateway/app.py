@@ -206,6 +206,9 @@ def _probed(why_not: str | None) -> PlainTextResponse:
 # --- requests ---------------------------------------------------------------------------------------------------------
 
 
+_MOST_DIGITS = 18  # of a length that is looked at; Python makes no number of some thousands
+
+
 def _check_request(request: Request, key: str | None, settings: GatewaySettings) -> None:
     """What can be refused before the body is read."""
     if key is not None and not (0 < len(key) <= 255 and key.isascii() and key.isprintable()):
@@ -218,7 +221,7 @@ def _check_request(request: Request, key: str | None, settings: GatewaySettings)
     length = request.headers.get("content-length", "")
     if length in ("", "0") and "transfer-encoding" not in request.headers:
         raise empty_body()
-    if length.isdecimal() and int(length) > settings.max_body_bytes:
+    if length.isdecimal() and (len(length) > _MOST_DIGITS or int(length) > settings.max_body_bytes):
         raise body_too_large(settings)
 
 
@@ -251,7 +254,8 @@ def _word_refusals(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def _http(request: Request, why: HTTPException) -> JSONResponse:
         codes = {404: "no-such-page", 405: "method-not-allowed"}
-        detail = f"{request.method} {request.url.path} is answered with {why.status_code}: {why.detail}."
+        # Not request.url: it can't be made with every Host that clients send.
+        detail = f"{request.method} {request.scope['path']} is answered with {why.status_code}: {why.detail}."
         problem = Problem(codes.get(why.status_code, "http-error"), detail, "/openapi.json lists what there is.")
         return _refused(problem, why.headers)
 

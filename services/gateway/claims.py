@@ -8,9 +8,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstrai
 from vitrine.events.v1 import listing_pb2
 
 from services.gateway.problems import Problem
+from shared.money import money
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-NANOS = 10**9
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200)]
 
@@ -93,10 +93,7 @@ class ListingClaims(Strict):
     def to_event(self) -> listing_pb2.Claims:
         claims = listing_pb2.Claims(title=self.title, category=self.category, brand=self.brand)
         if self.price:
-            amount = Decimal(self.price.amount)
-            claims.price.currency_code = self.price.currency
-            claims.price.units = int(amount)
-            claims.price.nanos = int((amount - int(amount)) * NANOS)
+            claims.price.CopyFrom(money(Decimal(self.price.amount), self.price.currency))
         return claims
 
 

@@ -1,9 +1,11 @@
 """Reads an upload's multipart form (RFC 7578) as it arrives, never holding more of it than the limits allow."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+import re
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from urllib.parse import unquote_to_bytes
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -13,6 +15,11 @@ from services.gateway.problems import Problem, problem_of_photo
 from services.gateway.settings import GatewaySettings
 
 LISTING, PHOTOS = "listing", "photos"
+
+# Also of those that only look like one: the library tries each byte by byte.
+_MOST_BOUNDARIES = 1000
+# A file name that says how it is coded (RFC 5987). Forms should have none (RFC 7578, 4.2), and some clients send it.
+_CODED_NAME = re.compile(rb"""(?i);[ \t]*filename\*[ \t]*=[ \t]*"?(utf-8|iso-8859-1)'[^';"]*'([^;"\s]*)""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +80,22 @@ async def read_form(
                 read += len(chunk)
                 if read > settings.max_body_bytes:
                     raise body_too_large(settings)
-                held = parts.held
-                parser.write(chunk)
-                memory.take(lease, parts.held - held)
+                # After a fault all is read and nothing taken apart: who is still sending would not hear the answer.
+                if not parts.fault:
+                    held = parts.held
+                    parser.write(chunk)
+                    memory.take(lease, parts.held - held)
     except FormParserError as why:
-        raise (_malformed(f"{why}.") if read else empty_body()) from why
+        raise _malformed(f"{why}.") from why
     except TimeoutError as why:
         detail = f"The body had not arrived after {settings.upload_seconds:g} s ({read:,} bytes had)."
         raise Problem("upload-too-slow", detail, "Send fewer or smaller photos at once.") from why
     if not read:
         raise empty_body()
+    if parts.fault:
+        raise parts.fault
     if not parts.ended:
-        raise _malformed("It ends before its last boundary.")
+        raise _malformed("It ends before its last boundary." if parser.begun else parser.never_begun())
     return parts.form()
 
 
@@ -111,15 +122,16 @@ HOW = (
 )
 
 
-def _parser(content_type: str, parts: "_Parts") -> MultipartParser:
-    kind, options = parse_options_header(content_type)
-    if kind != b"multipart/form-data":
-        named = f"is {content_type}" if content_type else "names no type"
-        raise Problem("not-a-form", f"Content-Type {named}.", HOW, {"header": "Content-Type"})
-    if not (boundary := options.get(b"boundary")):
-        raise Problem("malformed-form", "Content-Type names no boundary.", HOW, {"header": "Content-Type"})
-    try:
-        return MultipartParser(
+class _Parser:
+    """Feeds the library's parser from the first boundary on: what comes before is to be ignored (RFC 2046, 5.1.1)."""
+
+    def __init__(self, boundary: bytes, parts: "_Parts") -> None:
+        """Raises FormParserError for a boundary that can be none."""
+        self._boundary = boundary
+        self._unfed = b"\n"  # the body begins with a line
+        self.begun = False
+        self._boundaries = 0
+        self._parser = MultipartParser(
             boundary,
             {
                 "on_part_begin": parts.begin,
@@ -131,6 +143,35 @@ def _parser(content_type: str, parts: "_Parts") -> MultipartParser:
                 "on_end": parts.end,
             },
         )
+
+    def write(self, chunk: bytes) -> None:
+        """Raises FormParserError."""
+        if not self.begun:
+            first = b"\n--" + self._boundary
+            chunk = self._unfed + chunk
+            at = chunk.find(first)
+            self._unfed = chunk[1 - len(first) :]
+            self.begun = at >= 0
+            chunk = chunk[at + 1 :]
+        if self.begun:
+            self._boundaries += chunk.count(b"\r\n--" + self._boundary)
+            if self._boundaries > _MOST_BOUNDARIES:
+                raise FormParserError(f"Its boundary comes more than {_MOST_BOUNDARIES} times")
+            self._parser.write(chunk)
+
+    def never_begun(self) -> str:
+        return f"the boundary “{self._boundary.decode('latin-1')}” that Content-Type names never comes in it."
+
+
+def _parser(content_type: str, parts: "_Parts") -> _Parser:
+    kind, options = parse_options_header(content_type)
+    if kind != b"multipart/form-data":
+        named = f"is {content_type}" if content_type else "names no type"
+        raise Problem("not-a-form", f"Content-Type {named}.", HOW, {"header": "Content-Type"})
+    if not (boundary := options.get(b"boundary")):
+        raise Problem("malformed-form", "Content-Type names no boundary.", HOW, {"header": "Content-Type"})
+    try:
+        return _Parser(boundary, parts)
     except FormParserError as why:
         raise _malformed(f"{why}.") from why
 
@@ -142,17 +183,20 @@ class _Part:
     most: int  # bytes
     body: bytearray = field(default_factory=bytearray)
 
+    def taken(self) -> bytes:
+        """Its bytes, once: it doesn't keep them, so that an upload isn't held twice."""
+        body = bytes(self.body)
+        self.body.clear()
+        return body
+
 
 class _Parts:
-    """What the parser calls. Keeps the parts that are wanted, up to their limits.
-
-    After the first fault nothing more is kept, but all is read: who is still sending would not hear the answer.
-    """
+    """What the parser calls. Keeps the parts that are wanted, up to their limits, until the first fault."""
 
     def __init__(self, settings: GatewaySettings) -> None:
         self._settings = settings
         self._parts: list[_Part] = []
-        self._fault: Problem | None = None
+        self.fault: Problem | None = None
         self._name = self._value = b""
         self._headers: dict[bytes, bytes] = {}
         self.held = 0
@@ -172,30 +216,30 @@ class _Parts:
         self._name = self._value = b""
 
     def headers_end(self) -> None:
-        if self._fault:
+        if self.fault:
             return
-        disposition = self._headers.get(b"content-disposition", b"").decode("utf-8", "replace")
-        _, options = parse_options_header(disposition)
-        name = options.get(b"name", b"").decode("utf-8", "replace")[:100]
-        filename = options[b"filename"].decode("utf-8", "replace")[:255] if b"filename" in options else None
+        disposition = self._headers.get(b"content-disposition", b"")
+        _, options = parse_options_header(disposition)  # bytes: it codes text as Latin-1, which few names fit into
+        name = _text(options.get(b"name", b""))[:100]
+        filename = _filename(disposition, options)
         if name == LISTING and not self._named(LISTING):
             self._parts.append(_Part(name, None, self._settings.max_listing_bytes))
         elif name == LISTING:
-            self._fault = Problem("malformed-form", "It has two parts named listing.", HOW, {"part": LISTING})
+            self.fault = Problem("malformed-form", "It has two parts named listing.", HOW, {"part": LISTING})
         elif name != PHOTOS:
             detail = f"The form has a part named “{name}”; known are listing and photos."
-            self._fault = Problem("unknown-part", detail, HOW, {"part": name})
+            self.fault = Problem("unknown-part", detail, HOW, {"part": name})
         elif len(self._named(PHOTOS)) == self._settings.max_photos:
-            self._fault = too_many_photos(self._settings.max_photos)
+            self.fault = too_many_photos(self._settings.max_photos)
         else:
             self._parts.append(_Part(name, filename, self._settings.max_photo_bytes))
 
     def data(self, data: bytes, start: int, end: int) -> None:
-        if self._fault:
+        if self.fault:
             return
         part = self._parts[-1]
         if len(part.body) + end - start > part.most:
-            self._fault = self._too_large(part)
+            self.fault = self._too_large(part)
             self._parts.clear()
             return
         part.body += data[start:end]
@@ -205,13 +249,11 @@ class _Parts:
         self.ended = True
 
     def form(self) -> Form:
-        if self._fault:
-            raise self._fault
         if not (listing := self._named(LISTING)):
             raise Problem("missing-listing", "The form has no part named listing.", HOW, {"part": LISTING})
         photos = enumerate(self._named(PHOTOS))
-        files = tuple(File(bytes(part.body), part.filename, index) for index, part in photos)
-        return Form(bytes(listing[0].body), files)
+        files = tuple(File(part.taken(), part.filename, index) for index, part in photos)
+        return Form(listing[0].taken(), files)
 
     def _named(self, name: str) -> list[_Part]:
         return [part for part in self._parts if part.name == name]
@@ -222,6 +264,16 @@ class _Parts:
             return Problem("invalid-listing", detail, "Shorten its texts.", {"part": LISTING})
         where = {"part": PHOTOS, "index": len(self._named(PHOTOS)) - 1, "filename": part.filename}
         return problem_of_photo(too_large(part.most), where)
+
+
+def _filename(disposition: bytes, options: Mapping[bytes, bytes]) -> str | None:
+    if coded := _CODED_NAME.search(disposition):
+        return _text(unquote_to_bytes(coded[2]), coded[1].decode())[:255]
+    return _text(options[b"filename"])[:255] if b"filename" in options else None
+
+
+def _text(sent: bytes, charset: str = "utf-8") -> str:
+    return sent.decode(charset, "replace")
 
 
 def too_many_photos(most: int) -> Problem:

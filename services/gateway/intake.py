@@ -17,7 +17,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from google.protobuf.json_format import MessageToDict, ParseDict
 from vitrine.events.v1 import image_pb2, listing_pb2
@@ -28,7 +28,7 @@ from services.gateway.imaging import BadPhoto, CleanPhoto, clean
 from services.gateway.problems import Problem, problem_of_photo
 from services.gateway.settings import GatewaySettings
 from shared.errors import Transient
-from shared.events import Event, deterministic_id, event
+from shared.events import Event, Publisher, deterministic_id, event
 from shared.metrics import ACCEPTED_BYTES, ACCEPTED_PHOTOS
 from shared.photo_store import MissingObject, PhotoStore
 from shared.topics import IMAGE_UPLOADED, LISTING_CHANGED
@@ -37,14 +37,6 @@ T = TypeVar("T")
 
 SOURCE = "gateway"
 TAKEDOWN = "takedown"
-
-
-class Sender(Protocol):
-    """shared.stream.kafka.Producer, or a fake of it."""
-
-    async def send(self, events: Sequence[Event]) -> None:
-        """Returns after all were acknowledged; raises Transient."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +63,13 @@ class Intake:
     def __init__(
         self,
         store: PhotoStore,
-        sender: Sender,
+        publisher: Publisher,
         settings: GatewaySettings,
         decoders: Executor,
         now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
     ) -> None:
         self._store = store
-        self._sender = sender
+        self._publisher = publisher
         self._settings = settings
         self._decoders = decoders
         self._now_us = now_us
@@ -233,7 +225,7 @@ class Intake:
 
     async def _send(self, events: Sequence[Event]) -> None:
         try:
-            await self._sender.send(events)
+            await self._publisher.send(events)
         except Transient as why:
             raise Problem(
                 "broker-unavailable",

@@ -8,13 +8,7 @@ from vitrine.recommendation.v1 import recommendation_pb2 as api
 from vitrine.recommendation.v1 import recommendation_pb2_grpc as rpc
 
 from shared.errors import Transient
-from shared.tracing import current_traceparent
-
-# A channel to a headless service spreads over its pods; and one that was away is tried again soon.
-OPTIONS = (
-    ("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}'),
-    ("grpc.max_reconnect_backoff_ms", 2000),
-)
+from shared.grpc import channel
 
 
 class Lookup(Protocol):
@@ -27,16 +21,14 @@ class RecommendationClient:
     """A Lookup over one channel, shared by all requests."""
 
     def __init__(self, address: str, timeout_seconds: float) -> None:
-        self._channel = grpc.aio.insecure_channel(address, options=OPTIONS)
+        self._channel = channel(address)
         self._service = rpc.RecommendationServiceStub(self._channel)
         self._timeout_seconds = timeout_seconds
 
     async def get(self, listing_id: str) -> enriched_pb2.EnrichedListing | None:
-        traceparent = current_traceparent()
-        metadata = (("traceparent", traceparent),) if traceparent else ()
         request = api.GetListingRequest(listing_id=listing_id)
         try:
-            answer = await self._service.GetListing(request, timeout=self._timeout_seconds, metadata=metadata)
+            answer = await self._service.GetListing(request, timeout=self._timeout_seconds)
         except grpc.aio.AioRpcError as why:
             if why.code() == grpc.StatusCode.NOT_FOUND:
                 return None

@@ -43,6 +43,8 @@ KINDS: Mapping[str, Kind] = {
     "unsupported-type": Kind(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "A photo's type is not accepted"),
     "animated-photo": Kind(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "A photo is animated"),
     "damaged-photo": Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "A photo is damaged or incomplete"),
+    "too-many-parts": Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "A photo's file has too many parts"),
+    "profile-too-large": Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "A photo's colour profile is too large"),
     "too-many-pixels": Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "A photo has too many pixels"),
     "side-too-long": Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "A photo is too long or too wide"),
     "photo-too-small": Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "A photo has too few pixels"),

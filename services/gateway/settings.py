@@ -4,13 +4,13 @@ from pydantic import Field
 
 from services.gateway.imaging import Limits
 from shared.limits import ACCEPTED_PHOTO_PIXELS, MAX_PHOTO_BYTES, MAX_PHOTO_PIXELS
-from shared.settings import Settings
+from shared.settings import Port, Settings
 
 
 class GatewaySettings(Settings):
     """From the environment: VITRINE_HTTP_PORT, VITRINE_MAX_PHOTOS, …"""
 
-    http_port: int = Field(default=8080, description="Port of the HTTP interface, health and metrics", ge=0, le=65535)
+    http_port: Port = Field(default=8080, description="Port of the HTTP interface, health and metrics")
     recommendation: str = Field(default="127.0.0.1:50051", description="host:port of the recommendation service's gRPC")
 
     max_photos: int = Field(default=12, description="Most photos of one listing", ge=1)
@@ -21,6 +21,12 @@ class GatewaySettings(Settings):
     min_photo_side: int = Field(default=32, description="Fewest pixels of a photo's shorter side", ge=1)
     max_listing_bytes: int = Field(default=64 * 1024, description="Most bytes of the JSON claims", ge=1)
 
+    header_seconds: int = Field(
+        default=10,
+        description="How long a client may take for a request's head, counted from the answer before it, and to take "
+        "in an answer; then it is let go of",
+        ge=1,
+    )
     upload_seconds: float = Field(default=120, description="How long a body may take to arrive", gt=0)
     upload_memory_bytes: int = Field(default=1024**3, description="Most bytes of bodies held at once", ge=1)
     acknowledge_seconds: float = Field(default=15, description="How long the broker may take to acknowledge", gt=0)

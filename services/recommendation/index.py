@@ -16,7 +16,7 @@ from redis.exceptions import ResponseError
 
 from services.recommendation.parts import Vector
 from services.recommendation.rank import PRICE_SLACK, Filter, expression, index_text
-from services.recommendation.store import reaching_redis
+from shared.redis import reaching_redis
 
 log = structlog.get_logger()
 
@@ -61,10 +61,6 @@ class VectorIndex(Protocol):
         """The space that lookups use; None before anything was placed."""
         ...
 
-    async def choose_space(self, space: str) -> None:
-        """Flips the pointer."""
-        ...
-
     async def spaces(self) -> list[str]:
         """All that have ever been placed in, sorted."""
         ...
@@ -81,7 +77,8 @@ class VectorIndex(Protocol):
 class RedisVectorIndex:
     """Vector sets, int8-quantised: stateless replicas, with Redis's own replication and persistence.
 
-    Keys: PREFIX:current (a space's name), PREFIX:spaces (a set), PREFIX:vectors:SPACE (a vector set each).
+    Keys: PREFIX:current (a space's name: the first one's, until an operator sets another), PREFIX:spaces (a set),
+    PREFIX:vectors:SPACE (a vector set each).
     """
 
     def __init__(self, redis: Redis, prefix: str = "vitrine:index") -> None:
@@ -92,7 +89,7 @@ class RedisVectorIndex:
     async def place(self, placements: Sequence[Placement]) -> None:
         if not placements:
             return
-        async with reaching_redis():
+        with reaching_redis():
             spaces = await self._declared({space for p in placements for space in p.vectors})
             pairs = [(p, space) for p in placements for space in spaces]
             pipe = self._redis.pipeline(transaction=False)
@@ -127,7 +124,7 @@ class RedisVectorIndex:
             command += ["FILTER", expressed]
         if exhaustive:
             command += ["TRUTH"]
-        async with reaching_redis():
+        with reaching_redis():
             try:
                 found = await self._call(*command)
             except ResponseError as why:
@@ -137,24 +134,20 @@ class RedisVectorIndex:
         return [_text(element) for element in found]
 
     async def current_space(self) -> str | None:
-        async with reaching_redis():
+        with reaching_redis():
             space = await self._redis.get(f"{self._prefix}:current")
         return _text(space) if space else None
 
-    async def choose_space(self, space: str) -> None:
-        async with reaching_redis():
-            await self._redis.set(f"{self._prefix}:current", space)
-
     async def spaces(self) -> list[str]:
-        async with reaching_redis():
+        with reaching_redis():
             return await self._declared(set())
 
     async def size(self, space: str) -> int:
-        async with reaching_redis():
+        with reaching_redis():
             return int(await self._call("VCARD", self._vectors(space)))
 
     async def dimension(self, space: str) -> int | None:
-        async with reaching_redis():
+        with reaching_redis():
             return await self._dimension(space)
 
     async def _dimension(self, space: str) -> int | None:
@@ -206,9 +199,6 @@ class ExactVectorIndex:
 
     async def current_space(self) -> str | None:
         return self._current
-
-    async def choose_space(self, space: str) -> None:
-        self._current = space
 
     async def spaces(self) -> list[str]:
         return sorted(self._spaces)

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import faust
 import structlog
@@ -25,7 +25,7 @@ from services.recommendation.rank import index_attributes
 from services.recommendation.settings import JoinSettings
 from services.recommendation.store import Records, Stored, Write
 from shared.errors import Poison, Transient
-from shared.events import Event, event, parse
+from shared.events import Event, Publisher, event, parse
 from shared.health import Health
 from shared.metrics import JOINED, SEARCHABLE_SECONDS
 from shared.stream.kafka import dead_letter
@@ -39,14 +39,6 @@ log = structlog.get_logger()
 TOPICS = (*parts.SOURCES, LISTING_ENRICHED, DEAD_LETTERS)
 # Two joins meet at one listing now and then; so often in a row means that something is wrong.
 MAX_CONFLICTS = 20
-
-
-class Publisher(Protocol):
-    """shared.stream.kafka.Producer, as far as the join needs it."""
-
-    async def send(self, events: Sequence[Event]) -> None:
-        """Returns after the broker has acknowledged all of them; raises Transient."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from services.recommendation.index import VectorIndex, WrongDimension
 from services.recommendation.parts import Enriched, Vector
 from services.recommendation.rank import Candidate, Filter, best, refusal
 from services.recommendation.store import Records
-from shared.limits import MAX_PHOTO_BYTES
+from shared.grpc import Refusal
+from shared.limits import MAX_ANSWER_BYTES, MAX_PHOTO_BYTES
 
 MAX_BATCH = 500
 MAX_LIMIT = 100
@@ -20,17 +21,9 @@ DEFAULT_LIMIT = 10
 # Asked of the index for each hit wanted: its order is approximate, and some candidates may not be shown.
 CANDIDATES_PER_HIT = 2
 MIN_CANDIDATES = 32
+_FIELD_BYTES = 6  # of a tag and a length
 
 Embed = Callable[[bytes], Awaitable[embedding_pb2.EmbedPhotoResponse]]
-
-
-class Refusal(Exception):
-    """An answer other than OK. The message says what to do."""
-
-    def __init__(self, code: grpc.StatusCode, message: str) -> None:
-        super().__init__(f"{code.name}: {message}")
-        self.code = code
-        self.message = message
 
 
 class Lookups:
@@ -53,15 +46,18 @@ class Lookups:
         return found
 
     async def batch(self, listing_ids: Sequence[str]) -> api.BatchGetListingsResponse:
+        """As many as fit one answer, and which are still to be asked for."""
         if len(listing_ids) > MAX_BATCH:
             raise Refusal(
                 grpc.StatusCode.INVALID_ARGUMENT,
                 f"{len(listing_ids)} listing_ids; ask for at most {MAX_BATCH} in one call",
             )
         records = [_there(record) for record in await self._records.records(listing_ids)]
+        fitting = _fitting(listing_ids, records)
         return api.BatchGetListingsResponse(
-            listings=[record for record in records if record is not None],
-            not_found=[i for i, record in zip(listing_ids, records, strict=True) if record is None],
+            listings=[record for record in records[:fitting] if record is not None],
+            not_found=[i for i, record in zip(listing_ids, records[:fitting], strict=False) if record is None],
+            remaining=listing_ids[fitting:],
         )
 
     async def similar(self, listing_id: str, limit: int, wanted: Filter) -> list[api.Hit]:
@@ -133,6 +129,17 @@ class Lookups:
         there = [record for record in records if record is not None and record.photos]
         vectors = await self._records.vectors(space, [(r.listing_id, r.photos[0].photo.sha256) for r in there])
         return [Candidate(record, vector) for record, vector in zip(there, vectors, strict=True)]
+
+
+def _fitting(listing_ids: Sequence[str], records: Sequence[Enriched | None]) -> int:
+    """How many from the first on make one answer: one at least, so that whoever asks for the rest comes to an end."""
+    # Each id may have to be named, and each field has a tag and a length before it.
+    size = sum(len(listing_id.encode()) + _FIELD_BYTES for listing_id in listing_ids)
+    for at, record in enumerate(records):
+        size += 0 if record is None else record.ByteSize() + _FIELD_BYTES
+        if size > MAX_ANSWER_BYTES and at:
+            return at
+    return len(records)
 
 
 def _there(record: Enriched | None) -> Enriched | None:

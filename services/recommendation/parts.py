@@ -123,17 +123,13 @@ def _result(facet: str, assessment: image_pb2.Assessment, value: bytes) -> Step:
     _demand(assessment.photo_sha256 != "", "assessment.photo_sha256 is missing")
     _demand(assessment.revision > 0, f"assessment.revision {assessment.revision} is not a time")
     _demand(_is_time(assessment.assessed_at), "assessment.assessed_at is no time from 1970 to 9999")
-    rank = _RANK.pack(False, assessment.revision, assessment.generation, _microseconds(assessment.assessed_at))
+    rank = _RANK.pack(False, assessment.revision, assessment.generation, assessment.assessed_at.ToMicroseconds())
     return Step(assessment.listing_id, f"{facet}/{assessment.photo_sha256}", rank + value)
 
 
 def _is_time(time: Timestamp) -> bool:
     """Any number may stand on the wire; as microseconds these fit the rank."""
     return 0 <= time.seconds <= _LAST_SECOND and 0 <= time.nanos < 1_000_000_000
-
-
-def _microseconds(time: Timestamp) -> int:
-    return time.seconds * 1_000_000 + time.nanos // 1000
 
 
 def _demand(holds: bool, otherwise: str) -> None:

@@ -9,6 +9,7 @@ from vitrine.events.v1 import listing_pb2
 from vitrine.recommendation.v1 import recommendation_pb2
 
 from services.recommendation.parts import Enriched, Vector, shown
+from shared.money import amount_of
 
 Filter = recommendation_pb2.Filter
 # What the index compares with doubles is let through by this much, and compared exactly against the record.
@@ -62,16 +63,12 @@ def matches(record: Enriched, wanted: Filter) -> bool:
 def _priced(claims: listing_pb2.Claims, wanted: recommendation_pb2.PriceRange) -> bool:
     if not claims.HasField("price") or claims.price.currency_code != wanted.currency_code:
         return False
-    price = amount(claims.price)
+    price = amount_of(claims.price)
     # By way of their shortest decimal: 19.99 as a double is not 19.99, and bounds are inclusive.
     return not (
         (wanted.HasField("minimum") and price < Decimal(repr(wanted.minimum)))
         or (wanted.HasField("maximum") and price > Decimal(repr(wanted.maximum)))
     )
-
-
-def amount(money: listing_pb2.Money) -> Decimal:
-    return money.units + Decimal(money.nanos).scaleb(-9)
 
 
 def refusal(wanted: Filter) -> str | None:
@@ -110,7 +107,7 @@ def index_attributes(record: Enriched) -> dict[str, object]:
         "attribute": [index_text("=", (a.name, a.value)) for a in record.attributes],
         "seller": index_text("", [record.seller_id]),
         "currency": index_text("", [record.claims.price.currency_code]) if priced else "",
-        "price": float(amount(record.claims.price)) if priced else 0,
+        "price": float(amount_of(record.claims.price)) if priced else 0,
     }
 
 

@@ -1,33 +1,21 @@
 """The lookups over gRPC, with health, reflection, deadlines and a metric for each call. Needs Redis, never Kafka."""
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias
 
 import grpc
-import structlog
 from grpc import aio
-from grpc_health.v1 import health as grpc_health
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 from vitrine.embedding.v1 import embedding_pb2, embedding_pb2_grpc
 from vitrine.recommendation.v1 import recommendation_pb2 as api
 from vitrine.recommendation.v1 import recommendation_pb2_grpc
 
-from services.recommendation.lookups import Lookups, Refusal
+from services.recommendation.lookups import Lookups
 from services.recommendation.store import Records
+from shared import grpc as grpc_server
 from shared.errors import Transient
-from shared.grpc import MAX_AGE_SECONDS, server_options
+from shared.grpc import MAX_AGE_SECONDS, Context, Refusal, channel
 from shared.health import Health
-from shared.limits import MAX_MESSAGE_BYTES
-from shared.metrics import RPC_SECONDS
-from shared.tracing import current_traceparent, extracted, tracer
-
-log = structlog.get_logger()
 
 SERVICE: str = api.DESCRIPTOR.services_by_name["RecommendationService"].full_name
-# A photo and what surrounds it.
 # Left to ourselves of a caller's deadline, to search with what was embedded.
 KEPT_SECONDS = 0.2
 
@@ -40,32 +28,21 @@ PASSED_THROUGH = frozenset(
     }
 )
 
-Context: TypeAlias = "aio.ServicerContext[Any, Any]"
-
 
 class EmbeddingClient:
     """The EmbeddingService, for photos of queries."""
 
     def __init__(self, address: str) -> None:
         self._address = address
-        self._channel = aio.insecure_channel(
-            address,
-            options=[
-                ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-                # Behind a headless service this spreads the calls over all pods.
-                ("grpc.lb_policy_name", "round_robin"),
-            ],
-        )
+        self._channel = channel(address)
         self._stub = embedding_pb2_grpc.EmbeddingServiceStub(self._channel)
 
     async def embed(self, photo: bytes, timeout_seconds: float) -> embedding_pb2.EmbedPhotoResponse:
         """Raises Refusal with the service's own code where the caller can do something about it."""
-        traceparent = current_traceparent()
+        request = embedding_pb2.EmbedPhotoRequest(photo=photo)
         try:
             response: embedding_pb2.EmbedPhotoResponse = await self._stub.EmbedPhoto(
-                embedding_pb2.EmbedPhotoRequest(photo=photo),
-                timeout=max(0.0, timeout_seconds),
-                metadata=[("traceparent", traceparent)] if traceparent else None,
+                request, timeout=max(0.0, timeout_seconds)
             )
         except aio.AioRpcError as why:
             raise Refusal(*self._explained(why)) from why
@@ -124,66 +101,6 @@ class RecommendationService(recommendation_pb2_grpc.RecommendationServiceService
         )
 
 
-class Watched(aio.ServerInterceptor):
-    """Times each call of our service, continues its trace, and turns what it raised into a status that helps."""
-
-    def __init__(self, rpc_seconds: float) -> None:
-        self._rpc_seconds = rpc_seconds
-
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Any:
-        handler = await continuation(handler_call_details)
-        service, _, method = handler_call_details.method.strip("/").partition("/")
-        if handler is None or service != SERVICE:
-            return handler
-
-        async def watched(request: Any, context: Context) -> Any:
-            started = time.perf_counter()
-            # What is left when nobody sets another: the caller hung up.
-            code, details, response = grpc.StatusCode.CANCELLED, "", None
-            try:
-                with tracer.start_as_current_span(method, context=extracted(_metadata(context))):
-                    code, details, response = await self._answer(handler.unary_unary(request, context), context)
-            except asyncio.CancelledError:
-                if (left := context.time_remaining()) is not None and left <= 0:
-                    code = grpc.StatusCode.DEADLINE_EXCEEDED
-                raise
-            finally:
-                RPC_SECONDS.labels(method, code.name).observe(time.perf_counter() - started)
-            if code != grpc.StatusCode.OK:
-                await context.abort(code, details)
-            return response
-
-        return grpc.unary_unary_rpc_method_handler(watched, handler.request_deserializer, handler.response_serializer)
-
-    async def _answer(self, call: Awaitable[Any], context: Context) -> tuple[grpc.StatusCode, str, Any]:
-        # gRPC cancels us at the caller's deadline; a call without one gets ours.
-        seconds = self._rpc_seconds if context.time_remaining() is None else None
-        try:
-            async with asyncio.timeout(seconds):
-                return grpc.StatusCode.OK, "", await call
-        except Refusal as why:
-            return why.code, why.message, None
-        except TimeoutError:
-            return grpc.StatusCode.DEADLINE_EXCEEDED, f"not answered within {seconds} s", None
-        except Transient as why:
-            return grpc.StatusCode.UNAVAILABLE, f"{why}; try again", None
-        except Exception:
-            log.exception("call failed")
-            return grpc.StatusCode.INTERNAL, "a bug of ours: the server's log has the details", None
-
-
-def _metadata(context: Context) -> dict[str, bytes]:
-    return {
-        key: value if isinstance(value, bytes) else value.encode()
-        for key, value in context.invocation_metadata() or ()
-        if key in ("traceparent", "tracestate")
-    }
-
-
 class Server:
     """Listens as soon as it is started; healthy while Redis answers."""
 
@@ -198,25 +115,21 @@ class Server:
     ) -> None:
         self._records = records
         self._health = health
-        self._servicer = grpc_health.aio.HealthServicer()
-        self._server = aio.server(
-            interceptors=[Watched(rpc_seconds)],
-            options=server_options(MAX_MESSAGE_BYTES, max_age_seconds),
-        )
         service = RecommendationService(lookups, embedding, rpc_seconds)
-        recommendation_pb2_grpc.add_RecommendationServiceServicer_to_server(service, self._server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._servicer, self._server)
-        reflection.enable_server_reflection([SERVICE, grpc_health.SERVICE_NAME, reflection.SERVICE_NAME], self._server)
+        self._server = grpc_server.Server(
+            SERVICE,
+            lambda to: recommendation_pb2_grpc.add_RecommendationServiceServicer_to_server(service, to),
+            call_seconds=rpc_seconds,
+            max_age_seconds=max_age_seconds,
+        )
 
-    async def start(self, address: str) -> int:
-        """Returns the port, useful when 0 was asked for any free one; raises RuntimeError when it is taken."""
-        port = self._server.add_insecure_port(address)
-        await self._tell(health_pb2.HealthCheckResponse.NOT_SERVING)
-        await self._server.start()
+    async def start(self, host: str, port: int) -> int:
+        """Returns the port, useful when 0 was asked for any free one. Raises CannotListen."""
+        bound = await self._server.start(host, port)
         self._health.needs("redis")
         self._health.started()
         await self.check()
-        return int(port)
+        return bound
 
     async def check(self) -> None:
         """Says to both kinds of probe whether lookups can be answered now."""
@@ -225,10 +138,10 @@ class Server:
                 await self._records.ping()
         except (Transient, TimeoutError) as why:
             self._health.not_ready("redis", f"Redis does not answer: {why}")
-            await self._tell(health_pb2.HealthCheckResponse.NOT_SERVING)
+            await self._server.healthy(False)
         else:
             self._health.ready("redis")
-            await self._tell(health_pb2.HealthCheckResponse.SERVING)
+            await self._server.healthy(True)
 
     async def keep_checking(self, every_seconds: float = 2.0) -> None:
         """Until cancelled."""
@@ -237,12 +150,6 @@ class Server:
             await self.check()
 
     async def stop(self, grace_seconds: float, drain_seconds: float = 0.0) -> None:
-        """Says that it goes, takes calls for `drain_seconds` all the same, then lets those under way finish."""
+        """As shared.grpc.Server's, and the probes over HTTP are told too."""
         self._health.not_ready("stopping", "told to stop")
-        await self._servicer.enter_graceful_shutdown()
-        await asyncio.sleep(drain_seconds)
-        await self._server.stop(grace_seconds)
-
-    async def _tell(self, status: Any) -> None:
-        for name in ("", SERVICE):
-            await self._servicer.set(name, status)
+        await self._server.stop(grace_seconds, drain_seconds)

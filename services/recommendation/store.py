@@ -6,19 +6,14 @@ All of one listing lies in one slot, by the hash tag {LISTING_ID}:
     listing:{LISTING_ID}:parts   a hash: the parts it was made from (see parts.py), and `version`, which counts changes
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from redis import exceptions
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialWithJitterBackoff
 
 from services.recommendation.parts import Enriched, Vector, embedding_field, vector_in
-from shared.errors import Transient
-from shared.redis import confirm_on_disk, wait_for_disk
+from shared.redis import confirm_on_disk, reaching_redis, wait_for_disk
 
 # Results whose listing never came: kept as long as the topics keep theirs.
 ORPHANS_KEPT_SECONDS = 7 * 24 * 3600
@@ -103,7 +98,7 @@ class RedisRecords:
         pipe = self._redis.pipeline(transaction=False)
         for listing_id in listing_ids:
             pipe.hgetall(_parts_key(listing_id))
-        async with reaching_redis():
+        with reaching_redis():
             found = await pipe.execute() if listing_ids else []
         return [_stored(fields) for fields in found]
 
@@ -111,14 +106,14 @@ class RedisRecords:
         pipe = self._redis.pipeline(transaction=False)
         for write in writes:
             pipe.eval(_WRITE, 2, record_key(write.listing_id), _parts_key(write.listing_id), *_arguments(write))
-        async with reaching_redis():
+        with reaching_redis():
             return [bool(done) for done in await pipe.execute()] if writes else []
 
     async def versions(self, listing_ids: Sequence[str]) -> list[int]:
         pipe = self._redis.pipeline(transaction=False)
         for listing_id in listing_ids:
             pipe.hget(_parts_key(listing_id), "version")
-        async with reaching_redis():
+        with reaching_redis():
             return [int(version or 0) for version in await pipe.execute()] if listing_ids else []
 
     async def flushed(self) -> None:
@@ -126,11 +121,11 @@ class RedisRecords:
             return
         pipe = self._redis.pipeline(transaction=False)
         wait_for_disk(pipe, "vitrine:join:flushes", self._disk_timeout_seconds)
-        async with reaching_redis():
+        with reaching_redis():
             confirm_on_disk(await pipe.execute(raise_on_error=False), self._disk_timeout_seconds)
 
     async def records(self, listing_ids: Sequence[str]) -> list[Enriched | None]:
-        async with reaching_redis():
+        with reaching_redis():
             found = await self._redis.mget([record_key(i) for i in listing_ids]) if listing_ids else []
         return [Enriched.FromString(value) if isinstance(value, bytes) else None for value in found]
 
@@ -138,34 +133,13 @@ class RedisRecords:
         pipe = self._redis.pipeline(transaction=False)
         for listing_id, sha256 in photos:
             pipe.hget(_parts_key(listing_id), embedding_field(space, sha256))
-        async with reaching_redis():
+        with reaching_redis():
             found = await pipe.execute() if photos else []
         return [vector_in(part) if part is not None else None for part in found]
 
     async def ping(self) -> None:
-        async with reaching_redis():
+        with reaching_redis():
             await self._redis.ping()
-
-
-def connect(url: str, *, timeout_seconds: float = 5.0, attempts: int = 5) -> Redis:
-    """A client that retries a few times where it occurs. Connects at the first command."""
-    return Redis.from_url(
-        url,
-        socket_connect_timeout=timeout_seconds,
-        socket_timeout=timeout_seconds,
-        retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), attempts),
-        retry_on_error=[exceptions.ConnectionError, exceptions.TimeoutError, exceptions.BusyLoadingError],
-        health_check_interval=30,
-    )
-
-
-@asynccontextmanager
-async def reaching_redis() -> AsyncIterator[None]:
-    """Turns "not reachable, through all retries" into Transient; everything else is a bug and stays what it is."""
-    try:
-        yield
-    except (exceptions.ConnectionError, exceptions.TimeoutError, exceptions.BusyLoadingError, OSError) as why:
-        raise Transient(f"Redis is away: {why}") from why
 
 
 def record_key(listing_id: str) -> str:

@@ -1,8 +1,9 @@
 """Kafka for whoever operates it: its topics as declared, and clients that say plainly when no broker answers."""
 
+import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -51,15 +52,44 @@ def reader(bootstrap: str, group: str = "vitrine-operations-reader", fetch_bytes
     )
 
 
-def cluster(client: AdminClient | Consumer, bootstrap: str) -> ClusterMetadata:
-    """The brokers and topics that there are. Raises Transient when no broker answers in CONNECT_SECONDS."""
+def cluster(
+    client: AdminClient | Consumer, bootstrap: str, timeout_seconds: float = CONNECT_SECONDS
+) -> ClusterMetadata:
+    """The brokers and topics that there are. Raises Transient when no broker answers in time."""
     try:
-        return client.list_topics(timeout=CONNECT_SECONDS)
+        return client.list_topics(timeout=timeout_seconds)
     except KafkaException as why:
         raise Transient(f"no Kafka broker answers at {bootstrap}: start one, or set VITRINE_KAFKA to yours") from why
 
 
-def patiently(ask: Callable[[], T]) -> T:
+def missing_topics(
+    client: AdminClient, bootstrap: str, wanted: Iterable[Topic] = TOPICS, timeout_seconds: float = CONNECT_SECONDS
+) -> list[Topic]:
+    """Those of them that Kafka does not have. Raises Transient when no broker answers in time."""
+    there = cluster(client, bootstrap, timeout_seconds).topics
+    return [topic for topic in wanted if topic.name not in there]
+
+
+class Broker:
+    """Asks Kafka, for as long as a process runs, whether it is there and has the topics that the process needs."""
+
+    def __init__(self, bootstrap: str, topics: Iterable[Topic], timeout_seconds: float = 3.0) -> None:
+        self._bootstrap = bootstrap
+        self._topics = tuple(topics)
+        self._timeout_seconds = timeout_seconds
+        self._admin = admin(bootstrap)
+
+    async def check(self) -> None:
+        """Raises Transient."""
+        missing = await asyncio.to_thread(
+            missing_topics, self._admin, self._bootstrap, self._topics, self._timeout_seconds
+        )
+        if missing:
+            names = ", ".join(topic.name for topic in missing)
+            raise Transient(f"Kafka at {self._bootstrap} has no topic {names}: run `vitrine topics`")
+
+
+def once_ready(ask: Callable[[], T]) -> T:
     """What `ask` returns, asked again while the broker is only just getting its coordinators ready.
 
     Raises KafkaException for any other refusal, and when it isn't ready after REQUEST_SECONDS.
@@ -94,8 +124,7 @@ def create_topics(bootstrap: str, replication: int = 1) -> list[str]:
     KafkaException when it refuses (fewer brokers than `replication`, no right to create).
     """
     client = admin(bootstrap)
-    there = cluster(client, bootstrap).topics
-    missing = [topic for topic in TOPICS if topic.name not in there]
+    missing = missing_topics(client, bootstrap)
     return _create(client, missing, replication) if missing else []
 
 

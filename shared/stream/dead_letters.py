@@ -11,7 +11,7 @@ from confluent_kafka import Message as Delivered
 from google.protobuf.message import DecodeError, Message
 from vitrine.events.v1 import image_pb2, listing_pb2
 
-from shared.errors import Transient
+from shared.errors import Transient, Unusable
 from shared.stream.admin import REQUEST_SECONDS, cluster, reader
 from shared.topics import DEAD_LETTERS, IMAGE_UPLOADED, LISTING_CHANGED, RESULTS
 
@@ -19,7 +19,7 @@ from shared.topics import DEAD_LETTERS, IMAGE_UPLOADED, LISTING_CHANGED, RESULTS
 _MESSAGES = {topic.name: topic.message for topic in (IMAGE_UPLOADED, LISTING_CHANGED, *RESULTS.values())}
 
 
-class NoSuchLetter(LookupError):
+class NoSuchLetter(Unusable):
     """No dead letter lies there; the message says what does."""
 
 

@@ -5,7 +5,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import wait
 from contextlib import suppress
 from typing import Any, Literal
@@ -13,7 +13,6 @@ from typing import Any, Literal
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka import Producer as Librdkafka
-from confluent_kafka.admin import AdminClient
 
 from shared.errors import Transient
 from shared.events import Event
@@ -32,25 +31,6 @@ CLIENT_LOG = logging.getLogger("librdkafka")
 # While a broker is away it says so ten times a second.
 CLIENT_LOG.addFilter(OncePer(60.0))
 STATISTICS_SECONDS = 2.0
-
-
-class Broker:
-    """Asks Kafka whether it is there and has the topics that a process needs."""
-
-    def __init__(self, bootstrap: str, topics: Iterable[Topic], timeout_seconds: float = 3.0) -> None:
-        self._bootstrap = bootstrap
-        self._topics = [topic.name for topic in topics]
-        self._timeout_seconds = timeout_seconds
-        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
-
-    async def check(self) -> None:
-        """Raises Transient."""
-        try:
-            known = await asyncio.to_thread(self._admin.list_topics, timeout=self._timeout_seconds)
-        except KafkaException as why:
-            raise Transient(f"Kafka at {self._bootstrap} does not answer: {why.args[0].str()}") from why
-        if missing := [name for name in self._topics if name not in known.topics]:
-            raise Transient(f"Kafka at {self._bootstrap} has no topic {', '.join(missing)}: run `vitrine topics`")
 
 
 class Producer:
@@ -136,6 +116,10 @@ class _Acknowledgements:
         return await self._done
 
 
+def librdkafka_consumer(settings: dict[str, Any]) -> Consumer:
+    return Consumer(settings, logger=CLIENT_LOG)
+
+
 class KafkaSource:
     """Records of one consumer group's partitions, in order.
 
@@ -153,13 +137,15 @@ class KafkaSource:
         max_queued: int = 2000,
         revoke_seconds: float = 20.0,
         session_seconds: float = 10.0,
+        open_consumer: Callable[[dict[str, Any]], Consumer] = librdkafka_consumer,
     ) -> None:
+        """`open_consumer` is given librdkafka's settings."""
         self._topics = [topic.name for topic in topics]
         self._max_queued = max_queued
         self._revoke_seconds = revoke_seconds
         self._group_state = "not yet connected"
         settings = _consumer_settings(bootstrap, group, protocol, session_seconds)
-        self._consumer = Consumer({**settings, "stats_cb": self._heard}, logger=CLIENT_LOG)
+        self._consumer = open_consumer({**settings, "stats_cb": self._heard})
         self._ledger = Ledger()
         self._current: dict[tuple[str, int], Assignment] = {}
         self._epoch = 0

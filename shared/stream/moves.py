@@ -7,7 +7,8 @@ from functools import partial
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from shared.stream.admin import NOT_YET, REQUEST_SECONDS, cluster, patiently
+from shared.errors import Unusable
+from shared.stream.admin import NOT_YET, REQUEST_SECONDS, cluster, once_ready
 from shared.stream.offsets import EARLIEST, READS, Group, Partition, committed_offsets, describe, edges
 
 
@@ -22,7 +23,7 @@ class Move:
     after: int
 
 
-class CannotMove(Exception):
+class CannotMove(Unusable):
     """The offsets may not be moved like this. The message says why and what to do."""
 
 
@@ -54,7 +55,7 @@ def carry_out(client: AdminClient, moves: Sequence[Move]) -> None:
     """Commits the moves for groups that are still empty; the broker refuses others. Raises KafkaException."""
     for group in dict.fromkeys(move.group for move in moves):
         offsets = [TopicPartition(m.topic, m.partition, m.after) for m in moves if m.group == group]
-        answer = patiently(partial(altered, client, ConsumerGroupTopicPartitions(group, offsets)))
+        answer = once_ready(partial(altered, client, ConsumerGroupTopicPartitions(group, offsets)))
         for refused in (each for each in answer.topic_partitions or () if each.error):
             raise CannotMove(f"the broker refused {group} {refused.topic}/{refused.partition}: {refused.error}")
 

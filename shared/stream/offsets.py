@@ -7,7 +7,7 @@ from functools import partial
 from confluent_kafka import Consumer, ConsumerGroupState, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from shared.stream.admin import REQUEST_SECONDS, cluster, patiently, reader
+from shared.stream.admin import REQUEST_SECONDS, cluster, once_ready, reader
 from shared.topics import GROUP_PREFIX, IMAGE_UPLOADED, LISTING_CHANGED, RESULTS, TASKS, TOPICS, Topic, group_of
 
 READS: dict[str, tuple[Topic, ...]] = {
@@ -75,12 +75,12 @@ def standings(client: AdminClient, bootstrap: str, expected: Iterable[str] = ())
 def group_names(client: AdminClient, bootstrap: str) -> list[str]:
     """Existing groups with our prefix. Raises Transient when no broker answers."""
     cluster(client, bootstrap)
-    return sorted(name for name in patiently(lambda: _listed(client)) if name.startswith(GROUP_PREFIX))
+    return sorted(name for name in once_ready(lambda: _listed(client)) if name.startswith(GROUP_PREFIX))
 
 
 def describe(client: AdminClient, names: Sequence[str]) -> dict[str, Group]:
     """State and number of members of each group, existing or not."""
-    return {name: patiently(partial(_described, client, name)) for name in names}
+    return {name: once_ready(partial(_described, client, name)) for name in names}
 
 
 def committed_offsets(bootstrap: str, group: str) -> dict[Partition, int]:
@@ -93,7 +93,7 @@ def committed_offsets(bootstrap: str, group: str) -> dict[Partition, int]:
     try:
         there = cluster(consumer, bootstrap).topics
         asked = [TopicPartition(t.name, n) for t in TOPICS if t.name in there for n in there[t.name].partitions]
-        found = patiently(lambda: _committed(consumer, asked))
+        found = once_ready(lambda: _committed(consumer, asked))
     finally:
         consumer.close()
     return {(each.topic, each.partition): each.offset for each in found if each.offset >= 0}

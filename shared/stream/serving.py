@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
@@ -16,19 +15,17 @@ from pydantic import Field
 from vitrine.events.v1 import image_pb2, listing_pb2
 
 from shared import metrics
-from shared.errors import Transient, Unusable
-from shared.health import Check, Health, Reason, patiently, serve_health, watch
-from shared.logs import start_logging
+from shared.health import Check, Reason, wait_for, watch
 from shared.photo_store import PhotoStore, open_photo_store
-from shared.process import on_stop
+from shared.process import Process, run
 from shared.settings import DurableSettings
+from shared.stream.admin import Broker
 from shared.stream.fetching import fetch_from
-from shared.stream.kafka import Broker, GroupProtocol, KafkaSink, KafkaSource, Producer
+from shared.stream.kafka import GroupProtocol, KafkaSink, KafkaSource, Producer
 from shared.stream.records import CANARY_LISTING, Assignment, Record
 from shared.stream.task import Task
 from shared.stream.worker import Limits, Worker
 from shared.topics import CANARY, DEAD_LETTERS, IMAGE_UPLOADED, RESULTS, group_of
-from shared.tracing import start_tracing
 from shared.vision.decode import decode
 
 log = structlog.get_logger()
@@ -73,33 +70,19 @@ class Parts:
 
 
 def run_worker(name: str, build: Callable[[WorkerSettings], Parts]) -> NoReturn:
-    """Until SIGTERM or SIGINT, then drains and exits with 0; exits with 1 when a stage crashed."""
-    settings = WorkerSettings()
-    start_logging(name, settings.log_level)
-    start_tracing(name)
-    code = 1
-    try:
-        asyncio.run(_serve(name, build, settings))
-        code = 0
-    except asyncio.CancelledError:  # told to stop before it was at work
-        code = 0
-    except Exception as why:
-        for cause in root_causes(why):
-            expected = isinstance(cause, Transient | Unusable | OSError)
-            log.error("worker stopped", error=f"{type(cause).__name__}: {cause}", exc_info=None if expected else cause)
-    # A thread stuck in a decoder must not keep a dead worker alive.
-    logging.shutdown()
-    os._exit(code)
+    """Until it is told to stop, then drains; see shared/process.py for how it ends."""
+
+    async def service(settings: WorkerSettings, process: Process) -> None:
+        await _serve(name, build, settings, process)
+
+    run(name, WorkerSettings, service)
 
 
-async def _serve(name: str, build: Callable[[WorkerSettings], Parts], settings: WorkerSettings) -> None:
-    starting = asyncio.current_task()
-    assert starting is not None
-    on_stop(starting.cancel)
-    health = Health()
+async def _serve(
+    name: str, build: Callable[[WorkerSettings], Parts], settings: WorkerSettings, process: Process
+) -> None:
+    health = process.health
     metrics.export(metrics.WORKER)
-    if settings.metrics_port:
-        serve_health(health, settings.host, settings.metrics_port)
     parts = await asyncio.to_thread(build, settings)
     metrics.MODEL.info({"pack": parts.pack})
     store = open_photo_store(settings.photo_store)
@@ -107,9 +90,9 @@ async def _serve(name: str, build: Callable[[WorkerSettings], Parts], settings: 
     health.ready("self_test")
     health.needs("broker", "group", "store", *parts.needs)
     health.started()
-    known_good = await patiently(health, "store", lambda: canary(store))
+    known_good = await wait_for(health, "store", lambda: canary(store))
     for reason, check in parts.needs.items():
-        await patiently(health, reason, check)
+        await wait_for(health, reason, check)
     producer = Producer(settings.kafka)
     source = KafkaSource(
         settings.kafka,
@@ -127,7 +110,7 @@ async def _serve(name: str, build: Callable[[WorkerSettings], Parts], settings: 
         health,
         parts.flushed,
     )
-    on_stop(worker.stop)
+    process.on_stop(worker.stop)
     broker = Broker(settings.kafka, (IMAGE_UPLOADED, *RESULTS.values(), DEAD_LETTERS, CANARY))
     needs = {"broker": broker.check, "group": source.check, "store": store.check, **parts.needs}
     async with AsyncExitStack() as beside:
@@ -148,10 +131,3 @@ async def canary(store: PhotoStore) -> Record:
     photo = listing_pb2.Photo(sha256=hashlib.sha256(body).hexdigest(), object_key=await store.put(body))
     upload = image_pb2.ImageUploaded(listing_id=CANARY_LISTING, revision=1, seller_id=CANARY_LISTING, photo=photo)
     return Record(Assignment(CANARY.name, 0), 0, CANARY_LISTING.encode(), upload.SerializeToString())
-
-
-def root_causes(why: BaseException) -> list[BaseException]:
-    """The exceptions inside an exception group, however deep."""
-    if isinstance(why, BaseExceptionGroup):
-        return [cause for inner in why.exceptions for cause in root_causes(inner)]
-    return [why]

@@ -1,6 +1,7 @@
 """The only thing a new model has to provide."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from google.protobuf.message import Message
@@ -10,6 +11,14 @@ from shared.photos import Photo
 
 Prepared = TypeVar("Prepared")
 Found = TypeVar("Found")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One result message. `id_parts` are what tells it from others of the same photo, revision and pack."""
+
+    message: Message
+    id_parts: tuple[str, ...] = ()
 
 
 class Task(Protocol[Prepared, Found]):
@@ -33,8 +42,12 @@ class Task(Protocol[Prepared, Found]):
         """One output per input, in order. The only call that touches the device; raises OutOfMemory."""
         ...
 
-    def conclude(self, photo: Photo, found: Found) -> Sequence[Message]:
-        """The result messages for one photo. On CPU threads again: for OCR, look-ups, arithmetic.
+    def takes_long(self, found: Found) -> bool:
+        """Whether `conclude` will: then neither the photo's other results nor later photos wait for it."""
+        ...
+
+    def conclude(self, photo: Photo, found: Found) -> Sequence[Finding]:
+        """The results for one photo. On CPU threads again: for OCR, look-ups, arithmetic.
 
         Raises Poison, and Transient when what it asks stayed away.
         """

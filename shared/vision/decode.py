@@ -9,6 +9,7 @@ import simplejpeg  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from PIL import Image
 
+from shared.containers import TooManyParts, check_parts
 from shared.errors import Poison
 from shared.limits import MAX_PHOTO_BYTES, MAX_PHOTO_PIXELS, MAX_PHOTO_SIDE
 from shared.photos import Pixels
@@ -32,6 +33,10 @@ def decode(body: bytes, at_least: int | None = None) -> Pixels:
     """
     if len(body) > MAX_PHOTO_BYTES:
         raise Poison("too_large", f"{len(body)} bytes; at most {MAX_PHOTO_BYTES} are read")
+    try:
+        check_parts(body)
+    except TooManyParts as why:
+        raise Poison("too_large", str(why)) from why
     image = _opened(body)
     try:
         pixels = _jpeg(body, at_least) if image.format in ("JPEG", "MPO") else None

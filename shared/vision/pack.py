@@ -80,7 +80,8 @@ class VotesSpec(_Strict):
 
 
 class CategorySpec(_Strict):
-    """What the categories at or below `path` mean. Attributes add up; else the deepest entry counts.
+    """What the categories at or below `path` mean. Attributes add up; of the rest the deepest entry that says it
+    counts.
 
     Everything else that is peculiar to a category's name follows from here: no service knows a category by its name.
     """

@@ -7,12 +7,14 @@ side by side, and so converts the network ahead of time, at set-up.
 
 import hashlib
 import logging
+import math
 import os
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +22,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from shared.errors import OutOfMemory, Unusable
 from shared.photos import Pixels
@@ -31,14 +34,16 @@ log = logging.getLogger(__name__)
 Rows = NDArray[np.float32]
 BATCH = 8  # pictures that engines are compared on
 ROUNDS = 3
+LEAST_SECONDS = 0.1  # so long a GPU that was idle takes to reach its clock
 ENOUGH_SECONDS = 1.0  # an engine that needs so long for its rounds is told from faster ones by fewer
 MOST_STREAMS = 8  # of OpenVINO: with more cores each gets several, so that a lone query's picture is not slow
-MOST_COMPILED = 64  # shapes times batch sizes, on a GPU
+MOST_COMPILED = 64  # canvases of a pack, on a GPU
 EXAMPLE = 224  # pixels of a side of what a network is converted with
 AT_ONCE = 4  # pictures a stream of OpenVINO is given: 16 at 224 pixels run a fifth slower
-# Least cosine of an engine's features and torch's, on each picture. In bfloat16 it is 0.9998 or so; a network that is
-# broken or another one is far below.
+# Least cosine of an engine's features and torch's, on each picture. In bfloat16 it is 0.9998 or so, in float16
+# 0.999999; a network that is broken or another one is far below.
 AGREEMENT = 0.998
+NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
 
 
 class DeviceAbsent(Unusable):
@@ -78,7 +83,7 @@ class Runtime:
 
 
 class Torch:
-    """Plain torch: slow on a CPU, and what every other engine is compared with."""
+    """Plain torch at full precision: what every other engine is compared with."""
 
     def __init__(self, network: Network, device: torch.device) -> None:
         self.name = f"torch on {device.type}"
@@ -86,38 +91,119 @@ class Torch:
         self._device = device
 
     def features(self, pictures: Sequence[Pixels]) -> Rows:
-        return _in_place((numbers, self._of(alike)) for numbers, alike in _by_shape(pictures))
+        return _in_place((numbers, self._of(np.stack(alike))) for numbers, alike in _by_shape(pictures))
 
     def _of(self, pictures: NDArray[np.uint8]) -> Rows:
-        with torch.inference_mode(), _out_of_memory_named():
+        # By default cuDNN rounds a convolution's operands to TF32, of ten bits.
+        full_precision = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+        with torch.inference_mode(), _out_of_memory_named(), full_precision:
             rows: Rows = self._network(torch.from_numpy(pictures).to(self._device)).float().cpu().numpy()
         return rows
 
 
-class Bfloat16:
-    """torch on a GPU's tensor cores, compiled for the shapes it meets."""
+class Half:
+    """torch in float16, for a GPU's tensor cores: the weights of a pack are that already.
 
-    def __init__(self, network: Network) -> None:
-        import torch._dynamo.config as compiler  # takes seconds, and only a GPU's engine compiles
+    Not bfloat16, whose features lie a hundred times further from those at full precision. Values beyond float16's range
+    would become infinite; then the comparison with torch refuses this engine.
 
-        # Once for each shape and batch size. By default it gives up after eight and runs slowly, without a word.
-        compiler.recompile_limit = MOST_COMPILED
-        self.name = "torch on cuda, bfloat16, compiled"
-        resident = network.eval().to("cuda", memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._network = torch.compile(resident, dynamic=False)
+    Each canvas and batch size has buffers of its own and, on a GPU, its own CUDA graph: the networks are hundreds of
+    small kernels, and to launch them one by one takes longer than to run them. Batch sizes are powers of two, so that
+    there are few graphs; the rest of a batch is filled with whatever was there before.
+    """
+
+    def __init__(self, network: Network, device: torch.device, compiled: bool = False) -> None:
+        """`compiled`: by Inductor, once for each canvas. Takes half a minute each on a GPU, and a C compiler."""
+        self.name = f"torch on {device.type}, float16" + (", compiled" if compiled else "")
+        self._device = device
+        half = deepcopy(network).eval().to(device, torch.float16, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._network = _compiled(half) if compiled else half
+        # A compiler takes a batch of one for a case of its own, which it compiles separately.
+        self._least = 2 if compiled else 1
+        self._forget()
 
     def features(self, pictures: Sequence[Pixels]) -> Rows:
-        return _in_place((numbers, self._of(alike)) for numbers, alike in _by_shape(pictures))
+        try:
+            with (
+                torch.inference_mode(),
+                _out_of_memory_named(),
+                # Graphs outlive what autocast keeps.
+                torch.autocast(self._device.type, torch.float16, cache_enabled=False),
+            ):
+                # All canvases are launched before the first is waited for.
+                answers = [
+                    (numbers, self._forward_for(alike).launched(alike)) for numbers, alike in _by_shape(pictures)
+                ]
+                if self._device.type == "cuda":
+                    torch.cuda.current_stream().synchronize()
+                return _in_place((numbers, rows.numpy()) for numbers, rows in answers)
+        except OutOfMemory:
+            # The graphs of larger batches would keep their memory from the smaller ones that come next.
+            self._forget()
+            raise
 
-    def _of(self, pictures: NDArray[np.uint8]) -> Rows:
-        count = len(pictures)
-        padded = _padded(pictures, 1 << max(0, count - 1).bit_length())
-        with torch.inference_mode(), _out_of_memory_named(), torch.autocast("cuda", torch.bfloat16):
-            found: torch.Tensor = self._network(  # type: ignore[no-untyped-call]
-                torch.from_numpy(padded).to("cuda")
-            )
-        rows: Rows = found.float().cpu().numpy()
-        return rows[:count]
+    def _forward_for(self, alike: Sequence[Pixels]) -> "_Forward":
+        shape = (max(self._least, 1 << (len(alike) - 1).bit_length()), *alike[0].shape)
+        if shape not in self._forwards:
+            kind = _Graph if self._device.type == "cuda" else _Forward
+            self._forwards[shape] = kind(self._network, shape, self._device, self._pool)
+        return self._forwards[shape]
+
+    def _forget(self) -> None:
+        self._forwards: dict[tuple[int, ...], _Forward] = {}
+        # One for all graphs: no two run at once, and each one's answer is copied before the next one runs.
+        self._pool = torch.cuda.graph_pool_handle() if self._device.type == "cuda" else None
+
+
+class _Forward:
+    """A network on one shape of input, with buffers of its own. Used within inference_mode and autocast."""
+
+    def __init__(
+        self, network: Callable[[Tensor], Tensor], shape: tuple[int, ...], device: torch.device, pool: Any
+    ) -> None:
+        self._network = network
+        self._pool = pool
+        # Copies between pinned memory and a GPU wait for nobody.
+        self._sent = torch.zeros(shape, dtype=torch.uint8, pin_memory=device.type == "cuda")
+        self._pictures = torch.zeros(shape, dtype=torch.uint8, device=device)
+        found = self._prepared()
+        self._rows = torch.empty(found.shape, dtype=torch.float32, pin_memory=device.type == "cuda")
+
+    def launched(self, alike: Sequence[Pixels]) -> Tensor:
+        """One row per picture, on the CPU: there once the device has been waited for, and until the next call."""
+        for place, picture in zip(self._sent.numpy(), alike, strict=False):
+            place[...] = picture
+        self._pictures.copy_(self._sent, non_blocking=True)
+        self._rows.copy_(self._run(), non_blocking=True)
+        return self._rows[: len(alike)]
+
+    def _prepared(self) -> Tensor:
+        """An answer, to learn its shape."""
+        return self._run()
+
+    def _run(self) -> Tensor:
+        return self._network(self._pictures)
+
+
+class _Graph(_Forward):
+    """The same as one CUDA graph."""
+
+    def _prepared(self) -> Tensor:
+        # Libraries load their kernels and choose among them when first called, which can't be captured.
+        aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):
+            self._network(self._pictures)
+        torch.cuda.current_stream().wait_stream(aside)
+        self._graph = torch.cuda.CUDAGraph()
+        # Other threads of the process may use the device meanwhile.
+        with torch.cuda.graph(self._graph, pool=self._pool, capture_error_mode="thread_local"):
+            self._found = self._network(self._pictures).float()
+        return self._found
+
+    def _run(self) -> Tensor:
+        self._graph.replay()
+        return self._found
 
 
 class OpenVino:
@@ -147,7 +233,7 @@ class OpenVino:
         answers: list[tuple[list[int], Rows]] = []
         try:
             for numbers, alike in _by_shape(pictures, AT_ONCE):
-                self._streams.start_async([alike], userdata=(answers, numbers))
+                self._streams.start_async([np.stack(alike)], userdata=(answers, numbers))
             self._streams.wait_all()
         except RuntimeError as why:
             if "alloc" in str(why):
@@ -184,7 +270,7 @@ def open_runtime(
         raise ValueError("its features of a known-good picture are not finite")
     engines: dict[str, Engine] = {reference.name: reference}
     tried = [_timed(reference, pictures, wanted, wanted)]
-    for build in _others(network, identity, device, threads, cache):
+    for build in other_engines(network, identity, device, threads, cache):
         try:
             engine = build()
             found = _timed(engine, pictures, engine.features(shown), wanted)
@@ -197,6 +283,19 @@ def open_runtime(
     said = (f"{one.name} {one.why_not or f'{one.milliseconds:.1f} ms a photo'}" for one in tried)
     log.info("runtime: %s, the fastest that agrees with torch (%s)", best.name, "; ".join(said))
     return Runtime(engines[best.name], tuple(tried))
+
+
+def other_engines(
+    network: Network, identity: str, device: torch.device, threads: int, cache: Path
+) -> Iterator[Callable[[], Engine]]:
+    """What builds each engine that this machine may have, beside Torch. Building may raise anything."""
+    if device.type == "cuda":
+        yield lambda: Half(network, device)
+        yield lambda: Half(network, device, compiled=True)
+        return
+    yield lambda: OpenVino(converted(network, identity, cache), threads, bfloat16=False)
+    if "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        yield lambda: OpenVino(converted(network, identity, cache), threads, bfloat16=True)
 
 
 def converted(network: Network, identity: str, cache: Path) -> Any:
@@ -245,33 +344,24 @@ def known_good(canvas: Canvas, count: int = BATCH) -> NDArray[np.uint8]:
     return found
 
 
-def _others(
-    network: Network, identity: str, device: torch.device, threads: int, cache: Path
-) -> Iterator[Callable[[], Engine]]:
-    if device.type == "cuda":
-        yield lambda: Bfloat16(network)
-        return
-    yield lambda: OpenVino(converted(network, identity, cache), threads, bfloat16=False)
-    if "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        yield lambda: OpenVino(converted(network, identity, cache), threads, bfloat16=True)
+def cosines(one: Rows, other: Rows) -> Rows:
+    """Of each row with the other's; -1 where one is not finite."""
+    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+    found: Rows = (one * other).sum(axis=1) / np.maximum(lengths, 1e-12)
+    return np.nan_to_num(found, nan=-1.0)
 
 
 def _timed(engine: Engine, pictures: Sequence[Pixels], found: Rows, wanted: Rows) -> Timed:
     """The best of a few rounds: what else runs on the machine only ever makes an engine slower."""
-    agreement = float(_cosines(found, wanted).min())
-    seconds: list[float] = []
-    while len(seconds) < ROUNDS and sum(seconds) < ENOUGH_SECONDS:
+    agreement = float(cosines(found, wanted).min())
+    best, rounds, spent = math.inf, 0, 0.0
+    while (rounds < ROUNDS or spent < LEAST_SECONDS) and spent < ENOUGH_SECONDS:
         started = time.perf_counter()
         engine.features(pictures)
-        seconds.append(time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        best, rounds, spent = min(best, seconds), rounds + 1, spent + seconds
     why_not = "" if agreement >= AGREEMENT else f"its features differ from torch's: cosine {agreement:.4f}"
-    return Timed(engine.name, min(seconds) / len(pictures) * 1000, agreement, why_not)
-
-
-def _cosines(one: Rows, other: Rows) -> Rows:
-    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
-    cosines: Rows = (one * other).sum(axis=1) / np.maximum(lengths, 1e-12)
-    return np.nan_to_num(cosines, nan=-1.0)
+    return Timed(engine.name, best / len(pictures) * 1000, agreement, why_not)
 
 
 def _keep_answer(request: Any, place: tuple[list[tuple[list[int], Rows]], list[int]]) -> None:
@@ -280,8 +370,8 @@ def _keep_answer(request: Any, place: tuple[list[tuple[list[int], Rows]], list[i
     answers.append((numbers, np.array(request.get_output_tensor(0).data, dtype=np.float32)))
 
 
-def _by_shape(pictures: Sequence[Pixels], at_most: int | None = None) -> Iterator[tuple[list[int], NDArray[np.uint8]]]:
-    """Numbers of pictures of one shape, and n x height x width x RGB of these; `at_most` so many together."""
+def _by_shape(pictures: Sequence[Pixels], at_most: int | None = None) -> Iterator[tuple[list[int], list[Pixels]]]:
+    """Numbers of pictures of one shape, and the pictures; `at_most` so many together."""
     shapes: dict[tuple[int, ...], list[int]] = {}
     for number, picture in enumerate(pictures):
         shapes.setdefault(picture.shape, []).append(number)
@@ -289,7 +379,7 @@ def _by_shape(pictures: Sequence[Pixels], at_most: int | None = None) -> Iterato
     for numbers in shapes.values():
         for start in range(0, len(numbers), step):
             some = numbers[start : start + step]
-            yield some, np.stack([pictures[number] for number in some])
+            yield some, [pictures[number] for number in some]
 
 
 def _in_place(answers: Iterable[tuple[list[int], Rows]]) -> Rows:
@@ -300,10 +390,19 @@ def _in_place(answers: Iterable[tuple[list[int], Rows]]) -> Rows:
     return in_order
 
 
-def _padded(pictures: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
-    """A few batch sizes only: each new one costs a compilation."""
-    filler = np.zeros((count - len(pictures), *pictures.shape[1:]), np.uint8)
-    return np.concatenate([pictures, filler])
+def _compiled(network: Network) -> Callable[[Tensor], Tensor]:
+    """By Inductor, once for each canvas, whatever the batch size."""
+    import torch._dynamo as compiler  # takes seconds, and only a GPU's engine compiles
+
+    # By default it gives up after eight and runs slowly, without a word.
+    compiler.config.recompile_limit = MOST_COMPILED
+    compiled = torch.compile(network, dynamic=False)  # but for what is marked
+
+    def forward(pictures: Tensor) -> Tensor:
+        compiler.maybe_mark_dynamic(pictures, 0)
+        return compiled(pictures)  # type: ignore[no-any-return]
+
+    return forward
 
 
 def _core() -> Any:
@@ -319,7 +418,7 @@ def _out_of_memory_named() -> Iterator[None]:
     except torch.OutOfMemoryError as why:
         raise OutOfMemory(str(why)) from why
     except RuntimeError as why:
-        # The CPU allocator has no exception type of its own.
-        if "can't allocate memory" in str(why) or "not enough memory" in str(why):
+        # The CPU's allocator, CUDA's libraries and pinned memory have no exception type of their own.
+        if any(words in str(why) for words in NO_MEMORY):
             raise OutOfMemory(str(why)) from why
         raise

@@ -12,7 +12,7 @@ from confluent_kafka import TopicPartition
 from redis.asyncio import Redis
 from vitrine.events.v1 import enriched_pb2, image_pb2
 
-from client.importing import Imported
+from client.listing import Imported
 from shared.stream.admin import admin, cluster, reader
 from shared.stream.offsets import LATEST, edges
 from shared.topics import DEAD_LETTERS, LISTING_ENRICHED, Topic

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from client.importing import Imported
+from client.listing import Imported
 from local import following
 from local.answers import Lookups
 from local.answers import Schema as Pack
 from local.catalogue import Catalogue, Offer, as_upload
 from local.fleet import Fleet, Plan, Ports, running
 from local.following import Answer
+from local.servers import kafka_jars
 from studio.demo import demo_catalogue
 from tests.conftest import home
 
@@ -24,7 +25,7 @@ PROJECT = Path(__file__).parent.parent.parent
 
 def linked_home(folder: Path) -> Path:
     """A home that shares what `make setup` fetched, and nothing else."""
-    for name in ("kafka-4.1.1", "cache"):
+    for name in (kafka_jars(home()).parent.name, "cache"):
         (folder / name).symlink_to(home() / name)
     return folder
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from client.importing import Imported
+from client.listing import Imported
 from local.catalogue import Offer
 from local.following import Progress
 from shared.topics import (

@@ -9,6 +9,7 @@ import io
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import simplejpeg  # type: ignore[import-untyped]
 from PIL import Image
@@ -17,11 +18,21 @@ from vitrine.events.v1 import listing_pb2
 from services.gateway.imaging import jpeg, png, webp
 from services.gateway.imaging.kinds import describe
 from services.gateway.imaging.parts import BadPhoto, Metadata, Size, damaged, editor_of, generator_of
+from shared.containers import JPEG_SIGNATURE, PNG_SIGNATURE, BadContainer, TooManyParts
 from shared.limits import ACCEPTED_PHOTO_PIXELS, MAX_PHOTO_BYTES, MAX_PHOTO_SIDE
 
 __all__ = ["BadPhoto", "CleanPhoto", "Header", "Limits", "clean", "read_header", "too_large"]
 
+T = TypeVar("T")
+
 ACCEPTED = "JPEG, PNG and WebP are accepted."
+
+
+# What Pillow's decoders raise on bad data.
+_UNDECODABLE = (
+    *(OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, EOFError, MemoryError),
+    *(struct.error, Image.DecompressionBombError),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +81,7 @@ def read_header(body: bytes, limits: Limits | None = None) -> Header:
     """Check type, bytes and pixels without decoding anything. The file's name and declared type play no part.
 
     Raises BadPhoto: empty-photo, photo-too-large, not-a-photo, unsupported-type, animated-photo, damaged-photo,
-    too-many-pixels, side-too-long or photo-too-small.
+    too-many-parts, too-many-pixels, side-too-long or photo-too-small.
     """
     limits = limits or Limits()
     if not body:
@@ -78,7 +89,7 @@ def read_header(body: bytes, limits: Limits | None = None) -> Header:
     if len(body) > limits.max_bytes:
         raise too_large(limits.max_bytes)
     kind = _format_of(body)
-    size = kind.size(body)
+    size = _followed(kind.size, body)
     if size.animated:
         raise animated(f"a {kind.name}")
     _check_pixels(size, limits)
@@ -92,7 +103,7 @@ def clean(body: bytes, limits: Limits | None = None) -> CleanPhoto:
     """
     header = read_header(body, limits)
     kind = _format_of(body)
-    stripped, metadata = kind.strip(body)
+    stripped, metadata = _followed(kind.strip, body)
     _decode(stripped, kind, header.width, header.height)
     width, height = header.width, header.height
     if metadata.orientation() >= 5:  # a quarter turn, mirrored or not
@@ -121,9 +132,9 @@ def animated(what: str) -> BadPhoto:
 
 
 def _format_of(body: bytes) -> _Format:
-    if body.startswith(b"\xff\xd8\xff"):
+    if body.startswith(JPEG_SIGNATURE):
         return _JPEG
-    if body.startswith(png.SIGNATURE):
+    if body.startswith(PNG_SIGNATURE):
         return _PNG
     if body.startswith(b"RIFF") and body[8:12] == b"WEBP":
         return _WEBP
@@ -139,6 +150,20 @@ def _format_of(body: bytes) -> _Format:
     raise BadPhoto(
         "unsupported-type", f"The photo is {other.name}, which is not accepted.", f"{other.remedy} {ACCEPTED}"
     )
+
+
+def _followed(read: Callable[[bytes], T], body: bytes) -> T:
+    """What `read` returns. Raises BadPhoto where the file can't be followed to its end."""
+    try:
+        return read(body)
+    except TooManyParts as why:
+        raise BadPhoto(
+            "too-many-parts",
+            f"The photo's file has {why}.",
+            "Open it in an image editor and export it anew, as an ordinary JPEG.",
+        ) from why
+    except BadContainer as why:
+        raise damaged(str(why)) from why
 
 
 def _check_pixels(size: Size, limits: Limits) -> None:
@@ -171,8 +196,7 @@ def _decode(body: bytes, kind: _Format, width: int, height: int) -> None:
         with Image.open(io.BytesIO(body), formats=(kind.name,)) as image:
             image.draft(None, (width // 8, height // 8))
             image.load()
-    # What Pillow's decoders raise on bad data.
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, Image.DecompressionBombError) as why:
+    except _UNDECODABLE as why:
         raise damaged(f"it could not be decoded ({why})") from why
 
 

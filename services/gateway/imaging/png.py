@@ -1,33 +1,27 @@
 """PNG by its chunks (W3C PNG, third edition)."""
 
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
 
-from services.gateway.imaging.parts import Metadata, Size, damaged, exif_with_only
+from PIL import PngImagePlugin
 
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
+from services.gateway.imaging.parts import Metadata, Size, check_profile, damaged, exif_with_only
+from shared.containers import PNG_SIGNATURE, Chunk, png_chunks
+from shared.limits import MAX_PHOTO_BYTES, MAX_PROFILE_BYTES
 
-# Pixels and what they mean as colours; all else goes.
-_PICTURE = frozenset((b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"bKGD", b"pHYs", b"sBIT")) | frozenset(
-    (b"cHRM", b"gAMA", b"iCCP", b"sRGB", b"cICP", b"mDCV", b"cLLI")
-)
+# Pixels and what they mean as colours, with the most bytes that each may have; all else goes.
+_PIXELS = {b"IHDR": 13, b"PLTE": 768, b"IDAT": MAX_PHOTO_BYTES, b"tRNS": 256, b"bKGD": 6, b"pHYs": 9, b"sBIT": 4}
+_COLOURS = {b"iCCP": MAX_PROFILE_BYTES, b"cHRM": 32, b"gAMA": 4, b"sRGB": 1, b"cICP": 4, b"mDCV": 24, b"cLLI": 8}
+_PICTURE = _PIXELS | _COLOURS
+_MOST_KEYWORD = 79
 _TEXTS = frozenset((b"tEXt", b"zTXt", b"iTXt"))
-_LONGEST_TEXT = 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    kind: bytes
-    raw: memoryview
-    payload: memoryview
+_MOST_PROFILE = PngImagePlugin.MAX_TEXT_CHUNK  # the decoder inflates no more
 
 
 def size(body: bytes) -> Size:
-    """From the image header. Raises BadPhoto when there is none."""
+    """From the image header. Raises BadPhoto when there is none, and BadContainer."""
     width = height = 0
-    for chunk in chunks(body):
-        if chunk.kind == b"IHDR" and len(chunk.payload) == 13:
+    for chunk in png_chunks(body):
+        if chunk.kind == b"IHDR" and len(chunk.payload) == 13 and not width:
             width = int.from_bytes(chunk.payload[:4], "big")
             height = int.from_bytes(chunk.payload[4:8], "big")
         elif not width:
@@ -40,48 +34,41 @@ def size(body: bytes) -> Size:
 
 
 def strip(body: bytes) -> tuple[bytes, Metadata]:
-    """The picture alone, and what was taken out. Raises BadPhoto when the file ends before its last chunk."""
+    """The picture alone, and what was taken out.
+
+    Raises BadContainer when the file ends before its last chunk or has too many, and BadPhoto for a profile that is
+    none.
+    """
     metadata = Metadata()
     kept: list[Chunk] = []
-    for chunk in chunks(body):
-        if chunk.kind in _PICTURE:
-            kept.append(chunk)
-        else:
+    profile = 0
+    for chunk in png_chunks(body):
+        if len(chunk.payload) > _PICTURE.get(chunk.kind, -1):
             _note(chunk, metadata)
-    parts: list[bytes | memoryview] = [SIGNATURE]
+        elif chunk.kind != b"IHDR" or not kept:
+            kept.append(chunk)
+        if chunk.kind == b"iCCP":
+            profile += len(_inflated(_after_keyword(chunk)[1][1:], _MOST_PROFILE + 1))
+            check_profile(profile, _MOST_PROFILE)
+    parts: list[bytes | memoryview] = [PNG_SIGNATURE]
     exif = exif_with_only(metadata.orientation())
     for chunk in kept:
         if exif and chunk.kind == b"IDAT":
             parts.append(_chunk(b"eXIf", exif))
             exif = b""
         parts.append(chunk.raw)
-    return b"".join(parts), metadata
-
-
-def chunks(body: bytes) -> Iterator[Chunk]:
-    """Up to and with IEND, in order. Raises BadPhoto when the data end before it."""
-    view = memoryview(body)
-    at = len(SIGNATURE)
-    while at + 12 <= len(body):
-        end = at + 12 + int.from_bytes(body[at : at + 4], "big")
-        if end > len(body):
-            break
-        chunk = Chunk(body[at + 4 : at + 8], view[at:end], view[at + 8 : end - 4])
-        yield chunk
-        if chunk.kind == b"IEND":
-            return
-        at = end
-    raise damaged("the PNG data end early")
+    return b"".join([*parts, _chunk(b"IEND", b"")]), metadata
 
 
 def _note(chunk: Chunk, metadata: Metadata) -> None:
     if chunk.kind == b"eXIf":
-        metadata.exif = bytes(chunk.payload)
+        metadata.read_exif(chunk.payload)
     elif chunk.kind == b"caBX":
         metadata.c2pa = True
-        metadata.notes.append(bytes(chunk.payload))
-    elif chunk.kind in _TEXTS:
-        keyword, text = _text(chunk)
+        metadata.notes.append(metadata.read(chunk.payload))
+    elif chunk.kind in _TEXTS and metadata.room:
+        keyword, text = _text(chunk, metadata.room)
+        text = metadata.read(text)
         if keyword == b"XML:com.adobe.xmp":
             metadata.xmp += text
         elif keyword == b"Software":
@@ -92,20 +79,27 @@ def _note(chunk: Chunk, metadata: Metadata) -> None:
             metadata.notes.append(keyword + b" " + text)
 
 
-def _text(chunk: Chunk) -> tuple[bytes, bytes]:
-    keyword, _, rest = bytes(chunk.payload).partition(b"\0")
+def _text(chunk: Chunk, most: int) -> tuple[bytes, bytes]:
+    """Keyword and text; of a compressed one at most so many bytes."""
+    keyword, rest = _after_keyword(chunk)
     if chunk.kind == b"zTXt":
-        return keyword, _inflated(rest[1:])
+        return keyword, _inflated(rest[1:], most)
     if chunk.kind == b"iTXt":
         compressed, rest = rest[:1] == b"\1", rest[2:]
         text = rest.split(b"\0", 2)[-1]  # after a language and a translated keyword
-        return keyword, _inflated(text) if compressed else text
+        return keyword, _inflated(text, most) if compressed else text
     return keyword, rest
 
 
-def _inflated(data: bytes) -> bytes:
+def _after_keyword(chunk: Chunk) -> tuple[bytes, bytes]:
+    keyword, _, rest = bytes(chunk.payload).partition(b"\0")
+    return keyword[:_MOST_KEYWORD], rest
+
+
+def _inflated(data: bytes, most: int) -> bytes:
+    """As far as it can be inflated, and `most` bytes at most, which must be some: to zlib 0 is no limit."""
     try:
-        return zlib.decompressobj().decompress(data, _LONGEST_TEXT)
+        return zlib.decompressobj().decompress(data, most)
     except zlib.error:
         return b""
 

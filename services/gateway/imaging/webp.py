@@ -1,49 +1,54 @@
 """WebP by its RIFF chunks (RFC 9649)."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from services.gateway.imaging.parts import Metadata, Size, check_profile, damaged, exif_with_only
+from shared.containers import Chunk, webp_chunks
 
-from services.gateway.imaging.parts import Metadata, Size, damaged, exif_with_only
-
-_PICTURE = frozenset((b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ICCP"))
+_CANVAS = b"VP8X"
+_BITSTREAMS = frozenset((b"VP8 ", b"VP8L"))
+_BESIDE = frozenset((b"ALPH", b"ICCP"))  # only beside a canvas
+_PICTURE = _BITSTREAMS | _BESIDE | {_CANVAS}
+_CANVAS_BYTES = 10
 _ANIMATED, _HAS_XMP, _HAS_EXIF = 0x02, 0x04, 0x08
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    kind: bytes
-    raw: memoryview
-    payload: memoryview
-
-
 def size(body: bytes) -> Size:
-    """From the canvas or the bitstream's own header, whichever is larger. Raises BadPhoto when there is neither."""
+    """From the canvas or the bitstream's own header, whichever is larger.
+
+    Raises BadPhoto when there is neither, and BadContainer.
+    """
     width = height = 0
-    for chunk in chunks(body):
-        if chunk.kind == b"VP8X" and len(chunk.payload) >= 10:
+    for chunk in webp_chunks(body):
+        if chunk.kind == _CANVAS and not width:
+            if len(chunk.payload) < _CANVAS_BYTES:
+                raise damaged("the WebP canvas has no size")
             width = 1 + int.from_bytes(chunk.payload[4:7], "little")
             height = 1 + int.from_bytes(chunk.payload[7:10], "little")
             if chunk.payload[0] & _ANIMATED:
                 return Size(width, height, animated=True)
-        elif chunk.kind in (b"VP8 ", b"VP8L"):
+        elif chunk.kind in _BITSTREAMS:
             own = _bitstream_size(chunk)
             return Size(max(width, own.width), max(height, own.height))
     raise damaged("no WebP picture was found")
 
 
 def strip(body: bytes) -> tuple[bytes, Metadata]:
-    """The picture alone, and what was taken out. Raises BadPhoto when the data end early."""
+    """The picture alone, and what was taken out.
+
+    Raises BadContainer when the data end early or have too many parts, and BadPhoto for a profile that is none.
+    """
     metadata = Metadata()
     kept: list[Chunk] = []
-    for chunk in chunks(body):
-        if chunk.kind in _PICTURE:
-            kept.append(chunk)
-        else:
+    for chunk in webp_chunks(body):
+        if chunk.kind not in _PICTURE:
             _note(chunk, metadata)
-    extended = any(chunk.kind == b"VP8X" for chunk in kept)
+        elif _has_its_place(chunk.kind, {other.kind for other in kept}):
+            kept.append(chunk)
+            if chunk.kind == b"ICCP":
+                check_profile(len(chunk.payload))
+    extended = any(chunk.kind == _CANVAS for chunk in kept)
     exif = exif_with_only(metadata.orientation()) if extended else b""  # the simple form can't carry any
     parts: list[bytes | memoryview] = [
-        _flagged(chunk, bool(exif)) if chunk.kind == b"VP8X" else chunk.raw for chunk in kept
+        _flagged(chunk, bool(exif)) if chunk.kind == _CANVAS else chunk.raw for chunk in kept
     ]
     if exif:
         parts.append(_chunk(b"EXIF", exif))
@@ -51,21 +56,13 @@ def strip(body: bytes) -> tuple[bytes, Metadata]:
     return b"RIFF" + len(content).to_bytes(4, "little") + content, metadata
 
 
-def chunks(body: bytes) -> Iterator[Chunk]:
-    """As many as the RIFF header says there are, in order. Raises BadPhoto when the data end before."""
-    view = memoryview(body)
-    at, stop = 12, 8 + int.from_bytes(body[4:8], "little")
-    if stop > len(body):
-        raise damaged("the WebP data end early")
-    while at + 8 <= stop:
-        length = int.from_bytes(body[at + 4 : at + 8], "little")
-        end = at + 8 + length
-        if end > stop:
-            raise damaged("the WebP data end early")
-        padded = end + length % 2
-        raw = view[at:padded] if padded <= stop else memoryview(bytes(view[at:end]) + b"\0")
-        yield Chunk(body[at : at + 4], raw, view[at + 8 : end])
-        at = padded
+def _has_its_place(kind: bytes, before: set[bytes]) -> bool:
+    """The canvas comes first if at all, and everything once: decoders disagree about more."""
+    if kind == _CANVAS:
+        return not before
+    if kind in _BESIDE:
+        return _CANVAS in before and kind not in before
+    return not before & _BITSTREAMS
 
 
 def _bitstream_size(chunk: Chunk) -> Size:
@@ -80,19 +77,19 @@ def _bitstream_size(chunk: Chunk) -> Size:
 
 
 def _note(chunk: Chunk, metadata: Metadata) -> None:
-    payload = bytes(chunk.payload)
     if chunk.kind == b"EXIF":
-        metadata.exif = payload.removeprefix(b"Exif\0\0")  # some write JPEG's prefix, against the standard
+        prefixed = bytes(chunk.payload[:6]) == b"Exif\0\0"  # JPEG's, which some write against the standard
+        metadata.read_exif(chunk.payload[6:] if prefixed else chunk.payload)
     elif chunk.kind == b"XMP ":
-        metadata.xmp = payload
+        metadata.xmp += metadata.read(chunk.payload)
     else:
         metadata.c2pa |= chunk.kind == b"C2PA"
-        metadata.notes.append(payload)
+        metadata.notes.append(metadata.read(chunk.payload))
 
 
 def _flagged(header: Chunk, has_exif: bool) -> bytes:
     flags = header.payload[0] & ~(_HAS_XMP | _HAS_EXIF) | (_HAS_EXIF if has_exif else 0)
-    return _chunk(b"VP8X", bytes([flags]) + bytes(header.payload[1:]))
+    return _chunk(_CANVAS, bytes([flags]) + bytes(header.payload[1:_CANVAS_BYTES]))
 
 
 def _chunk(kind: bytes, payload: bytes) -> bytes:

@@ -422,6 +422,22 @@ def test_an_entry_that_was_made_before_there_were_trimmed_hashes_is_found_and_dr
     forget_everything(redis_url)
 
 
+def test_a_key_of_another_type_is_a_bug_and_not_a_bank_that_is_away(redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushdb()
+        client.set(f"{PREFIX}listing:L", "not a hash")
+        bank = open_bank(redis_url)
+        for call in (
+            lambda: bank.meet(photo("L", "S", 1), SCENE, b""),
+            lambda: bank.keep_only("L", 1, []),
+            lambda: bank.forget("L"),
+        ):
+            with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+                call()
+        bank.close()
+        client.flushdb()
+
+
 def test_a_thousand_strangers_do_not_match(bank: Bank) -> None:
     random = np.random.default_rng(5)
     for n in range(1000):

@@ -168,6 +168,18 @@ def test_it_is_ready_and_says_pending_for_what_no_one_has_joined(gateway: httpx.
     assert "vitrine_gateway_accepted_photos_total" in gateway.get("/metrics").text
 
 
+def test_what_a_killed_gateway_left_is_swept_by_the_next(folder: Path) -> None:
+    left = folder / "photos" / "ab" / f"{'ab' * 32}#1"
+    left.parent.mkdir(parents=True, exist_ok=True)
+    left.write_bytes(b"half a photo")
+    os.utime(left, (0, 0))
+    for _ in running(f"127.0.0.1:{free_port()}", folder, VITRINE_ACKNOWLEDGE_SECONDS="2"):
+        deadline = time.monotonic() + 30
+        while left.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+    assert not left.exists()
+
+
 def test_without_a_broker_it_lives_is_not_ready_and_promises_nothing(folder: Path) -> None:
     for gateway in running(f"127.0.0.1:{free_port()}", folder, VITRINE_ACKNOWLEDGE_SECONDS="2"):
         assert gateway.get("/livez").is_success

@@ -11,7 +11,8 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from local.processes import accepts, is_free
 from local.servers import KafkaServer, RedisServer, ServerFailed, kafka_jars
 from services.recommendation.index import Placement, RedisVectorIndex
-from services.recommendation.store import RedisRecords, connect
+from services.recommendation.store import RedisRecords
+from shared.redis import connect
 from tests.conftest import home
 from tests.seaweed import SeaweedServer
 

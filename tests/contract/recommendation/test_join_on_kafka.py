@@ -20,8 +20,9 @@ from google.protobuf.message import Message
 from services.recommendation.index import RedisVectorIndex
 from services.recommendation.parts import Enriched
 from services.recommendation.rank import Filter
-from services.recommendation.store import RedisRecords, connect
+from services.recommendation.store import RedisRecords
 from shared.events import Event, parse
+from shared.redis import connect
 from shared.stream.admin import create_topics
 from shared.stream.kafka import Producer
 from shared.topics import DEAD_LETTERS, IMAGE_SCORED, LISTING_CHANGED, LISTING_ENRICHED, TOPICS, Topic, group_of
@@ -278,7 +279,7 @@ async def test_partitions_that_change_hands_in_the_middle_lose_nothing(
     ("address", "says"),
     [
         ({"VITRINE_REDIS": "redis://127.0.0.1:1/0"}, "Redis is away"),
-        ({"VITRINE_KAFKA": "127.0.0.1:1"}, "Kafka at 127.0.0.1:1 does not answer"),
+        ({"VITRINE_KAFKA": "127.0.0.1:1"}, "no Kafka broker answers at 127.0.0.1:1"),
     ],
 )
 async def test_what_is_away_at_its_start_is_waited_for_and_told_in_one_line(

@@ -6,10 +6,11 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import grpc
@@ -18,17 +19,20 @@ from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from vitrine.embedding.v1 import embedding_pb2, embedding_pb2_grpc
+from vitrine.events.v1 import enriched_pb2, image_pb2, listing_pb2
 from vitrine.recommendation.v1 import recommendation_pb2 as api
 from vitrine.recommendation.v1.recommendation_pb2_grpc import RecommendationServiceStub
 
 from services.recommendation.index import ExactVectorIndex, RedisVectorIndex
-from services.recommendation.lookups import Lookups
+from services.recommendation.lookups import MAX_BATCH, MAX_LIMIT, Lookups
+from services.recommendation.parts import Enriched
 from services.recommendation.server import SERVICE, EmbeddingClient, Server
-from services.recommendation.store import Records, RedisRecords, connect
-from shared.errors import Transient
+from services.recommendation.store import Records, RedisRecords
+from shared.errors import CannotListen, Transient
 from shared.health import Health
-from shared.limits import MAX_PHOTO_BYTES
+from shared.limits import MAX_ANSWER_BYTES, MAX_PHOTO_BYTES
 from shared.metrics import RPC
+from shared.redis import connect
 from tests.joining import SPACE, MemoryRecords, changed, filled, results, unit
 
 Code = grpc.StatusCode
@@ -75,7 +79,7 @@ async def served(
     health = Health()
     client = EmbeddingClient(f"127.0.0.1:{port}")
     server = Server(records, Lookups(records, index), client, health, rpc_seconds, max_age_seconds)
-    address = f"127.0.0.1:{await server.start('127.0.0.1:0')}"
+    address = f"127.0.0.1:{await server.start('127.0.0.1', 0)}"
     async with aio.insecure_channel(address) as channel:
         yield Served(RecommendationServiceStub(channel), channel, server, health, fake, embedding_server)
     await server.stop(0)
@@ -95,6 +99,83 @@ async def shop() -> AsyncIterator[Served]:
 
 def fails(code: Code, says: str) -> "pytest.RaisesExc[aio.AioRpcError]":
     return pytest.raises(aio.AioRpcError, check=lambda why: why.code() == code and says in (why.details() or ""))
+
+
+def full(listing_id: str, photos: int = 12) -> Enriched:
+    """As much as a listing can say: the most photos, each a copy of another with a reason, in long words."""
+    random = Random(listing_id)
+
+    def text(length: int) -> str:
+        return "".join(random.choices("abcdefghijklmnopqrstuvwxyz äöü 照片", k=length))
+
+    def photo() -> enriched_pb2.EnrichedPhoto:
+        sha256, other = (random.randbytes(32).hex() for _ in range(2))
+        attributes = [
+            image_pb2.Attribute(name=name, value=text(12), confidence=random.random(), source=2)
+            for name in ("brand", "colour", "material", "net_content", "size", "storage")
+        ]
+        reason = image_pb2.Reason(
+            code="copied_photo",
+            strength=random.random(),
+            explanation=f"This photo was first offered by another seller, in listing {other[:32]} ({text(60)}).",
+            other_listing_id=other[:32],
+            other_photo_sha256=other,
+            distance=4,
+        )
+        return enriched_pb2.EnrichedPhoto(
+            photo=listing_pb2.Photo(sha256=sha256, object_key=f"{sha256[:2]}/{sha256}", media_type="image/jpeg"),
+            category=image_pb2.Category(label="t-shirt", path=["garments", "t-shirt"], confidence=random.random()),
+            attributes=enriched_pb2.ImageAttributes(attributes=attributes),
+            embedding_space=SPACE,
+            fraud=image_pb2.Fraud(score=random.random(), decision=2, reasons=[reason, reason]),
+        )
+
+    shown = [photo() for _ in range(photos)]
+    return Enriched(
+        listing_id=listing_id,
+        revision=random.randrange(2**50),
+        seller_id=text(128),
+        claims=listing_pb2.Claims(title=text(500), category=text(200), brand=text(200)),
+        status=Enriched.STATUS_COMPLETE,
+        attributes=shown[0].attributes.attributes,
+        fraud=image_pb2.Fraud(score=1, decision=2, reasons=[r for one in shown for r in one.fraud.reasons]),
+        photos=shown,
+    )
+
+
+class FullRecords(MemoryRecords):
+    """Knows every listing, and each is full."""
+
+    photos = 12
+
+    async def records(self, listing_ids: Sequence[str]) -> list[Enriched | None]:
+        return [full(listing_id, self.photos) for listing_id in listing_ids]
+
+
+@pytest.mark.parametrize("photos", [12, 200])
+async def test_a_batch_of_full_listings_fits_a_client_of_grpcs_defaults_and_names_the_rest(photos: int) -> None:
+    records = FullRecords()
+    records.photos = photos
+    ids = [f"{n:032x}" for n in range(MAX_BATCH if photos == 12 else 20)]
+    seen: list[str] = []
+    sizes = []
+    async with served(records, ExactVectorIndex(), rpc_seconds=60.0) as shop:
+        remaining = ids
+        while remaining:
+            batch = await shop.stub.BatchGetListings(api.BatchGetListingsRequest(listing_ids=remaining))
+            seen += [listing.listing_id for listing in batch.listings]
+            sizes.append(batch.ByteSize())
+            assert remaining == [*(listing.listing_id for listing in batch.listings), *batch.remaining]
+            remaining = list(batch.remaining)
+    assert seen == ids
+    assert len(sizes) > 1 and max(sizes) <= MAX_ANSWER_BYTES
+    assert min(sizes[:-1]) > MAX_ANSWER_BYTES / 2
+
+
+async def test_the_most_hits_of_full_listings_fit_too() -> None:
+    hits = [api.Hit(listing=full(f"{n:032x}"), similarity=0.5) for n in range(MAX_LIMIT)]
+    assert api.SearchByPhotoResponse(hits=hits).ByteSize() <= MAX_ANSWER_BYTES
+    assert api.GetListingResponse(listing=hits[0].listing).ByteSize() <= MAX_ANSWER_BYTES
 
 
 async def test_the_four_lookups_on_a_real_redis(redis_url: str, unique: Callable[[str], str]) -> None:
@@ -258,10 +339,10 @@ async def test_a_port_that_is_taken_is_an_error_and_not_half_of_the_calls() -> N
     async with served(records, ExactVectorIndex()):
         client = EmbeddingClient("127.0.0.1:1")
         first = Server(records, Lookups(records, ExactVectorIndex()), client, Health(), 1)
-        port = await first.start("127.0.0.1:0")
+        port = await first.start("127.0.0.1", 0)
         second = Server(records, Lookups(records, ExactVectorIndex()), client, Health(), 1)
-        with pytest.raises(RuntimeError):
-            await second.start(f"127.0.0.1:{port}")
+        with pytest.raises(CannotListen, match=f"127.0.0.1:{port} can't be listened on"):
+            await second.start("127.0.0.1", port)
         await first.stop(0)
         await client.close()
 

@@ -9,8 +9,9 @@ from services.recommendation import parts
 from services.recommendation.index import ExactVectorIndex
 from services.recommendation.join import Join
 from services.recommendation.parts import Enriched
-from services.recommendation.store import ORPHANS_KEPT_SECONDS, Records, RedisRecords, Stored, Write, connect
+from services.recommendation.store import ORPHANS_KEPT_SECONDS, Records, RedisRecords, Stored, Write
 from shared.errors import Transient, Unusable
+from shared.redis import connect
 from tests.joining import SPACE, MemoryRecords, Published, changed, delivered, filled, removed, results, unit
 
 

@@ -10,7 +10,7 @@ from vitrine.recommendation.v1 import recommendation_pb2 as api
 from services.recommendation.index import ExactVectorIndex, Placement, RedisVectorIndex, VectorIndex, WrongDimension
 from services.recommendation.parts import Enriched
 from services.recommendation.rank import Filter, expression, index_attributes, matches
-from services.recommendation.store import connect
+from shared.redis import connect
 from tests.joining import unit
 
 NONE = Filter()
@@ -84,13 +84,11 @@ async def test_a_listing_leaves_the_space_that_it_has_no_vector_for_any_more(ind
     assert [await index.size(space) for space in ("s@1", "s@2")] == [1, 0]
 
 
-async def test_the_first_space_is_the_current_one_until_another_is_chosen(index: VectorIndex) -> None:
+async def test_the_first_space_stays_the_current_one(index: VectorIndex) -> None:
     assert await index.current_space() is None and await index.spaces() == []
     await index.place([placed("a", 1)])
     await index.place([placed("a", 1, space="s@2")])
     assert await index.current_space() == "s@1"
-    await index.choose_space("s@2")
-    assert await index.current_space() == "s@2"
     assert await index.spaces() == ["s@1", "s@2"]
 
 

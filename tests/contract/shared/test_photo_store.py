@@ -97,6 +97,12 @@ async def test_no_key_leads_out_of_the_store(store: PhotoStore) -> None:
             await store.create(escape, b"")
 
 
+async def test_sweeping_leaves_what_was_stored(store: PhotoStore) -> None:
+    key = await store.put(b"a photo")
+    assert await store.sweep() == 0
+    assert await store.get(key) == b"a photo"
+
+
 async def test_a_new_store_passes_its_check_again_and_again(store: PhotoStore) -> None:
     await store.check()
     await store.check()

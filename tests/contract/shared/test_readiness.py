@@ -8,8 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +22,7 @@ from local.processes import free_port
 from local.servers import KafkaServer, RedisServer, kafka_jars
 from shared.stream.admin import create_topics
 from tests.conftest import home
+from tests.probing import asked
 
 NOWHERE = "127.0.0.1:1"
 PATIENCE_SECONDS = 60.0
@@ -46,14 +45,7 @@ class Started:
     log: Path
 
     def asked(self, path: str) -> tuple[int, str]:
-        """Status and text; 0 while nobody listens."""
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as refused:
-            return refused.code, refused.read().decode()
-        except OSError:
-            return 0, ""
+        return asked(self.port, path)
 
     def until(self, path: str, holds: Callable[[int, str], object]) -> str:
         deadline = time.monotonic() + PATIENCE_SECONDS
@@ -177,6 +169,7 @@ def test_a_gateway_that_is_told_to_stop_takes_calls_until_routes_have_changed_th
             assert b" 415 " in upload.recv(4096).splitlines()[0]
         assert gateway.process.wait(30) == 0
         assert any("Finished server process" in line for line in gateway.lines())
+        assert not any("CTRL+C" in line for line in gateway.lines()), "who stops it sends a signal, once"
 
 
 def test_lookups_that_are_told_to_stop_are_taken_until_routes_have_changed(tmp_path: Path, redis_url: str) -> None:

@@ -29,7 +29,7 @@ from shared.errors import Transient
 from shared.events import Event
 from shared.health import Health, serve_health
 from shared.metrics import LAG
-from shared.stream.admin import Difference, admin, create_topics, differences, patiently
+from shared.stream.admin import Difference, admin, create_topics, differences, once_ready
 from shared.stream.kafka import dead_letter
 from shared.stream.moves import CannotMove, altered, carry_out, plan_move
 from shared.stream.offsets import READS, committed_offsets, group_names, standings
@@ -76,7 +76,7 @@ def produce(bootstrap: str, topic: str, records: Sequence[tuple[int, bytes, int]
 def commit(client: AdminClient, group: str, *offsets: tuple[int, int]) -> None:
     """As a worker that has gone home: partition and offset pairs of image.uploaded."""
     wanted = [TopicPartition(UPLOADED, partition, offset) for partition, offset in offsets]
-    answer = patiently(partial(altered, client, ConsumerGroupTopicPartitions(group, wanted)))
+    answer = once_ready(partial(altered, client, ConsumerGroupTopicPartitions(group, wanted)))
     assert not [refused for refused in answer.topic_partitions or () if refused.error]
 
 

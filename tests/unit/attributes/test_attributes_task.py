@@ -21,7 +21,8 @@ def attributed(reader: FakeReader, text: FakeText, photo: Photo | None = None) -
     task = AttributesTask(reader, text)
     photo = photo or photo_of(red_on_white())
     (found,) = task.infer([photo], [task.prepare(photo)])
-    (message,) = task.conclude(photo, found)
+    (finding,) = task.conclude(photo, found)
+    message = finding.message
     assert isinstance(message, image_pb2.ImageAttributed)
     return message
 

@@ -9,10 +9,13 @@ from io import BytesIO
 import grpc
 import numpy as np
 import pytest
+import structlog
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from numpy.typing import NDArray
 from PIL import Image
+from structlog.exceptions import DropEvent
+from structlog.typing import EventDict
 from vitrine.embedding.v1 import embedding_pb2, embedding_pb2_grpc
 
 from services.embedding.server import serve_embedding
@@ -20,6 +23,7 @@ from shared.errors import OutOfMemory
 from shared.limits import MAX_PHOTO_BYTES
 from shared.photos import Pixels
 from shared.settings import Settings
+from shared.tracing import current_trace_id, start_tracing
 from shared.vision.pack import open_pack
 from shared.vision.reader import Reader
 from tests.fakes_vision import BUILTIN
@@ -30,12 +34,17 @@ class FakeTrunk:
 
     def __init__(self) -> None:
         self.threads: set[str] = set()
+        self.traces: set[str | None] = set()
         self.full = False
+        self.breaks = False
 
     def features(self, inputs: list[Pixels]) -> NDArray[np.float32]:
         self.threads.add(threading.current_thread().name)
+        self.traces.add(current_trace_id())
         if self.full:
             raise OutOfMemory("full")
+        if self.breaks:
+            raise ZeroDivisionError
         return np.stack(
             [np.random.default_rng(int(x.sum())).random(sum(BUILTIN.trunk.widths), np.float32) for x in inputs]
         )
@@ -66,9 +75,11 @@ async def channel(trunk: FakeTrunk, device: ThreadPoolExecutor) -> AsyncIterator
             yield channel
 
 
-async def embed(channel: aio.Channel, photo: bytes, timeout: float = 20) -> embedding_pb2.EmbedPhotoResponse:
+async def embed(
+    channel: aio.Channel, photo: bytes, timeout: float = 20, metadata: tuple[tuple[str, str], ...] = ()
+) -> embedding_pb2.EmbedPhotoResponse:
     stub = embedding_pb2_grpc.EmbeddingServiceStub(channel)
-    return await stub.EmbedPhoto(embedding_pb2.EmbedPhotoRequest(photo=photo), timeout=timeout)
+    return await stub.EmbedPhoto(embedding_pb2.EmbedPhotoRequest(photo=photo), timeout=timeout, metadata=metadata)
 
 
 async def refused(channel: aio.Channel, photo: bytes, timeout: float = 20) -> tuple[grpc.StatusCode, str]:
@@ -87,6 +98,36 @@ async def test_a_photo_gets_a_unit_vector_its_space_and_a_category(channel: aio.
 async def test_the_forward_runs_on_the_workers_device_thread(channel: aio.Channel, trunk: FakeTrunk) -> None:
     await asyncio.gather(*(embed(channel, jpeg()) for _ in range(5)))
     assert trunk.threads == {"device_0"}
+
+
+async def test_the_callers_trace_goes_on_to_the_device_and_into_the_log(channel: aio.Channel, trunk: FakeTrunk) -> None:
+    start_tracing("test")
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    metadata = (("traceparent", f"00-{trace}-b7ad6b7169203331-01"),)
+    await embed(channel, jpeg(), metadata=metadata)
+    assert trunk.traces == {trace}
+    trunk.breaks = True
+    logged = []
+
+    def note(_logger: object, _method: str, event: EventDict) -> EventDict:
+        logged.append((event["event"], current_trace_id()))
+        raise DropEvent
+
+    before = structlog.get_config()
+    structlog.configure(processors=[note], cache_logger_on_first_use=False)
+    try:
+        with pytest.raises(aio.AioRpcError):
+            await embed(channel, jpeg(), metadata=metadata)
+    finally:
+        structlog.configure(**before)
+    assert logged == [("call failed", trace)]
+
+
+async def test_a_bug_is_logged_here_and_not_told_to_the_caller(channel: aio.Channel, trunk: FakeTrunk) -> None:
+    trunk.breaks = True
+    code, details = await refused(channel, jpeg())
+    assert code is grpc.StatusCode.INTERNAL
+    assert details == "a bug of ours: the server's log has the details"
 
 
 @pytest.mark.parametrize(

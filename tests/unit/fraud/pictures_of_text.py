@@ -7,9 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from shared.photos import Pixels
 
-WORDS = (
-    "free shipping on orders returns wash at degrees do not tumble dry cotton please read before you buy thanks".split()
-)
+TERMS = "free shipping on orders returns wash at degrees do not tumble dry cotton please read before you buy thanks"
 
 
 def chart(seed: int, title: str = "SIZE CHART", ground: str = "white", ink: str = "black") -> Pixels:
@@ -35,7 +33,7 @@ def card(seed: int) -> Pixels:
     picture = Image.new("RGB", (900, 1200), ground)
     draw = ImageDraw.Draw(picture)
     for n in range(8):
-        draw.text((70, 80 + n * 130), " ".join(words.choices(WORDS, k=3)), ink, ImageFont.load_default(60))
+        draw.text((70, 80 + n * 130), " ".join(words.choices(TERMS.split(), k=3)), ink, ImageFont.load_default(60))
     return np.asarray(picture, dtype=np.uint8)
 
 

@@ -284,3 +284,84 @@ async def test_a_fault_of_ours_says_so_and_tells_nothing_else(gateway: Refusing)
     assert (problem(response), response.status_code) == ("internal-error", 500)
     assert "hunter2" not in response.text
     assert len(response.json()["trace_id"]) == 32, "to be found in the log"
+
+
+# --- odd bytes anywhere -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["照片.jpg", "Фото.jpg", "19€.jpg", "👕.jpg", "é.jpg"])
+async def test_a_file_may_have_any_name_and_a_refusal_repeats_it(gateway: Refusing, name: str) -> None:
+    assert (await gateway.post([listing_part(CLAIMS), photo_part(photo(), name)])).status_code == 202
+    response = await gateway.post([listing_part(CLAIMS), photo_part(b"no photo", name)])
+    assert problem(response) == "not-a-photo"
+    assert response.json()["where"]["filename"] == name
+    assert name.encode() in response.content, "in UTF-8, and not escaped"
+
+
+async def test_a_part_of_another_name_is_named_whatever_it_is(gateway: Refusing) -> None:
+    response = await gateway.post([listing_part(CLAIMS), ("照片", ("a.jpg", photo(), "image/jpeg"))])
+    assert problem(response) == "unknown-part"
+    assert "“照片”" in response.json()["detail"]
+
+
+@pytest.mark.parametrize("sent", [b"\xff\xfe", b"\xd5\xd5\xc6\xac.jpg", b"\xed\xa0\x80", b"a\0b", b"%ff", b"\x1b[2J"])
+async def test_a_file_name_that_is_no_text_is_refused_or_taken(gateway: Refusing, sent: bytes) -> None:
+    for body in (photo(), b"no photo"):
+        head = b'--b\r\nContent-Disposition: form-data; name="photos"; filename="' + sent + b'"\r\n\r\n'
+        listing = b"--b\r\nContent-Disposition: form-data; name=listing\r\n\r\n" + json.dumps(CLAIMS).encode()
+        whole = listing + b"\r\n" + head + body + b"\r\n--b--\r\n"
+        response = await gateway.raw(whole, "multipart/form-data; boundary=b")
+        assert response.status_code in (202, 415)
+
+
+async def test_a_preamble_and_an_epilogue_are_ignored(gateway: Refusing) -> None:
+    request = gateway.client.build_request("POST", LISTINGS, files=form(CLAIMS, photo()))
+    body = b"This is a multi-part message in MIME format.\r\n" + request.read() + b"\r\nAn epilogue."
+    assert (await gateway.raw(body, request.headers["content-type"])).status_code == 202
+
+
+HEADERS = [
+    "traceparent",
+    "tracestate",
+    "baggage",
+    "idempotency-key",
+    "content-type",
+    "content-length",
+    "host",
+    "accept",
+]
+ODD = [
+    b"",
+    b"\xff\xfe",
+    b"\xe7\x85\xa7",
+    b"[",
+    b"]",
+    b"[::1",
+    b"9" * 5000,
+    b"\xb2",
+    b"-1",
+    b"=;,",
+    b"00-\xff-\xff-01",
+    b"%",
+]
+
+
+@pytest.mark.parametrize("name", HEADERS)
+async def test_no_header_is_a_fault_of_ours(gateway: Refusing, name: str) -> None:
+    request = gateway.client.build_request("POST", LISTINGS, files=form(CLAIMS, photo()))
+    body = request.read()
+    for value in ODD:
+        kept = [(key, sent) for key, sent in request.headers.raw if key.lower() != name.encode()]
+        for path, method in ((LISTINGS, "POST"), (f"{LISTINGS}/mine", "GET"), ("/nowhere", "GET"), ("/livez", "PUT")):
+            headers = [*kept, (name.encode(), value)]
+            response = await gateway.client.request(method, path, content=body, headers=headers)
+            assert response.status_code != 500, (name, value, method, path, response.text)
+
+
+@pytest.mark.parametrize(
+    "path", ["/%ff", "/v1/listings/%ff", "/v1/listings/%00", "/v1/listings/a%0a", "/%ed%a0%80", "//", "/?%ff"]
+)
+async def test_no_path_is_a_fault_of_ours(gateway: Refusing, path: str) -> None:
+    for method in ("GET", "PUT", "DELETE", "POST", "OPTIONS", "HEAD"):
+        response = await gateway.client.request(method, path)
+        assert 400 <= response.status_code < 500, (method, path, response.text)

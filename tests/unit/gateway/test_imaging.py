@@ -2,6 +2,7 @@
 
 import io
 import struct
+import time
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -12,12 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin
 
-from services.gateway.imaging import Limits, clean, read_header
+from services.gateway.imaging import Limits, clean, jpeg, png, read_header
 from services.gateway.imaging.parts import BadPhoto
 from shared.limits import MAX_PHOTO_SIDE
 from shared.vision.decode import decode
 
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+MIB = 1024 * 1024
 GPS_SECRET = b"52.520008"
 XMP = (
     b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description xmp:CreatorTool="Adobe Lightroom 9" '
@@ -199,6 +201,7 @@ def test_a_webp_says_of_itself_what_it_still_carries(orientation: int, flags: in
     assert int.from_bytes(after[4:8], "little") == len(after) - 8
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_unreadable_exif_is_no_reason_to_refuse_a_photo() -> None:
     body = after_start(saved(picture(), "JPEG"), jpeg_segment(0xE1, b"Exif\0\0MM\0*\xff\xff\xff\xff junk"))
     assert clean(body).body == saved(picture(), "JPEG")
@@ -266,6 +269,40 @@ def test_a_text_that_inflates_without_end_costs_a_bounded_megabyte() -> None:
     plain = saved(picture(), "PNG")
     bomb = png_chunk(b"zTXt", b"Comment\0\0" + zlib.compress(b"x" * 200_000_000, 9))
     assert clean(plain[:33] + bomb + plain[33:]).body == plain
+
+
+def test_all_texts_of_a_photo_together_are_inflated_to_a_bounded_megabyte() -> None:
+    plain = saved(picture(), "PNG")
+    texts = png_chunk(b"zTXt", b"Comment\0\0" + zlib.compress(b"x" * MIB, 9)) * 200
+    texts += png_chunk(b"iTXt", b"Comment\0\1\0\0\0" + zlib.compress(b"x" * MIB, 9)) * 200
+    _, metadata = png.strip(plain[:33] + texts + plain[33:])
+    assert sum(map(len, metadata.notes)) < 1.1 * MIB
+    assert clean(plain[:33] + texts + plain[33:]).body == plain, "metadata go anyway, however long they are"
+
+
+@pytest.mark.parametrize("marker", [0xE1, 0xEB, 0xED, 0xFE])
+def test_metadata_are_read_up_to_a_bound_on_all_of_them(marker: int) -> None:
+    payload = b"http://ns.adobe.com/xap/1.0/\0" + b"x" * 60_000
+    body = after_start(saved(picture(), "JPEG"), *[jpeg_segment(marker, payload)] * 100)
+    _, metadata = jpeg.strip(body)
+    assert len(metadata.xmp) + sum(map(len, metadata.notes)) == MIB
+    assert clean(body).body == saved(picture(), "JPEG")
+
+
+def test_the_orientation_is_found_behind_any_amount_of_other_metadata() -> None:
+    turned = saved(picture(64, 48), "JPEG", exif=exif(6))
+    comments = [jpeg_segment(0xFE, b"x" * 60_000)] * 40
+    assert clean(after_start(turned, *comments)).width == 48
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow has one for each tag
+def test_exif_that_points_everywhere_costs_no_more_than_its_bytes() -> None:
+    entries = b"".join(struct.pack("<HHII", tag, 7, 50_000, 8) for tag in range(5000))
+    tiff = b"II*\0\x08\0\0\0" + struct.pack("<H", 5000) + entries + b"\0" * 4
+    plain = saved(picture(), "PNG")
+    before = time.thread_time()
+    assert clean(plain[:33] + png_chunk(b"eXIf", tiff * 20) + plain[33:]).body == plain
+    assert time.thread_time() - before < 1
 
 
 # --- refusals -------------------------------------------------------------------------------------------------------
@@ -370,3 +407,131 @@ def test_tiny_pictures_are_refused() -> None:
 
 def test_bytes_are_limited_before_anything_is_looked_at() -> None:
     assert refusal(b"\xff\xd8\xff" + b"\0" * 2000, Limits(max_bytes=2000)).code == "photo-too-large"
+
+
+def png_with(*chunks: bytes) -> bytes:
+    plain = saved(picture(), "PNG")
+    return plain[:33] + b"".join(chunks) + plain[33:]
+
+
+def webp_with(*chunks: tuple[bytes, bytes]) -> bytes:
+    parts = [kind + struct.pack("<I", len(payload)) + payload for kind, payload in chunks]
+    content = b"WEBP" + b"".join(parts) + saved(picture(), "WEBP")[12:]
+    return b"RIFF" + struct.pack("<I", len(content)) + content
+
+
+CANVAS = (b"VP8X", b"\x20\0\0\0\x3f\0\0\x2f\0\0")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        after_start(saved(picture(), "JPEG"), *[jpeg_segment(0xE2, b"ICC_PROFILE\0\1\1" + b"x" * 60_000)] * 80),
+        png_with(png_chunk(b"iCCP", b"x\0\0" + zlib.compress(b"x" * 5 * MIB))),
+        png_with(*[png_chunk(b"iCCP", b"x\0\0" + zlib.compress(b"x" * 900_000))] * 2),
+        webp_with(CANVAS, (b"ICCP", b"x" * 5 * MIB)),
+    ],
+)
+def test_a_colour_profile_is_limited_in_all_its_parts(body: bytes) -> None:
+    assert refusal(body).code == "profile-too-large"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        after_start(saved(picture(), "JPEG"), jpeg_segment(0xDB, b"") * 10_001),
+        after_start(saved(picture(), "JPEG"), jpeg_segment(0xFE, b"") * 10_001),
+        png_with(png_chunk(b"IDAT", b"") * 10_001),
+        webp_with(*[(b"XMP ", b"")] * 10_001),
+        after_start(saved(picture(), "JPEG"), (b"\xff" * 9 + jpeg_segment(0xFE, b"")) * 9_000),
+    ],
+)
+def test_a_photo_of_too_many_parts_is_refused(body: bytes) -> None:
+    assert refusal(body).code == "too-many-parts"
+
+
+def test_a_jpeg_of_too_many_scans_is_refused_before_it_is_decoded() -> None:
+    body = saved(picture(), "JPEG", progressive=True)
+    scan = body[body.rindex(b"\xff\xc4") : -2]
+    assert clean(body[:-2] + scan * 50 + b"\xff\xd9").width == 64, "some more than usual do no harm"
+    why = refusal(body[:-2] + scan * 6000 + b"\xff\xd9")
+    assert why.code == "too-many-parts" and "64 × 48" in why.message
+
+
+@pytest.mark.parametrize("fill", [60_000, 4_000_000])
+@pytest.mark.parametrize("where", ["after the start", "in the scan", "instead of the rest"])
+def test_a_jpeg_filled_with_ff_is_answered_in_a_moment(fill: int, where: str) -> None:
+    whole, ff = saved(picture(), "JPEG"), b"\xff" * fill
+    body = {
+        "after the start": whole[:2] + ff + b"\0",
+        "in the scan": whole[:-2] + ff + b"\0",
+        "instead of the rest": whole[: len(whole) // 2] + ff,
+    }[where]
+    before = time.thread_time()
+    assert refusal(body).code == "damaged-photo"
+    assert time.thread_time() - before < 1
+
+
+def gif(width: int, height: int) -> bytes:
+    size = struct.pack("<HH", width, height)
+    return b"GIF89a" + size + b"\0\0\0,\0\0\0\0" + size + b"\0\x02\x02L\x01\0;"
+
+
+@pytest.mark.parametrize("body", [gif(65535, 65535), b"GIF89a", gif(64, 48)[:20], b"GIF89a" + b"\x21\xfe\1x" * 10**6])
+def test_any_gif_is_refused_as_one(body: bytes) -> None:
+    before = time.thread_time()
+    assert refusal(body).code == "unsupported-type"
+    assert time.thread_time() - before < 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        webp_with((b"VP8X", b"")),
+        webp_with((b"VP8X", b"\0" * 9)),
+        b"RIFF\0\0\0\0WEBP",
+        b"RIFF\x04\0\0\0WEBP",
+        b"\xff\xd8\xff",
+        b"\x89PNG\r\n\x1a\n",
+    ],
+)
+def test_headers_that_are_cut_off_are_damage(body: bytes) -> None:
+    assert refusal(body).code == "damaged-photo"
+
+
+def test_a_late_or_second_canvas_goes() -> None:
+    plain = webp_with(CANVAS)
+    for late in ((b"VP8X", b""), (b"VP8X", b"\0" * 4 + b"\xff" * 6)):
+        content = plain[8:] + late[0] + struct.pack("<I", len(late[1])) + late[1]
+        assert clean(b"RIFF" + struct.pack("<I", len(content)) + content).body == clean(plain).body
+
+
+def test_a_second_frame_header_is_damage() -> None:
+    whole = saved(picture(), "JPEG")
+    at = whole.index(b"\xff\xc0")
+    twice = whole[:at] + jpeg_segment(0xC0, b"\x08\x75\x30\x75\x30\1\1\x11\0") + whole[at:]
+    assert refusal(twice).code in ("damaged-photo", "too-many-pixels")
+    twice = whole[: at + 19] + jpeg_segment(0xC0, b"\x08\x75\x30\x75\x30\1\1\x11\0") + whole[at + 19 :]
+    assert refusal(twice).code == "damaged-photo"
+
+
+SECRET = b"48.137154N 11.575382E, a seller's flat"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        after_start(saved(picture(), "JPEG"), jpeg_segment(0xDC, SECRET)),
+        after_start(saved(picture(), "JPEG"), jpeg_segment(0xF0, SECRET)),
+        after_start(saved(picture(), "JPEG"), jpeg_segment(0xEE, b"Adobe\0\x64\0\0\0\0\1" + SECRET)),
+        png_with(png_chunk(b"bKGD", SECRET)),
+        png_with(png_chunk(b"gAMA", SECRET)),
+        webp_with((b"ICCP", SECRET)),
+        webp_with(CANVAS, (b"ALPH", b"\0" * 2), (b"ALPH", SECRET)),
+    ],
+)
+def test_no_part_of_the_picture_is_a_place_to_hide_in(body: bytes) -> None:
+    try:
+        assert SECRET not in clean(body).body
+    except BadPhoto as why:
+        assert why.code == "damaged-photo"

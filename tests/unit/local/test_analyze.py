@@ -52,6 +52,17 @@ def test_folders_become_their_photos_in_order_and_files_stay_where_they_were_nam
     assert list(expanded([named, tmp_path / "f"])) == [named, early, late]
 
 
+def test_what_other_systems_left_is_no_photo_and_what_is_left_out_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = [photographed(tmp_path / name) for name in ("photo2.jpg", "photo10.jpg")]
+    photographed(tmp_path / "@eaDir/photo2.jpg/SYNOPHOTO_THUMB_M.jpg")
+    (tmp_path / "._photo2.jpg").write_bytes(b"\0\5\x16\7")
+    (tmp_path / "gone.jpg").symlink_to("nowhere.jpg")
+    assert list(expanded([tmp_path])) == photos
+    assert "gone.jpg: a link to nowhere.jpg, which isn't there" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("batch", [1, 2, 16])
 def test_each_photo_has_a_line_in_order_and_bad_ones_say_why(tmp_path: Path, batch: int) -> None:
     text = tmp_path / "text.jpg"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from vitrine.events.v1 import enriched_pb2, image_pb2, listing_pb2
 
-from client.importing import Effect, Imported
+from client.listing import Effect, Imported
 from local.answers import as_json, correct, faults
 from local.following import Answer
 from local.report import Outcome

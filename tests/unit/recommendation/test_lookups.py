@@ -8,9 +8,10 @@ import pytest
 from vitrine.embedding.v1 import embedding_pb2
 
 from services.recommendation.index import ExactVectorIndex
-from services.recommendation.lookups import MAX_BATCH, Embed, Lookups, Refusal
+from services.recommendation.lookups import MAX_BATCH, Embed, Lookups
 from services.recommendation.parts import Vector
 from services.recommendation.rank import Filter
+from shared.grpc import Refusal
 from shared.limits import MAX_PHOTO_BYTES
 from tests.joining import (
     BLOCK,

@@ -1,22 +1,13 @@
 """What the probes are told: started, live and ready are three questions."""
 
 import asyncio
-import urllib.error
-import urllib.request
 from typing import Any
 
 import pytest
 
 from shared.errors import Transient
-from shared.health import Health, patiently, serve_health, watch
-
-
-def asked(port: int, path: str) -> tuple[int, str]:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as refused:
-        return refused.code, refused.read().decode()
+from shared.health import Health, serve_health, wait_for, watch
+from tests.probing import asked
 
 
 class Away:
@@ -116,7 +107,7 @@ async def test_a_start_waits_for_what_is_away_and_says_so_meanwhile() -> None:
         await redis.check()
         return "found"
 
-    waiting = asyncio.create_task(patiently(health, "redis", attempt, seconds=0.001))
+    waiting = asyncio.create_task(wait_for(health, "redis", attempt, seconds=0.001))
     await asyncio.sleep(0.05)
     seen.append(health.whys["redis"])
     redis.why = None
@@ -126,4 +117,4 @@ async def test_a_start_waits_for_what_is_away_and_says_so_meanwhile() -> None:
 
 async def test_a_start_does_not_wait_for_what_will_not_pass() -> None:
     with pytest.raises(KeyError):
-        await patiently(Health(), "redis", Away(KeyError()).check)
+        await wait_for(Health(), "redis", Away(KeyError()).check)

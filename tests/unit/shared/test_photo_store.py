@@ -1,12 +1,17 @@
 """What needs no store to be shown."""
 
 import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from shared.errors import Transient
-from shared.photo_store import open_photo_store, photo_key
+from shared.errors import Transient, Unusable
+from shared.photo_store import STAGED_SECONDS, open_photo_store, photo_key
 
 
 def test_a_photo_lies_in_a_folder_of_its_first_two_digits() -> None:
@@ -21,7 +26,7 @@ def test_only_a_sha256_names_a_photo(wrong: str) -> None:
 
 @pytest.mark.parametrize("address", ["gs://bucket", "http://host/bucket", "s3://", "s3:///prefix"])
 def test_an_address_of_another_kind_is_refused_with_what_would_do(address: str) -> None:
-    with pytest.raises(ValueError, match="s3://bucket/prefix"):
+    with pytest.raises(Unusable, match=f"VITRINE_PHOTO_STORE is {address}.* s3://bucket/prefix"):
         open_photo_store(address, environ={})
 
 
@@ -37,3 +42,74 @@ def test_a_folder_is_made_and_holds_no_half_written_files(tmp_path: Path) -> Non
     key = asyncio.run(store.put(b"photo"))
     files = [path for path in (tmp_path / "deep" / "photos").rglob("*") if path.is_file()]
     assert [path.relative_to(tmp_path / "deep" / "photos").as_posix() for path in files] == [key]
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+PUT_WITHOUT_END = """
+import asyncio, itertools, os, sys
+from shared.photo_store import open_photo_store
+
+async def put():
+    store, body = open_photo_store(sys.argv[1]), os.urandom(20 * 1024 * 1024)
+    for number in itertools.count():
+        await asyncio.gather(*(store.create(f"photos/{number}/{n}", body) for n in range(4)))
+
+asyncio.run(put())
+"""
+
+
+def staged(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if "#" in path.name]
+
+
+@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="this system has no files without a name")
+def test_a_process_killed_while_it_writes_leaves_whole_photos_only(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", PUT_WITHOUT_END, str(tmp_path)]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    with subprocess.Popen(command, env=env) as writer:
+        deadline = time.monotonic() + 60
+        while not staged(tmp_path) and len(files(tmp_path)) < 12 and time.monotonic() < deadline:
+            time.sleep(0.001)
+        writer.send_signal(signal.SIGKILL)
+    assert not staged(tmp_path)
+    sizes = {path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()}
+    assert sizes == {20 * 1024 * 1024}
+
+
+async def test_a_file_where_a_folder_should_be_is_no_photo_that_is_there_already(tmp_path: Path) -> None:
+    (tmp_path / "photos").write_bytes(b"a file")
+    with pytest.raises(Transient, match="did not answer"):
+        await open_photo_store(str(tmp_path)).create("photos/one", b"a photo")
+
+
+def test_what_a_killed_process_left_is_swept_once_it_is_old(tmp_path: Path) -> None:
+    store = open_photo_store(str(tmp_path))
+    key = asyncio.run(store.put(b"a photo"))
+    long_ago = time.time() - STAGED_SECONDS - 60
+    left, in_progress = f"{photo_key('ab' * 32)}#1", f"{photo_key('ab' * 32)}#2"
+    for name in (left, in_progress, "intake/one#12", "intake/photo #1.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"half a ph")
+    for name in (left, "intake/one#12", "intake/photo #1.jpg", key):
+        os.utime(tmp_path / name, (long_ago, long_ago))
+    assert asyncio.run(store.sweep()) == 2
+    assert files(tmp_path) == sorted([key, in_progress, "intake/photo #1.jpg"])
+
+
+def test_what_vanishes_while_it_is_swept_is_no_error(tmp_path: Path) -> None:
+    store = open_photo_store(str(tmp_path))
+    (tmp_path / "photo#1").symlink_to(tmp_path / "nowhere")
+    assert asyncio.run(store.sweep()) == 0
+
+
+async def test_a_folder_without_nameless_files_stores_photos_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "O_TMPFILE", raising=False)
+    store = open_photo_store(str(tmp_path))
+    key = await store.put(b"a photo")
+    assert (await store.get(key), await store.put(b"a photo")) == (b"a photo", key)
+    assert not await store.create(key, b"another")

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pytest
@@ -11,10 +11,14 @@ import pytest
 from shared.errors import OutOfMemory, Poison, Transient
 from shared.health import Health
 from shared.photos import Photo
+from shared.stream.batching import END
 from shared.stream.fetching import Fetch
 from shared.stream.ledger import Ledger
-from shared.stream.records import Assignment, Record
+from shared.stream.records import Assignment, Outcome, Record
+from shared.stream.task import Finding
 from shared.stream.worker import Limits, Worker
+from shared.stream.worker.committing import Committing
+from shared.stream.worker.worker import keeps_nothing
 from shared.topics import CANARY as CANARY_TOPIC
 from tests.fakes import CANARY, MemorySink, MemorySource, Shout, Whisper, inline, said
 
@@ -124,7 +128,7 @@ def test_the_last_partial_batch_is_not_lost(count: int) -> None:
     assert len(sink.results) == count
 
 
-def test_a_slow_fetch_delays_only_the_publishing_of_what_follows() -> None:
+def test_a_slow_fetch_holds_up_no_other_photo_but_their_commits() -> None:
     inferred_after_slow = threading.Event()
 
     class Signals(Shout):
@@ -141,8 +145,87 @@ def test_a_slow_fetch_delays_only_the_publishing_of_what_follows() -> None:
 
     source, sink = MemorySource([b"slow"] + [b"a"] * 7 + [b"later"] * 4, partitions=1), MemorySink()
     run(source, sink, Signals(), fetch=fetch, limits=replace(QUICK, straggler_seconds=0.01))
-    assert [said(r) for r in sink.results] == ["SLOW"] + ["A"] * 7 + ["LATER"] * 4
+    assert sorted(said(r) for r in sink.results) == ["A"] * 7 + ["LATER"] * 4 + ["SLOW"]
+    assert said(sink.results[-1]) == "SLOW"
     assert source.committed == source.end
+
+
+def test_what_takes_long_holds_up_neither_the_photos_other_results_nor_the_photos_behind_it() -> None:
+    read = threading.Event()
+
+    class Reads(Whisper):
+        def takes_long(self, found: bytes) -> bool:
+            return found == b"long"
+
+        def conclude(self, photo: Photo, found: bytes) -> list[Finding]:
+            if self.takes_long(found):
+                assert read.wait(10), "everything else stood behind the reading"
+            return super().conclude(photo, found)
+
+    class Watched(MemorySink):
+        async def send(self, outcomes: Sequence[Outcome]) -> None:
+            await super().send(outcomes)
+            if len(self.results) == 2 * 24 - 1:
+                assert source.committed == {}, "the first photo is not done"
+                read.set()
+
+    source, sink = MemorySource([b"long"] + [b"a"] * 23, partitions=1), Watched()
+    run(source, sink, Shout(), Reads())
+    assert said(sink.results[-1]) == "long"
+    assert source.committed == source.end
+
+
+def test_no_more_photos_than_have_a_place_wait_for_what_takes_long() -> None:
+    go_on = threading.Event()
+
+    class Reads(Shout):
+        def takes_long(self, found: bytes) -> bool:
+            return True
+
+        def conclude(self, photo: Photo, found: bytes) -> list[Finding]:
+            go_on.wait(10)
+            return super().conclude(photo, found)
+
+    limits = replace(QUICK, batch_photos=2, cpu_threads=1, waiting_photos=5)
+    source, sink = MemorySource([b"long"] * 60, partitions=1), MemorySink()
+
+    async def main() -> int:
+        running = asyncio.create_task(Worker(source, inline, [Reads()], sink, CANARY, limits).run())
+        for _ in range(2000):
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.2)
+        seen = source.delivered
+        go_on.set()
+        await running
+        return seen
+
+    # Waiting to be read, with the quick part done, being inferred, in a batch, prepared, and one that the source gave.
+    assert asyncio.run(main()) <= 5 + 4 + 2 + 2 + 4 + 1
+    assert len(sink.results) == 60
+    assert source.committed == source.end
+
+
+def test_offsets_are_committed_up_to_the_first_record_that_is_not_done() -> None:
+    assignment, commits = Assignment("images", 0), []
+
+    async def commit(offsets: Mapping[Assignment, int]) -> None:
+        commits.append(dict(offsets))
+
+    async def main() -> None:
+        committing = Committing(keeps_nothing, commit, Health())
+        records = [Record(assignment, offset, b"", b"") for offset in (3, 4, 6, 7)]  # 5 is a gap of the topic's
+        for record in records:
+            committing.begin(record)
+        running = asyncio.create_task(committing.run())
+        for done in (records[1], records[0], records[3], records[2]):
+            await committing.published.put([done])
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        await committing.published.put(END)
+        await running
+
+    asyncio.run(main())
+    assert commits == [{assignment: 5}, {assignment: 8}]
 
 
 def test_a_fetch_that_never_ends_becomes_a_dead_letter_after_two_tries() -> None:
@@ -169,7 +252,7 @@ def test_a_hanging_dependency_stops_the_worker_and_blames_no_photo(stage: str) -
             time.sleep(0.1 if stage == "prepare" else 0)
             return photo.body
 
-        def conclude(self, photo: Photo, found: bytes) -> list:  # type: ignore[type-arg]
+        def conclude(self, photo: Photo, found: bytes) -> list[Finding]:
             time.sleep(0.1 if stage == "conclude" else 0)
             return super().conclude(photo, found)
 
@@ -202,7 +285,7 @@ def test_of_several_tasks_only_the_one_whose_conclude_hangs_rejects_the_photo() 
     class Hangs(Shout):
         name = "hangs"
 
-        def conclude(self, photo: Photo, found: bytes) -> list:  # type: ignore[type-arg]
+        def conclude(self, photo: Photo, found: bytes) -> list[Finding]:
             time.sleep(0.2 if photo.body == b"bomb" else 0)
             return super().conclude(photo, found)
 
@@ -297,7 +380,7 @@ def test_out_of_memory_shrinks_the_batches_and_blames_nobody() -> None:
 
 def test_a_dependency_that_is_away_stops_the_worker_and_blames_nobody() -> None:
     class NeedsRedis(Shout):
-        def conclude(self, photo: Photo, found: bytes) -> list:  # type: ignore[type-arg]
+        def conclude(self, photo: Photo, found: bytes) -> list[Finding]:
             raise Transient("Redis is away")
 
     source, sink = MemorySource([b"a"] * 4), MemorySink()

@@ -44,7 +44,8 @@ def attributes(path: tuple[str, ...], *texts: str) -> dict[str, tuple[str, str]]
     task = AttributesTask(FakeReader(*path, manifest=german(), audience=("kids", 0.9)), FakeText(*lines))
     photo = photo_of(PICTURE)
     (found,) = task.infer([photo], [task.prepare(photo)])
-    (message,) = task.conclude(photo, found)
+    (finding,) = task.conclude(photo, found)
+    message = finding.message
     assert isinstance(message, image_pb2.ImageAttributed)
     return {one.name: (one.value, one.unit) for one in message.attributes if one.name != "colour"}
 
@@ -78,7 +79,7 @@ def test_claims_are_compared_with_what_its_categories_mean(claim: str, path: tup
     task = FraudTask(FakeReader(*path, manifest=german()), FakeBank())
     photo = photo_of(PICTURE, category=claim)
     (found,) = task.infer([photo], [task.prepare(photo)])
-    (scored, *_) = task.conclude(photo, found)
+    scored = task.conclude(photo, found)[0].message
     assert isinstance(scored, image_pb2.ImageScored)
     assert (scored.fraud.decision == image_pb2.Fraud.DECISION_REVIEW) is reviewed
 

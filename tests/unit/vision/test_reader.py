@@ -76,7 +76,8 @@ def test_classification_answers_with_its_pack_and_the_uploads_revision(reader: R
     task, shown = ClassificationTask(reader), photo(9)
     task.prepare(shown)
     (found,) = task.infer([shown], [None])
-    (message,) = task.conclude(shown, found)
+    (finding,) = task.conclude(shown, found)
+    message = finding.message
     assert isinstance(message, image_pb2.ImageClassified)
     assert (message.assessment.pack, message.assessment.revision) == (BUILTIN.pack_name, 7)
     assert 0 <= message.category.confidence <= 1
@@ -86,7 +87,8 @@ def test_embedding_answers_with_a_unit_vector_in_a_named_space(reader: Reader) -
     task, shown = EmbeddingTask(reader), photo(9)
     task.prepare(shown)
     (found,) = task.infer([shown], [None])
-    (message,) = task.conclude(shown, found)
+    (finding,) = task.conclude(shown, found)
+    message = finding.message
     assert isinstance(message, image_pb2.ImageEmbedded)
     assert message.space == BUILTIN.embedding.space
     assert np.linalg.norm(message.vector) == pytest.approx(1, abs=1e-4)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from shared.errors import OutOfMemory
 from shared.photos import Pixels
 from shared.vision import runtime
 from shared.vision.runtime import (
@@ -16,9 +17,11 @@ from shared.vision.runtime import (
     AT_ONCE,
     BATCH,
     Engine,
+    Half,
     OpenVino,
     Torch,
     converted,
+    cosines,
     known_good,
     open_runtime,
 )
@@ -50,7 +53,7 @@ def offer(monkeypatch: pytest.MonkeyPatch, *builders: Callable[[], Engine]) -> N
     def others(*_: object) -> Iterator[Callable[[], Engine]]:
         yield from builders
 
-    monkeypatch.setattr(runtime, "_others", others)
+    monkeypatch.setattr(runtime, "other_engines", others)
 
 
 def right_answers(network: Network) -> NDArray[np.float32]:
@@ -77,6 +80,50 @@ def test_pictures_of_all_shapes_dealt_out_to_streams_are_answered_in_order(netwo
     many = known_good(CANVASES[1], AT_ONCE + 3)
     pictures = [many[0], *known_good(CANVAS, 2), *many[1:], *known_good(CANVASES[2], 1)]
     np.testing.assert_allclose(engine.features(pictures), _one_by_one(network, pictures), atol=1e-3)
+
+
+class Tiny(torch.nn.Module):
+    """A network small enough for float16 on a CPU, where that is slow."""
+
+    def __init__(self, largest: int = 1000, beyond: Exception | None = None) -> None:
+        super().__init__()
+        self.convolution = torch.nn.Conv2d(3, 16, 3)
+        self.largest = largest
+        self.beyond = beyond
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        if self.beyond and len(pictures) > self.largest:
+            raise self.beyond
+        maps = self.convolution(pictures.permute(0, 3, 1, 2).to(torch.float32).div(255))
+        return torch.cat([maps.mean((2, 3)), maps.std((2, 3))], dim=1)
+
+
+def test_in_half_precision_batches_of_all_sizes_and_shapes_mixed_are_answered_in_order() -> None:
+    torch.manual_seed(3)
+    network = Tiny().eval()
+    engine, plain = Half(network, CPU), Torch(network, CPU)  # type: ignore[arg-type]
+    # Largest first: what is left of it in the buffers must not be seen by those after.
+    for count in (7, 1, 2, 3, 8, 5, 1):
+        pictures = [picture for each in zip(*(known_good(c, count) for c in CANVASES), strict=True) for picture in each]
+        assert cosines(engine.features(pictures), plain.features(pictures)).min() > 0.9999
+    assert next(network.parameters()).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    "why",
+    [
+        torch.OutOfMemoryError("full"),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
+    ],
+    ids=str,
+)
+def test_after_running_out_of_memory_smaller_batches_are_answered(why: Exception) -> None:
+    engine = Half(Tiny(largest=4, beyond=why).eval(), CPU)  # type: ignore[arg-type]
+    with pytest.raises(OutOfMemory):
+        engine.features(list(known_good(CANVAS, 5)))
+    assert engine.features(list(known_good(CANVAS, 4))).shape == (4, 32)
 
 
 def test_a_faster_engine_that_agrees_is_taken(

@@ -86,21 +86,29 @@ class BatchGetListingsResponse(_message.Message):
 
     LISTINGS_FIELD_NUMBER: _builtins.int
     NOT_FOUND_FIELD_NUMBER: _builtins.int
+    REMAINING_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def listings(self) -> _containers.RepeatedCompositeFieldContainer[_enriched_pb2.EnrichedListing]:
         """In the order asked for, without those that don't exist."""
 
     @_builtins.property
     def not_found(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def remaining(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """From the first listing on that no longer fits: an answer has 4 MiB at most, what gRPC's clients take unless told
+        otherwise, which is some hundred full listings. Ask for these again. Empty means that all were answered.
+        """
+
     def __init__(
         self,
         *,
         listings: _abc.Iterable[_enriched_pb2.EnrichedListing] | None = ...,
         not_found: _abc.Iterable[_builtins.str] | None = ...,
+        remaining: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["listings", b"listings", "not_found", b"not_found"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["listings", b"listings", "not_found", b"not_found", "remaining", b"remaining"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,127 @@
+"""The third stage: CPU threads again, for arithmetic, look-ups and reading text.
+
+What is quick is concluded in one trip to a thread and is ready at once. What takes long has threads of its own, which
+yield the cores to everything else, so that text on one photo holds up neither that photo's category nor the next photo.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from typing import Any
+
+from shared.errors import Poison
+from shared.events import Event, event
+from shared.photos import Photo
+from shared.stream.records import Record, Result
+from shared.stream.task import Finding
+from shared.stream.worker.limits import Limits
+from shared.stream.worker.patience import Patience
+from shared.stream.worker.threads import Room, Threads
+from shared.stream.worker.work import AnyTask, Work
+from shared.topics import RESULTS
+from shared.tracing import extracted, tracer
+
+# Of the threads for what takes long: a tenth of a core beside a thread that wants all of it.
+YIELDING = 10
+
+
+class Concluding:
+    """Makes outcomes of what was found, and says when there are some."""
+
+    def __init__(self, tasks: Sequence[AnyTask], limits: Limits, patience: Patience) -> None:
+        self._tasks = tasks
+        self._limits = limits
+        self._patience = patience
+        # Not those that prepare: decoding the next batch must not stand behind what is concluded of the last.
+        self._quick = Threads("conclude", limits.cpu_threads)
+        self._long = Threads("read", limits.cpu_threads, nice=YIELDING)
+        self._waiting = Room(limits.waiting_photos, limits.waiting_bytes)
+
+    async def conclude(self, work: Work, ready: Callable[[Work], Awaitable[None]], until_quick: AsyncExitStack) -> None:
+        """Calls `ready` once or twice, whenever the work has outcomes to be taken. Raises Transient.
+
+        `until_quick` is closed when no more is left than what takes long, and that has a place to wait.
+        """
+        if (photo := work.photo) is not None:
+            quick = [task for task in self._asked(work) if not task.takes_long(work.found[task.name])]
+            await self._tasks_of(work, photo, quick, self._quick)
+            # Decoded once more for what takes long: what waits must stay small.
+            photo.forget_pixels()
+        lengthy = self._asked(work)
+        if not lengthy:
+            work.photo = None
+        await ready(work)
+        if photo is not None and lengthy:
+            async with self._waiting.of(len(photo.body)):
+                await until_quick.aclose()
+                await self._tasks_of(work, photo, lengthy, self._long)
+            work.photo = None
+            await ready(work)
+
+    def close(self) -> None:
+        self._quick.shutdown()
+        self._long.shutdown()
+
+    def _asked(self, work: Work) -> list[AnyTask]:
+        return [task for task in self._tasks if task.name in work.found]
+
+    async def _tasks_of(self, work: Work, photo: Photo, tasks: Sequence[AnyTask], threads: Threads) -> None:
+        """All tasks in one trip: four would cost more than most of what is done there.
+
+        Those behind one that hangs are none the worse for it: they get a trip of their own.
+        """
+        left = list(tasks)
+        while left:
+            asked = [(task, work.found[task.name]) for task in left]
+            done, hangs = await self._in_turn(work.record, photo, asked, threads)
+            for task, outcome in zip(left, done, strict=False):
+                if isinstance(outcome, Poison):
+                    work.reject("conclude", outcome, task)
+                else:
+                    work.found.pop(task.name)
+                    work.outcomes.append(outcome)
+            if hangs:
+                work.reject("conclude", hangs, left[len(done)])
+            left = left[len(done) + 1 :]
+
+    async def _in_turn(
+        self, record: Record, photo: Photo, asked: Sequence[tuple[AnyTask, Any]], threads: Threads
+    ) -> tuple[Sequence[Result | Poison], Poison | None]:
+        """What came of all tasks, or of those before one that hangs, and what is to be said of that one."""
+        done: list[Result | Poison] = []
+
+        async def attempt() -> None:
+            nonlocal done
+            done = []
+            try:
+                await threads.run(_results, record, photo, asked, done)
+            except asyncio.CancelledError:
+                done = list(done)  # out of time: what its thread still adds no longer counts
+                raise
+
+        try:
+            await self._patience(record, "conclude", self._limits.conclude_seconds, attempt, threads.free)
+        except Poison as why:
+            if len(done) < len(asked):
+                return done, why
+        return done, None
+
+
+def _results(record: Record, photo: Photo, asked: Sequence[tuple[AnyTask, Any]], done: list[Result | Poison]) -> None:
+    """Adds to `done` as it goes: the loop has to know how far it came."""
+    context = extracted(record.headers)
+    for task, found in asked:
+        with tracer.start_as_current_span(task.name, context=context):
+            try:
+                events = tuple(result_event(finding, task.name) for finding in task.conclude(photo, found))
+                done.append(Result(record, task.name, events))
+            except Poison as why:
+                done.append(why)
+
+
+def result_event(finding: Finding, task: str) -> Event:
+    """A result on its topic. Same photo, revision, pack and finding: same ce_id, so a repeat is recognisable."""
+    message = finding.message
+    about = message.assessment  # type: ignore[attr-defined]  # every result message has one
+    parts = [about.listing_id, about.revision, about.photo_sha256, about.pack, *finding.id_parts]
+    return event(RESULTS[type(message)], about.listing_id, message, id_parts=parts, source=task)
