@@ -48,7 +48,7 @@ def test_different_texts_of_one_layout_do_not_match(kind: str) -> None:
 
 COPIES: dict[str, Callable[[Pixels], Pixels]] = {
     "recompressed": lambda p: uploaded(p, 50),
-    "half the size": lambda p: uploaded(cv2.resize(p, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), 75),
+    "half the size": lambda p: uploaded(cv2.resize(p, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), 90),
     "mirrored": lambda p: uploaded(np.ascontiguousarray(p[:, ::-1])),
     "upside down": lambda p: uploaded(np.ascontiguousarray(p[::-1, ::-1])),
     "turned": lambda p: uploaded(np.ascontiguousarray(np.rot90(p))),
