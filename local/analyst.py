@@ -96,7 +96,7 @@ class Analyst:
                 "confidence": seen.category.confidence,
             },
             "attributes": {name: _value(one) for name, one in surest(message.attributes).items()},
-            "hash": {"pdq": hashed.hex, "quality": hashed.quality},
+            "hash": {"text" if hashed.of_text else "pdq": hashed.hex, "quality": hashed.quality},
             "pack": self._reader.pack_name,
         }
         return line if vector is None else line | {"embedding": vector}

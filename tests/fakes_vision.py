@@ -14,7 +14,7 @@ from vitrine.events.v1 import image_pb2
 
 from services.attributes.text import Line
 from services.fraud.bank import MATCHES_KEPT, SCORED_AGAIN, BankedPhoto, Marked, Match
-from services.fraud.pdq import MATCH_DISTANCE, Fingerprint, distances
+from services.fraud.pdq import Fingerprint, distances
 from shared.photos import Photo, Pixels
 from shared.vision.decode import decode
 from shared.vision.pack import CategorySpec, Manifest, Meaning, find_pack, read_manifest
@@ -79,7 +79,7 @@ class FakeText:
 @dataclass
 class _Entry:
     photo: BankedPhoto
-    hash: str
+    fingerprint: Fingerprint
     scored: bytes
     at_us: int
     matches: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -115,7 +115,9 @@ class FakeBank:
         with self._lock:
             if listing_id in self._removed or self._current.get(listing_id, (0, frozenset()))[0] > revision:
                 return
-            current = frozenset(photos)
+            tied, before = self._current.get(listing_id, (0, frozenset()))
+            # Of two changes of one revision the join decides which wins.
+            current = frozenset(photos) | (before if tied == revision else frozenset())
             self._current[listing_id] = (revision, current)
             self._drop(lambda photo: photo.sha256 not in current and photo.revision <= revision, listing_id)
 
@@ -146,15 +148,15 @@ class FakeBank:
                 old.photo = replace(old.photo, uploaded_us=uploaded)
                 return True
             photo = replace(photo, uploaded_us=uploaded)
-        kept = old.matches if old and old.hash == fingerprint.hex else {}
+        kept = old.matches if old and old.fingerprint == fingerprint else {}
         at_us = max(photo.assessed_us, old.at_us if old else 0)
-        self._entries[key] = _Entry(photo, fingerprint.hex, scored, at_us, kept)
+        self._entries[key] = _Entry(photo, fingerprint, scored, at_us, kept)
         return True
 
     def _look_alikes(self, fingerprint: Fingerprint, not_of: str) -> list[Match]:
         others = [key for key in sorted(self._entries) if key[0] != not_of]
-        bits = distances(fingerprint, [self._entries[key].hash for key in others])
-        return [self._match(key, int(n)) for key, n in zip(others, bits, strict=True) if n <= MATCH_DISTANCE]
+        bits = [_bits_between(fingerprint, self._entries[key].fingerprint) for key in others]
+        return [self._match(key, n) for key, n in zip(others, bits, strict=True) if n <= fingerprint.match_distance]
 
     def _mark(self, photo: Match, earlier: Sequence[Match]) -> Marked:
         entry = self._entries[photo.listing_id, photo.sha256]
@@ -168,11 +170,23 @@ class FakeBank:
         entry.matches = {(match.listing_id, match.sha256): match.distance for match in matches}
         self._clock += 1
         entry.at_us = max(self._clock, entry.at_us + 1)
-        return Marked(photo.listing_id, photo.sha256, photo.seller_id, entry.scored, tuple(matches), entry.at_us)
+        return Marked(
+            photo.listing_id,
+            photo.sha256,
+            photo.seller_id,
+            entry.scored,
+            tuple(matches),
+            entry.at_us,
+            entry.fingerprint.of_text,
+        )
 
     def _match(self, key: tuple[str, str], distance: int) -> Match:
         photo = self._entries[key].photo
         return Match(photo.listing_id, photo.sha256, photo.seller_id, photo.uploaded_us, distance)
+
+
+def _bits_between(asked: Fingerprint, entered: Fingerprint) -> int:
+    return int(distances(asked, [entered.hex, *entered.trimmed[:1]]).min())
 
 
 def photo_of(body: bytes, listing: str = "L1", seller: str = "S1", at_us: int = 1_000_000, **upload: Any) -> Photo:

@@ -1,9 +1,11 @@
-"""The hash bank: every photo's PDQ hash, who uploaded it and when. The only module of this service that uses Redis.
+"""The hash bank: every photo's hash, who uploaded it and when. The only module of this service that uses Redis.
 
 Look-up is multi-index hashing (Norouzi, Punjani, Fleet 2012). A hash is cut into 16 bands of 16 bits; two hashes that
 differ in at most 31 bits have, by pigeonhole, a band in which at most one bit differs. So each band's value and its 16
 neighbours are looked up, and only what lies there is compared in full. One Redis hash holds them: from the number of a
 band and its value, three bytes, to the hashes that have it there, 32 bytes each, one after the other.
+
+A photo with uniform margins has two hashes, one without them, and is found by either.
 
 The photos of one hash are sorted by who came first, so a picture that thousands of listings show costs no more than one
 that a hundred show: only its earliest photos, and those next after the one that is asked about, are ever looked at.
@@ -14,13 +16,14 @@ photo costs 3.7 KB there (measured on the thousandth to the nine thousandth), an
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import redis
 import structlog
 
-from services.fraud.pdq import MATCH_DISTANCE, Fingerprint, distances, packed
+from services.fraud.pdq import Fingerprint, distances, packed
 from shared.redis import confirm_on_disk, connect_blocking, reaching_redis, wait_for_disk
 
 log = structlog.get_logger()
@@ -86,6 +89,7 @@ class Marked:
     # it; never of its own listing.
     matches: tuple[Match, ...]
     at_us: int  # after `assessed_us`. Of two answers about one photo the later one knows more, and no two are equal.
+    of_text: bool = False  # a picture of text, and so are its matches
 
 
 class Bank(Protocol):
@@ -124,160 +128,8 @@ class Bank(Protocol):
         ...
 
 
-# Order is told by bytes: Lua's own < goes by the server's locale.
-DROP = """
-local prefix = ARGV[1]
-local function order_of(uploaded, name) return string.format('%016.0f/', tonumber(uploaded)) .. name end
-local function raw(hash) return (string.gsub(hash, '..', function(byte) return string.char(tonumber(byte, 16)) end)) end
-local hashes = prefix .. 'hashes'
-local function held_in(band, bytes)
-    local field = string.char(band) .. string.sub(bytes, band * 2 + 1, band * 2 + 2)
-    return field, redis.call('HGET', hashes, field) or ''
-end
-local function without(held, one)
-    local kept = {}
-    for at = 1, #held, 32 do
-        local other = string.sub(held, at, at + 31)
-        if other ~= one then kept[#kept + 1] = other end
-    end
-    return table.concat(kept)
-end
-local function drop(name)
-    local photo = redis.call('HMGET', prefix .. 'photo:' .. name, 'hash', 'uploaded')
-    local hash = photo[1]
-    redis.call('DEL', prefix .. 'photo:' .. name, prefix .. 'matches:' .. name)
-    if not hash then return end
-    redis.call('ZREM', prefix .. 'in-order:' .. hash, order_of(photo[2], name))
-    if redis.call('EXISTS', prefix .. 'in-order:' .. hash) == 1 then return end
-    local bytes = raw(hash)
-    for band = 0, 15 do
-        local field, held = held_in(band, bytes)
-        if held ~= bytes then redis.call('HSET', hashes, field, without(held, bytes))
-        else redis.call('HDEL', hashes, field) end
-    end
-    if redis.call('HLEN', hashes) == 1 then redis.call('DEL', hashes) end
-end
-"""
-
-# Returns the photo's first upload time, which stays, come what may; or nothing when the photo is no longer one of its
-# listing's.
-INSERT = (
-    DROP
-    + """
-local listing, sha, seller, hash, scored = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local revision, generation, uploaded, at = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9], ARGV[10]
-local known = redis.call('HMGET', prefix .. 'listing:' .. listing, 'removed', 'revision')
-if known[1] then return false end
-if known[2] and tonumber(known[2]) >= revision
-    and redis.call('SISMEMBER', prefix .. 'current:' .. listing, sha) == 0 then return false end
-local name = sha .. '/' .. listing
-local key = prefix .. 'photo:' .. name
-local old = redis.call('HMGET', key, 'hash', 'revision', 'generation', 'uploaded', 'at')
-if old[1] then
-    if tonumber(old[4]) < tonumber(uploaded) then uploaded = old[4] end
-    if tonumber(old[5]) > tonumber(at) then at = old[5] end
-    local older = tonumber(old[2]) > revision
-        or (tonumber(old[2]) == revision and tonumber(old[3]) > generation)
-    if older then
-        redis.call('ZREM', prefix .. 'in-order:' .. old[1], order_of(old[4], name))
-        redis.call('ZADD', prefix .. 'in-order:' .. old[1], 0, order_of(uploaded, name))
-        redis.call('HSET', key, 'uploaded', uploaded, 'at', at)
-        return uploaded
-    end
-    if old[1] ~= hash then drop(name) end
-    redis.call('ZREM', prefix .. 'in-order:' .. hash, order_of(old[4], name))
-end
-redis.call('HSET', key, 'hash', hash, 'seller', seller, 'scored', scored,
-    'revision', ARGV[7], 'generation', ARGV[8], 'uploaded', uploaded, 'at', at)
-redis.call('SADD', prefix .. 'photos:' .. listing, sha)
-redis.call('ZADD', prefix .. 'in-order:' .. hash, 0, order_of(uploaded, name))
-local bytes = raw(hash)
-for band = 0, 15 do
-    local field, held = held_in(band, bytes)
-    redis.call('HSET', hashes, field, without(held, bytes) .. bytes)
-end
--- Redis searches a small hash from end to end, unless something in it is long.
-redis.call('HSETNX', hashes, 'long', string.rep('-', 500))
-return uploaded
-"""
-)
-
-# Adds look-alikes to a photo's matches, keeps the earliest of those that exist and are earlier, and returns them.
-# Scripts run one at a time: so the last one to add sees what all before it added, and the time says who was last.
-MARK = (
-    DROP
-    + """
-local name, most = ARGV[2], tonumber(ARGV[3])
-local photo = redis.call('HMGET', prefix .. 'photo:' .. name, 'seller', 'scored', 'uploaded', 'at')
-if not photo[1] then return false end
-local function before(one, other)
-    for i = 1, math.min(#one, #other) do
-        local a, b = string.byte(one, i), string.byte(other, i)
-        if a ~= b then return a < b end
-    end
-    return #one < #other
-end
-local bits = {}
-local found = redis.call('HGETALL', prefix .. 'matches:' .. name)
-for i = 1, #found, 2 do bits[found[i]] = found[i + 1] end
-for i = 4, #ARGV, 2 do bits[ARGV[i]] = ARGV[i + 1] end
-local mine, earlier, order = order_of(photo[3], name), {}, {}
-for other, distance in pairs(bits) do
-    local its = redis.call('HMGET', prefix .. 'photo:' .. other, 'seller', 'uploaded')
-    if its[1] then
-        order[other] = order_of(its[2], other)
-        if before(order[other], mine) then earlier[#earlier + 1] = {other, distance, its[1], its[2]} end
-    end
-end
-table.sort(earlier, function(one, other) return before(order[one[1]], order[other[1]]) end)
-redis.call('DEL', prefix .. 'matches:' .. name)
-local matches, own, others = {}, 0, 0
-for _, match in ipairs(earlier) do
-    if match[3] == photo[1] then own = own + 1 else others = others + 1 end
-    if (match[3] == photo[1] and own == 1) or (match[3] ~= photo[1] and others <= most) then
-        matches[#matches + 1] = match
-        redis.call('HSET', prefix .. 'matches:' .. name, match[1], match[2])
-    end
-end
-local now = redis.call('TIME')
-local at = string.format('%.0f', math.max(now[1] * 1000000 + now[2], photo[4] + 1))
-redis.call('HSET', prefix .. 'photo:' .. name, 'at', at)
-return {photo[1], photo[2], at, matches}
-"""
-)
-
-KEEP_ONLY = (
-    DROP
-    + """
-local listing, revision = ARGV[2], tonumber(ARGV[3])
-local known = redis.call('HMGET', prefix .. 'listing:' .. listing, 'removed', 'revision')
-if known[1] or (known[2] and tonumber(known[2]) > revision) then return 0 end
-redis.call('HSET', prefix .. 'listing:' .. listing, 'revision', ARGV[3])
-redis.call('DEL', prefix .. 'current:' .. listing)
-for i = 4, #ARGV do redis.call('SADD', prefix .. 'current:' .. listing, ARGV[i]) end
-for _, sha in ipairs(redis.call('SMEMBERS', prefix .. 'photos:' .. listing)) do
-    local name = sha .. '/' .. listing
-    local its = redis.call('HGET', prefix .. 'photo:' .. name, 'revision')
-    if redis.call('SISMEMBER', prefix .. 'current:' .. listing, sha) == 0
-        and not (its and tonumber(its) > revision) then
-        drop(name)
-        redis.call('SREM', prefix .. 'photos:' .. listing, sha)
-    end
-end
-return 1
-"""
-)
-
-FORGET = (
-    DROP
-    + """
-local listing = ARGV[2]
-redis.call('HSET', prefix .. 'listing:' .. listing, 'removed', '1')
-for _, sha in ipairs(redis.call('SMEMBERS', prefix .. 'photos:' .. listing)) do drop(sha .. '/' .. listing) end
-redis.call('DEL', prefix .. 'photos:' .. listing, prefix .. 'current:' .. listing)
-return 1
-"""
-)
+def _script(name: str) -> str:
+    return "".join(Path(__file__).with_name(f"{part}.lua").read_text("utf-8") for part in ("start", name))
 
 
 def open_bank(address: str, *, wait_for_disk: bool = True) -> "RedisBank":
@@ -291,10 +143,10 @@ class RedisBank:
     def __init__(self, client: "redis.Redis", *, wait_for_disk: bool = True) -> None:
         self._redis = client
         self._wait_for_disk = wait_for_disk
-        self._insert = client.register_script(INSERT)
-        self._mark = client.register_script(MARK)
-        self._keep_only = client.register_script(KEEP_ONLY)
-        self._forget = client.register_script(FORGET)
+        self._insert = client.register_script(_script("insert"))
+        self._mark = client.register_script(_script("mark"))
+        self._keep_only = client.register_script(_script("keep_only"))
+        self._forget = client.register_script(_script("forget"))
 
     def meet(self, photo: BankedPhoto, fingerprint: Fingerprint, scored: bytes) -> Sequence[Marked]:
         with reaching_redis("the hash bank"):
@@ -337,7 +189,8 @@ class RedisBank:
         """When it was uploaded first, if an earlier revision had it already. None when it was removed."""
         words = (photo.listing_id, photo.sha256, photo.seller_id, fingerprint.hex)
         numbers = (photo.revision, photo.generation, photo.uploaded_us, photo.assessed_us)
-        uploaded = self._insert(args=(PREFIX, *words, scored, *numbers))
+        looks = ("".join(fingerprint.trimmed[:1]), "1" if fingerprint.of_text else "")
+        uploaded = self._insert(args=(PREFIX, *words, scored, *numbers, *looks))
         return None if uploaded is None else int(uploaded)
 
     def _look_alikes(
@@ -348,7 +201,7 @@ class RedisBank:
         near = {
             value: int(bits)
             for value, bits in zip(hashes, distances(fingerprint, hashes), strict=True)
-            if bits <= MATCH_DISTANCE
+            if bits <= fingerprint.match_distance
         }
         mine = order_of(uploaded_us, name)
         before, after = ("-", f"({mine}"), (f"({mine}", "+")
@@ -402,9 +255,10 @@ class RedisBank:
 def _look_up(fingerprint: Fingerprint) -> bytes:
     """HMGET of every band's values of all variants and their neighbours, as Redis's protocol has it.
 
-    Packed here: redis-py takes longer to pack these 2176 fields than Redis to look them up, and so does a Lua script.
+    Packed here: redis-py takes longer to pack these 2176 fields, or twice as many with a trimmed hash, than Redis to
+    look them up, and so does a Lua script.
     """
-    values = packed(fingerprint.variants).view(np.uint16)  # variants x bands
+    values = packed(fingerprint.all_variants).view(np.uint16)  # variants x bands
     wanted = (values.T[:, :, None] ^ NEIGHBOURS).reshape(BANDS, -1, 1)
     fields = np.empty((*wanted.shape[:2], len(FIELD)), np.uint8)
     fields[:] = np.frombuffer(FIELD, np.uint8)
@@ -421,10 +275,11 @@ def order_of(uploaded_us: int, name: str) -> str:
 
 def _in_order(found: Sequence[Sequence[bytes]], near: Mapping[str, int], own_listing: str) -> dict[str, int]:
     """The first LOOKED_AT of all, with their distances."""
-    orders = sorted(
-        (order.decode(), bits) for members, bits in zip(found, near.values(), strict=True) for order in members
-    )
-    named = ((order.partition("/")[2], bits) for order, bits in orders[:LOOKED_AT])
+    bits_of: dict[str, int] = {}  # by the nearest of its hashes, where a photo has two
+    for members, bits in zip(found, near.values(), strict=True):
+        for order in members:
+            bits_of[order.decode()] = min(bits, bits_of.get(order.decode(), bits))
+    named = ((order.partition("/")[2], bits_of[order]) for order in sorted(bits_of)[:LOOKED_AT])
     return {name: bits for name, bits in named if _listing_of(name) != own_listing}
 
 
@@ -432,10 +287,12 @@ def _listing_of(name: str) -> str:
     return name.partition("/")[2]
 
 
-def _as_marked(name: str, seller: bytes, scored: bytes, at: bytes, found: Sequence[Sequence[bytes]]) -> Marked:
+def _as_marked(
+    name: str, seller: bytes, scored: bytes, of_text: bytes, at: bytes, found: Sequence[Sequence[bytes]]
+) -> Marked:
     sha256, _, listing_id = name.partition("/")
     matches = (_match(other.decode(), int(bits), its, uploaded) for other, bits, its, uploaded in found)
-    return Marked(listing_id, sha256, seller.decode(), scored, tuple(matches), int(at))
+    return Marked(listing_id, sha256, seller.decode(), scored, tuple(matches), int(at), bool(of_text))
 
 
 def _match(name: str, distance: int, seller: bytes, uploaded: bytes) -> Match:

@@ -81,7 +81,7 @@ class FraudTask:
             assessment=assess(upload, self._reader.pack_name, self._reader.generation),
             fraud=judged(mismatches(upload.claims.category, found, self._reader.meaning_of(found.path).kinds)),
         )
-        if upload.listing_id == CANARY_LISTING:
+        if upload.listing_id == CANARY_LISTING and not upload.HasField("uploaded_at"):  # a seller may call one so too
             self._bank.ping()
             return [_finding(alone)]
         fingerprint = fingerprint_of(photo)
@@ -112,15 +112,18 @@ def mismatches(claimed: str, seen: image_pb2.Category, seen_kinds: Kinds) -> lis
 
 
 def copies(photo: Marked) -> list[image_pb2.Reason]:
-    """At most one reason: the earliest look-alike, unless it is the seller's own. Then the photo is theirs to use."""
+    """At most one reason: the earliest look-alike, unless it is the seller's own. Then the photo is theirs to use.
+
+    A picture of text is never evidence enough to block: suppliers hand the same size chart to all of their sellers.
+    """
     if not photo.matches or photo.matches[0].seller_id == photo.seller_id:
         return []
     original = photo.matches[0]
     return [
         image_pb2.Reason(
             code=COPY,
-            strength=copy_strength(original.distance),
-            explanation=_copy_explanation(original, others=len(photo.matches) - 1),
+            strength=WEAKEST_COPY if photo.of_text else copy_strength(original.distance),
+            explanation=_copy_explanation(original, others=len(photo.matches) - 1, of_text=photo.of_text),
             other_listing_id=original.listing_id,
             other_photo_sha256=original.sha256,
             distance=original.distance,
@@ -182,7 +185,7 @@ def _concerns_another_seller(photo: Marked) -> bool:
     return any(match.seller_id != photo.seller_id for match in photo.matches)
 
 
-def _copy_explanation(original: Match, others: int) -> str:
+def _copy_explanation(original: Match, others: int, of_text: bool) -> str:
     # Of more than are kept, nobody knows how many there are.
     at_least = "at least " if others >= MATCHES_KEPT - 1 else ""
     when = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=original.uploaded_us)
@@ -193,7 +196,8 @@ def _copy_explanation(original: Match, others: int) -> str:
         if others
         else ""
     )
+    shown = "A picture of text, with the same text as one of" if of_text else "Looks the same as a photo of"
     return (
-        f"Looks the same as a photo of listing {original.listing_id}, which seller {original.seller_id} "
+        f"{shown} listing {original.listing_id}, which seller {original.seller_id} "
         f"uploaded first, at {when:%Y-%m-%d %H:%M:%S} UTC ({original.distance} of {BITS} bits differ{more})."
     )

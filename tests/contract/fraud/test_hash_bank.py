@@ -13,7 +13,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from services.fraud.bank import MATCHES_KEPT, PREFIX, SCORED_AGAIN, Bank, BankedPhoto, Marked, RedisBank, open_bank
-from services.fraud.pdq import BITS, MATCH_DISTANCE, Fingerprint, fingerprint
+from services.fraud.pdq import BITS, MATCH_DISTANCE, TEXT_MATCH_DISTANCE, Fingerprint, fingerprint
 from shared.errors import Transient, Unusable
 from tests.fakes_vision import FakeBank, scenery
 
@@ -357,6 +357,72 @@ def test_a_bank_that_is_away_is_transient() -> None:
     ):
         with pytest.raises(Transient, match="hash bank"):
             call()
+
+
+def test_a_copy_is_found_by_its_trimmed_hash_whichever_came_first(bank: Bank) -> None:
+    framed = fingerprint(np.pad(scenery(1), ((60, 60), (0, 0), (0, 0)), constant_values=255))
+    barred = fingerprint(np.pad(scenery(1), ((0, 0), (90, 90), (0, 0))))
+    assert framed.trimmed
+    met(bank, photo("framed", "S1", 20), framed)
+    assert met(bank, photo("barred", "S2", 30), barred) == [("barred", ["framed"])]
+    assert met(bank, photo("plain", "S3", 10), SCENE) == [("framed", ["plain"]), ("barred", ["plain", "framed"])]
+    bank.forget("framed")
+    assert met(bank, photo("again", "S4", 40), barred) == [("again", ["plain", "barred"])]
+
+
+def test_a_photo_with_two_hashes_is_at_the_distance_of_the_nearer(bank: Bank) -> None:
+    """The farther one would be found too."""
+    two = Fingerprint((changed(SCENE, 30).hex,), 100, trimmed=(SCENE.hex,))
+    met(bank, photo("two", "S1", 10), two)
+    (marked,) = bank.meet(photo("copy", "S2", 20), SCENE, b"")
+    assert [match.distance for match in marked.matches] == [0]
+
+
+def test_a_picture_of_text_is_known_as_one_whoever_asks(bank: Bank) -> None:
+    text = Fingerprint(SCENE.variants, 100, of_text=True)
+    met(bank, photo("copy", "S2", 20), text)
+    (later,) = bank.meet(photo("original", "S1", 10), text, b"")
+    (again,) = bank.meet(photo("copy", "S2", 20), text, b"")
+    assert (later.of_text, again.of_text) == (True, True)
+    met(bank, photo("other", "S3", 15), changed(SCENE, TEXT_MATCH_DISTANCE + 1))
+    beyond = Fingerprint(changed(SCENE, TEXT_MATCH_DISTANCE + 1, seed=3).variants, 100, of_text=True)
+    assert all("beyond" not in listing for listing, _ in met(bank, photo("beyond", "S4", 5), beyond))
+
+
+def test_of_two_changes_of_one_revision_the_photos_of_both_are_still_compared(bank: Bank) -> None:
+    met(bank, photo("original", "S1", 10))
+    bank.keep_only("tied", 7, ["stolen"])
+    bank.keep_only("tied", 7, ["own"])
+    assert met(bank, photo("tied", "S2", 20, sha="stolen", revision=7)) == [("tied", ["original"])]
+
+
+def test_forgetting_a_photo_with_two_hashes_leaves_neither_behind(redis_url: str) -> None:
+    forget_everything(redis_url)
+    bank = open_bank(redis_url)
+    framed = fingerprint(np.pad(scenery(1), ((60, 60), (0, 0), (0, 0)), constant_values=255))
+    bank.meet(photo("L", "S", 1), framed, b"")
+    bank.meet(photo("L", "S", 1, revision=2), SCENE, b"")
+    bank.meet(photo("L", "S", 0, revision=1), framed, b"")
+    bank.forget("L")
+    with redis.Redis.from_url(redis_url) as client:
+        left = {key.decode() for key in client.scan_iter(match=f"{PREFIX}*")}
+    assert left == {f"{PREFIX}listing:L"}
+    bank.close()
+    forget_everything(redis_url)
+
+
+def test_an_entry_that_was_made_before_there_were_trimmed_hashes_is_found_and_dropped(redis_url: str) -> None:
+    forget_everything(redis_url)
+    bank = open_bank(redis_url)
+    met(bank, photo("old", "S1", 10))
+    with redis.Redis.from_url(redis_url) as client:
+        client.hdel(f"{PREFIX}photo:sha-old/old", "trimmed", "of_text")
+    assert met(bank, photo("copy", "S2", 20)) == [("copy", ["old"])]
+    assert met(bank, photo("old", "S1", 10)) == [("copy", ["old"])]
+    bank.forget("old")
+    assert met(bank, photo("copy", "S2", 20)) == []
+    bank.close()
+    forget_everything(redis_url)
 
 
 def test_a_key_of_another_type_is_a_bug_and_not_a_bank_that_is_away(redis_url: str) -> None:

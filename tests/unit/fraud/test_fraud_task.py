@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from vitrine.events.v1 import image_pb2
@@ -16,6 +17,7 @@ from shared.photos import Photo
 from shared.stream.serving import CANARY_PHOTO, WorkerSettings, canary
 from shared.vision.decode import decode
 from tests.fakes_vision import FakeBank, FakeReader, jpeg, photo_of, scenery
+from tests.unit.fraud.pictures_of_text import card, chart
 
 ALLOW, REVIEW, BLOCK = (
     image_pb2.Fraud.DECISION_ALLOW,
@@ -125,6 +127,34 @@ async def test_the_self_tests_photo_is_scored_but_neither_kept_nor_compared(tmp_
     assert (scored.fraud.decision, bank.met) == (ALLOW, [])
     with pytest.raises(Transient):
         score(FraudTask(FakeReader("garments", "t-shirt"), AwayBank()), photo.fresh())
+
+
+def test_a_sellers_listing_that_is_called_as_the_self_tests_is_compared_like_any(task: FraudTask) -> None:
+    score(task, photo_of(PICTURE, "original", "S1", at_us=10))
+    (scored,) = score(task, photo_of(PICTURE, "canary", "canary", at_us=20))
+    assert scored.fraud.decision == BLOCK
+
+
+@pytest.mark.parametrize("frame", [(0, 0, 200, 200), (80, 80, 0, 0), (30, 30, 30, 30), (12, 12, 12, 12)])
+def test_a_copy_in_a_frame_is_not_allowed(task: FraudTask, frame: tuple[int, int, int, int]) -> None:
+    score(task, photo_of(PICTURE, "original", "S1", at_us=10))
+    framed = jpeg(cv2.copyMakeBorder(scenery(1), *frame, cv2.BORDER_CONSTANT, value=(255, 255, 255)).astype(np.uint8))
+    (scored,) = score(task, photo_of(framed, "copy", "S2", at_us=20))
+    assert (scored.fraud.decision, reasons(scored)) == (BLOCK, ["copy"])
+
+
+def test_two_sellers_own_pictures_of_text_are_allowed(task: FraudTask) -> None:
+    for number, picture in enumerate((chart(1), chart(2), card(1), card(2))):
+        (scored,) = score(task, photo_of(jpeg(picture), f"L{number}", f"S{number}", at_us=number))
+        assert scored.fraud.decision == ALLOW
+
+
+def test_the_same_picture_of_text_is_reviewed_and_never_blocked_and_says_what_it_is(task: FraudTask) -> None:
+    score(task, photo_of(jpeg(chart(1)), "one", "S1", at_us=10))
+    for at_us, quality in ((20, 90), (30, 60)):
+        (scored,) = score(task, photo_of(jpeg(chart(1), quality), f"other-{quality}", "S2", at_us=at_us))
+        assert (scored.fraud.decision, reasons(scored)) == (REVIEW, ["copy"])
+        assert scored.fraud.reasons[0].explanation.startswith("A picture of text, with the same text as one of listing")
 
 
 def test_flat_photos_match_nobody(task: FraudTask) -> None:

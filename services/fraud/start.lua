@@ -1,0 +1,49 @@
+-- What every script of the bank begins with. Order is told by bytes: Lua's own < goes by the server's locale.
+local prefix = ARGV[1]
+local function order_of(uploaded, name) return string.format('%016.0f/', tonumber(uploaded)) .. name end
+local function raw(hash) return (string.gsub(hash, '..', function(byte) return string.char(tonumber(byte, 16)) end)) end
+local hashes = prefix .. 'hashes'
+local function held_in(band, bytes)
+    local field = string.char(band) .. string.sub(bytes, band * 2 + 1, band * 2 + 2)
+    return field, redis.call('HGET', hashes, field) or ''
+end
+local function without(held, one)
+    local kept = {}
+    for at = 1, #held, 32 do
+        local other = string.sub(held, at, at + 31)
+        if other ~= one then kept[#kept + 1] = other end
+    end
+    return table.concat(kept)
+end
+local function enter(hash, order)
+    redis.call('ZADD', prefix .. 'in-order:' .. hash, 0, order)
+    local bytes = raw(hash)
+    for band = 0, 15 do
+        local field, held = held_in(band, bytes)
+        redis.call('HSET', hashes, field, without(held, bytes) .. bytes)
+    end
+    -- Redis searches a small hash from end to end, unless something in it is long.
+    redis.call('HSETNX', hashes, 'long', string.rep('-', 500))
+end
+local function leave(hash, order)
+    redis.call('ZREM', prefix .. 'in-order:' .. hash, order)
+    if redis.call('EXISTS', prefix .. 'in-order:' .. hash) == 1 then return end
+    local bytes = raw(hash)
+    for band = 0, 15 do
+        local field, held = held_in(band, bytes)
+        if held ~= bytes then redis.call('HSET', hashes, field, without(held, bytes))
+        else redis.call('HDEL', hashes, field) end
+    end
+    if redis.call('HLEN', hashes) == 1 then redis.call('DEL', hashes) end
+end
+-- That of the whole photo, and that of it without its margins, if they differ. Entries of old have the first only.
+local function hashes_of(hash, trimmed)
+    if trimmed and trimmed ~= '' then return {hash, trimmed} end
+    return {hash}
+end
+local function drop(name)
+    local photo = redis.call('HMGET', prefix .. 'photo:' .. name, 'hash', 'uploaded', 'trimmed')
+    redis.call('DEL', prefix .. 'photo:' .. name, prefix .. 'matches:' .. name)
+    if not photo[1] then return end
+    for _, hash in ipairs(hashes_of(photo[1], photo[3])) do leave(hash, order_of(photo[2], name)) end
+end
