@@ -1,5 +1,7 @@
 """Whoever lays a photo on a square, between bars or in a border has the same photo still."""
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 import pytest
@@ -29,7 +31,7 @@ def bits_between(one: Fingerprint, other: Fingerprint) -> int:
     return int(distances(one, [other.hex, *other.trimmed[:1]]).min())
 
 
-FRAMES = {
+FRAMES: dict[str, Callable[[Pixels], Pixels]] = {
     "a white square": square,
     "a border of 2 %": lambda p: framed(p, 0.02, 0.02, 0.02, 0.02),
     "a border of 5 %": lambda p: framed(p, 0.05, 0.05, 0.05, 0.05),
@@ -87,5 +89,5 @@ def test_a_speck_on_white_is_no_photo() -> None:
 
 
 def test_a_small_photo_on_a_large_ground_is_known_by_its_inside() -> None:
-    picture = framed(cv2.resize(scenery(5), (300, 220)), 1.2, 1.2, 1.2, 1.2)
+    picture = framed(np.asarray(cv2.resize(scenery(5), (300, 220)), dtype=np.uint8), 1.2, 1.2, 1.2, 1.2)
     assert bits_between(fingerprint(picture), fingerprint(scenery(5))) <= MATCH_DISTANCE

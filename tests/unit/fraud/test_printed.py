@@ -46,9 +46,13 @@ def test_different_texts_of_one_layout_do_not_match(kind: str) -> None:
     assert np.mean(np.array(bits) <= TEXT_MATCH_DISTANCE) < 0.01
 
 
+def halved(picture: Pixels) -> Pixels:
+    return np.asarray(cv2.resize(picture, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
 COPIES: dict[str, Callable[[Pixels], Pixels]] = {
     "recompressed": lambda p: uploaded(p, 50),
-    "half the size": lambda p: uploaded(cv2.resize(p, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), 90),
+    "half the size": lambda p: uploaded(halved(p), 90),
     "mirrored": lambda p: uploaded(np.ascontiguousarray(p[:, ::-1])),
     "upside down": lambda p: uploaded(np.ascontiguousarray(p[::-1, ::-1])),
     "turned": lambda p: uploaded(np.ascontiguousarray(np.rot90(p))),
