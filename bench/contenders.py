@@ -28,9 +28,10 @@ from shared.photo_store import open_photo_store, photo_key
 from shared.photos import Photo
 from shared.stream.assessment import assess
 from shared.stream.fetching import Fetch, fetch_from
-from shared.stream.kafka import KafkaSink, KafkaSource, Producer
+from shared.stream.producer import KafkaSink, Producer
 from shared.stream.records import Assignment, Outcome, Record, Rejected
 from shared.stream.serving import WorkerSettings, canary
+from shared.stream.source import KafkaSource
 from shared.stream.task import Finding, Task
 from shared.stream.worker import Limits, Worker
 from shared.topics import IMAGE_EMBEDDED, IMAGE_UPLOADED, Topic
@@ -277,7 +278,7 @@ class BareBrokerLoop:
             }
         )
         self._consumer.subscribe([BARE_UPLOADED.name])
-        # As the worker's: see shared/stream/kafka.py.
+        # As the worker's: see shared/stream/producer.py.
         self._producer = Librdkafka(
             {
                 "bootstrap.servers": plan.kafka,

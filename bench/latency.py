@@ -24,7 +24,7 @@ from shared.photo_store import open_photo_store
 from shared.screen import Rows
 from shared.settings import Settings
 from shared.stream.admin import cluster, reader
-from shared.stream.kafka import Producer
+from shared.stream.producer import Producer
 from shared.topics import IMAGE_UPLOADED, RESULTS
 from studio import demo_catalogue
 

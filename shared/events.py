@@ -29,7 +29,7 @@ class Event:
 
 
 class Publisher(Protocol):
-    """shared.stream.kafka.Producer, or a fake of it."""
+    """shared.stream.producer.Producer, or a fake of it."""
 
     async def send(self, events: Sequence[Event]) -> None:
         """Returns after the broker has acknowledged all of them; raises Transient."""

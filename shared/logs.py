@@ -67,6 +67,12 @@ class OncePer(logging.Filter):
         return self._passed.setdefault(re.sub(r"\d+", "", record.getMessage()), now) == now
 
 
+# Handed to each Kafka client: left to itself librdkafka writes its own lines to stderr, between ours, which are JSON.
+LIBRDKAFKA = logging.getLogger("librdkafka")
+# While a broker is away it says so ten times a second.
+LIBRDKAFKA.addFilter(OncePer(60.0))
+
+
 def _trace_id(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     if trace_id := current_trace_id():
         event["trace_id"] = trace_id

@@ -12,8 +12,8 @@ from vitrine.events.v1 import listing_pb2
 from services.fraud.bank import Bank
 from shared.errors import Poison, Transient
 from shared.events import parse
+from shared.logs import LIBRDKAFKA
 from shared.settings import Settings
-from shared.stream.kafka import CLIENT_LOG
 from shared.topics import LISTING_CHANGED, group_of
 
 log = structlog.get_logger()
@@ -62,7 +62,7 @@ def _follow(bank: Bank, bootstrap: str, stopping: threading.Event) -> None:
             "auto.offset.reset": "earliest",
             "log_level": 3,
         },
-        logger=CLIENT_LOG,
+        logger=LIBRDKAFKA,
     )
     try:
         consumer.subscribe([LISTING_CHANGED.name])

@@ -25,7 +25,7 @@ from shared.health import Check, Reason, watch
 from shared.photo_store import STAGED_SECONDS, PhotoStore, open_photo_store
 from shared.process import Process, run
 from shared.stream.admin import Broker
-from shared.stream.kafka import Producer
+from shared.stream.producer import Producer
 from shared.topics import IMAGE_UPLOADED, LISTING_CHANGED
 
 log = structlog.get_logger()

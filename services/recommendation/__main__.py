@@ -45,7 +45,7 @@ async def _join(settings: JoinSettings, process: Process) -> None:
 
     from services.recommendation.join import TOPICS, Join, Settlement, faust_app
     from shared.stream.admin import Broker
-    from shared.stream.kafka import Producer
+    from shared.stream.producer import Producer
 
     if settings.log_level != "DEBUG":
         for chatty in ("faust", "mode", "aiokafka"):

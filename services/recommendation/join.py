@@ -28,7 +28,7 @@ from shared.errors import Poison, Transient
 from shared.events import Event, Publisher, event, parse
 from shared.health import Health
 from shared.metrics import JOINED, SEARCHABLE_SECONDS
-from shared.stream.kafka import dead_letter
+from shared.stream.dead_letters import as_dead_letter
 from shared.stream.records import Assignment, Record, Rejected
 from shared.topics import DEAD_LETTERS, LISTING_CHANGED, LISTING_ENRICHED, group_of
 from shared.tracing import extracted, tracer
@@ -67,7 +67,7 @@ class Join:
         joined = await self._write(steps)
         await self._spread(joined)
         await self._publisher.send(
-            [*_changes_to_repeat(steps, joined), *(dead_letter(r, versions="") for r in rejected)]
+            [*_changes_to_repeat(steps, joined), *(as_dead_letter(r, versions="") for r in rejected)]
         )
 
     # --- read --------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The dead letters, read without joining a group, so that looking changes nothing."""
+"""Dead letters: how one is written, and how they are read: without joining a group, so that looking changes nothing."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -12,11 +12,30 @@ from google.protobuf.message import DecodeError, Message
 from vitrine.events.v1 import image_pb2, listing_pb2
 
 from shared.errors import Transient, Unusable
+from shared.events import Event
 from shared.stream.admin import REQUEST_SECONDS, cluster, reader
+from shared.stream.records import Rejected
 from shared.topics import DEAD_LETTERS, IMAGE_UPLOADED, LISTING_CHANGED, RESULTS
 
 # Of the topics that a worker or the join reads.
 _MESSAGES = {topic.name: topic.message for topic in (IMAGE_UPLOADED, LISTING_CHANGED, *RESULTS.values())}
+
+
+def as_dead_letter(rejected: Rejected, versions: str) -> Event:
+    """The rejected record to publish: its bytes untouched; the original headers, and beside them why and where from."""
+    record = rejected.record
+    about = {
+        "dlq_task": rejected.task,
+        "dlq_stage": rejected.stage,
+        "dlq_code": rejected.code,
+        "dlq_message": rejected.message,
+        "dlq_topic": record.assignment.topic,
+        "dlq_partition": str(record.assignment.partition),
+        "dlq_offset": str(record.offset),
+        "dlq_pack": versions,
+    }
+    headers = {**record.headers, **{name: text.encode() for name, text in about.items()}}
+    return Event(DEAD_LETTERS, record.key.decode("utf-8", "replace"), record.value, headers)
 
 
 class NoSuchLetter(Unusable):

@@ -21,8 +21,9 @@ from shared.process import Process, run
 from shared.settings import DurableSettings
 from shared.stream.admin import Broker
 from shared.stream.fetching import fetch_from
-from shared.stream.kafka import GroupProtocol, KafkaSink, KafkaSource, Producer
+from shared.stream.producer import KafkaSink, Producer
 from shared.stream.records import CANARY_LISTING, Assignment, Record
+from shared.stream.source import GroupProtocol, KafkaSource
 from shared.stream.task import Task
 from shared.stream.worker import Limits, Worker
 from shared.topics import CANARY, DEAD_LETTERS, IMAGE_UPLOADED, RESULTS, group_of

@@ -12,7 +12,7 @@ from shared.errors import Transient
 from shared.events import event
 from shared.settings import Settings
 from shared.stream.admin import create_topics
-from shared.stream.kafka import Producer
+from shared.stream.producer import Producer
 from shared.topics import LISTING_CHANGED
 from tests.fakes_vision import FakeBank
 

@@ -24,7 +24,7 @@ from services.recommendation.store import RedisRecords
 from shared.events import Event, parse
 from shared.redis import connect
 from shared.stream.admin import create_topics
-from shared.stream.kafka import Producer
+from shared.stream.producer import Producer
 from shared.topics import DEAD_LETTERS, IMAGE_SCORED, LISTING_CHANGED, LISTING_ENRICHED, TOPICS, Topic, group_of
 from tests.joining import BLOCK, SPACE, assessed, changed, delivered, removed, results, scored, unit
 

@@ -30,7 +30,7 @@ from shared.events import Event
 from shared.health import Health, serve_health
 from shared.metrics import LAG
 from shared.stream.admin import Difference, admin, create_topics, differences, once_ready
-from shared.stream.kafka import dead_letter
+from shared.stream.dead_letters import as_dead_letter
 from shared.stream.moves import CannotMove, altered, carry_out, plan_move
 from shared.stream.offsets import READS, committed_offsets, group_names, standings
 from shared.stream.records import Assignment, Record, Rejected
@@ -351,16 +351,18 @@ def letters(bootstrap: str) -> str:
     """A photo that could not be read, bytes that are no message, and a removal, a listing and a result for the join."""
     upload = image_pb2.ImageUploaded(listing_id="l1", revision=7, seller_id="s1")
     record = Record(Assignment(UPLOADED, 3), 42, b"l1", upload.SerializeToString(), {"ce_id": b"abc"})
-    lay_down(bootstrap, dead_letter(Rejected(record, "fraud", "prepare", "unreadable", "truncated JPEG"), "builtin@1"))
+    lay_down(
+        bootstrap, as_dead_letter(Rejected(record, "fraud", "prepare", "unreadable", "truncated JPEG"), "builtin@1")
+    )
     garbage = Record(Assignment(UPLOADED, 4), 43, b"l2", b"\xff\x00not a message")
-    lay_down(bootstrap, dead_letter(Rejected(garbage, "embedding", "fetch", "undecodable", "no"), "builtin@1"))
+    lay_down(bootstrap, as_dead_letter(Rejected(garbage, "embedding", "fetch", "undecodable", "no"), "builtin@1"))
     removal = changed("l3", 7, removed=listing_pb2.ListingRemoved(reason="takedown"))
     listing = changed("l4", 7, listing=listing_pb2.Listing(seller_id="s4"))
     result = image_pb2.ImageEmbedded(assessment=image_pb2.Assessment(listing_id="l5"), space="builtin@1")
     refused = (("listing.changed", removal), ("listing.changed", listing), ("image.embedded", result))
     for offset, (topic, message) in enumerate(refused):
         record = Record(Assignment(topic, 0), offset, b"other", message.SerializeToString())
-        lay_down(bootstrap, dead_letter(Rejected(record, "join", "join", "invalid", "the key is b'other'"), ""))
+        lay_down(bootstrap, as_dead_letter(Rejected(record, "join", "join", "invalid", "the key is b'other'"), ""))
     return bootstrap
 
 

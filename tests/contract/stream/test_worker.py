@@ -16,8 +16,9 @@ from shared.errors import Poison
 from shared.events import Event
 from shared.photos import Photo
 from shared.stream.admin import create_topics
-from shared.stream.kafka import GroupProtocol, KafkaSink, KafkaSource, Producer
+from shared.stream.producer import KafkaSink, Producer
 from shared.stream.records import Assignment, Outcome
+from shared.stream.source import GroupProtocol, KafkaSource
 from shared.stream.worker import Limits, Worker
 from shared.topics import DEAD_LETTERS, IMAGE_CLASSIFIED, IMAGE_EMBEDDED, IMAGE_UPLOADED
 from tests.fakes import CANARY, MemorySink, MemorySource, Shout, Whisper, inline, said, uploaded

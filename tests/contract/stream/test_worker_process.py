@@ -16,8 +16,8 @@ from local.servers import KafkaServer, kafka_jars
 from shared.events import event
 from shared.photo_store import open_photo_store
 from shared.stream.admin import create_topics, reader
-from shared.stream.kafka import Producer
 from shared.stream.offsets import committed_offsets
+from shared.stream.producer import Producer
 from shared.stream.serving import CANARY_PHOTO
 from shared.topics import DEAD_LETTERS, IMAGE_CLASSIFIED, IMAGE_UPLOADED, group_of
 from tests.conftest import home

@@ -12,8 +12,8 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from shared.errors import Transient
-from shared.stream.kafka import KafkaSource
 from shared.stream.records import Record
+from shared.stream.source import KafkaSource
 from shared.topics import IMAGE_UPLOADED
 
 
