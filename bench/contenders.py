@@ -53,7 +53,7 @@ Uploads = Sequence[image_pb2.ImageUploaded]
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Workload:
     """What one process shall measure."""
 
     kind: str  # a task's name, "fused", or "dummy"
@@ -164,14 +164,14 @@ class WatchedSource:
 class RunningWorker:
     """A worker as production runs it, on the real broker, that can be given so many photos and timed."""
 
-    def __init__(self, plan: Plan, tasks: Sequence[AnyTask], fetch: Fetch, canary: Record) -> None:
+    def __init__(self, workload: Workload, tasks: Sequence[AnyTask], fetch: Fetch, canary: Record) -> None:
         self._tasks = tasks
-        self._producer = Producer(plan.kafka)
-        self._inner = KafkaSource(plan.kafka, f"vitrine-bench-{plan.kind}", [IMAGE_UPLOADED])
+        self._producer = Producer(workload.kafka)
+        self._inner = KafkaSource(workload.kafka, f"vitrine-bench-{workload.kind}", [IMAGE_UPLOADED])
         self._sink = CountedSink(KafkaSink(self._producer))
         self._source = WatchedSource(self._inner, self._sink)
         # The same batch size as the bare loops: nothing shrinks it.
-        limits = Limits(batch_photos=plan.batch_photos, batch_seconds=3600, cpu_threads=plan.threads)
+        limits = Limits(batch_photos=workload.batch_photos, batch_seconds=3600, cpu_threads=workload.threads)
         self.worker = Worker(self._source, fetch, tasks, self._sink, canary, limits)
         self._running = asyncio.create_task(self.worker.run())
 
@@ -225,13 +225,13 @@ class BareLoop:
             following = batches[number + 1] if number + 1 < len(batches) else ()
             if ahead:
                 preparing = self._submit(following)
-            found = self.device.submit(self._infer, prepared).result()
+            outputs = self.device.submit(self._infer, prepared).result()
             if not ahead:
                 preparing = self._submit(following)
             if whole:
                 done = [
                     self.after.submit(self._conclude, photo, each)
-                    for (photo, _), each in zip(prepared, found, strict=True)
+                    for (photo, _), each in zip(prepared, outputs, strict=True)
                 ]
                 concluding.append(done)
             while len(concluding) > 2:
@@ -266,11 +266,11 @@ class BareLoop:
 class BareBrokerLoop:
     """Consume a batch, parse, produce a result each, wait for the broker, commit: what any consumer has to do."""
 
-    def __init__(self, plan: Plan) -> None:
-        self._batch = plan.batch_photos
+    def __init__(self, workload: Workload) -> None:
+        self._batch = workload.batch_photos
         self._consumer = Consumer(
             {
-                "bootstrap.servers": plan.kafka,
+                "bootstrap.servers": workload.kafka,
                 "group.id": "vitrine-bench-bare",
                 "group.protocol": "consumer",
                 "auto.offset.reset": "earliest",
@@ -281,14 +281,14 @@ class BareBrokerLoop:
         # As the worker's: see shared/stream/producer.py.
         self._producer = Librdkafka(
             {
-                "bootstrap.servers": plan.kafka,
+                "bootstrap.servers": workload.kafka,
                 "enable.idempotence": True,
                 "compression.type": "lz4",
                 "linger.ms": 5,
                 "partitioner": "murmur2_random",
             }
         )
-        self._feeding = Producer(plan.kafka)
+        self._feeding = Producer(workload.kafka)
 
     async def seconds(self, uploads: Uploads) -> float:
         await self._feeding.send([as_event(BARE_UPLOADED, upload) for upload in uploads])
@@ -316,38 +316,38 @@ class BareBrokerLoop:
 
 
 def result_of(upload: image_pb2.ImageUploaded) -> Event:
-    found = nothing_found(upload)
-    parts = [upload.listing_id, upload.revision, upload.photo.sha256, found.assessment.pack]
-    return event(IMAGE_EMBEDDED, upload.listing_id, found, id_parts=parts, source="dummy")
+    message = nothing_found(upload)
+    parts = [upload.listing_id, upload.revision, upload.photo.sha256, message.assessment.pack]
+    return event(IMAGE_EMBEDDED, upload.listing_id, message, id_parts=parts, source="dummy")
 
 
 # --- what one process does --------------------------------------------------------------------------------------------
 
 
-async def measure(plan: Plan) -> None:
-    if plan.tasks:
-        await measure_photos(plan)
+async def measure(workload: Workload) -> None:
+    if workload.tasks:
+        await measure_photos(workload)
     else:
-        await measure_records(plan)
+        await measure_records(workload)
 
 
-async def measure_photos(plan: Plan) -> None:
+async def measure_photos(workload: Workload) -> None:
     """The worker, and the bare loops over the same photos, in rounds; then memory."""
     settings = WorkerSettings(
-        kafka=plan.kafka,
-        redis=plan.redis,
-        photo_store=plan.photo_store,
-        batch_photos=plan.batch_photos,
-        threads=plan.threads,
+        kafka=workload.kafka,
+        redis=workload.redis,
+        photo_store=workload.photo_store,
+        batch_photos=workload.batch_photos,
+        threads=workload.threads,
     )
-    tasks = await asyncio.to_thread(_tasks, settings, plan.tasks)
-    uploads = Numbered(await asyncio.to_thread(_bodies, plan.photos))
-    store = open_photo_store(plan.photo_store)
+    tasks = await asyncio.to_thread(_tasks, settings, workload.tasks)
+    uploads = Numbered(await asyncio.to_thread(_bodies, workload.photos))
+    store = open_photo_store(workload.photo_store)
     for body in uploads.bodies:
         await store.put(body)
-    running = RunningWorker(plan, tasks, fetch_from(store, decode), await canary(store))
-    with ThreadPoolExecutor(plan.threads) as before, ThreadPoolExecutor(plan.threads) as after:
-        bare = BareLoop(tasks, plan.batch_photos, before, running.worker.device, after)
+    running = RunningWorker(workload, tasks, fetch_from(store, decode), await canary(store))
+    with ThreadPoolExecutor(workload.threads) as before, ThreadPoolExecutor(workload.threads) as after:
+        bare = BareLoop(tasks, workload.batch_photos, before, running.worker.device, after)
 
         def bare_loop(ahead: bool, whole: bool) -> Callable[[Uploads], Any]:
             async def timed(given: Uploads) -> float:
@@ -362,46 +362,48 @@ async def measure_photos(plan: Plan) -> None:
             BARE_AHEAD: bare_loop(ahead=True, whole=False),
             BARE_WHOLE: bare_loop(ahead=True, whole=True),
         }
-        await take_turns(plan, contenders, uploads)
-    await watch_memory(plan, running, uploads)
+        await take_turns(workload, contenders, uploads)
+    await watch_memory(workload, running, uploads)
     await running.stop()
 
 
-async def measure_records(plan: Plan) -> None:
+async def measure_records(workload: Workload) -> None:
     """The worker with a task that does nothing, and a bare consume-produce-commit loop; then memory."""
     uploads = Numbered([b""])
     canary_record = Record(Assignment("canary", 0), 0, b"canary", uploads.next().SerializeToString())
-    running = RunningWorker(plan, [Dummy()], from_the_event, canary_record)
-    bare = BareBrokerLoop(plan)
-    await take_turns(plan, {WORKER: running.seconds, BARE_BROKER: bare.seconds}, uploads)
-    await watch_memory(plan, running, uploads)
+    running = RunningWorker(workload, [Dummy()], from_the_event, canary_record)
+    bare = BareBrokerLoop(workload)
+    await take_turns(workload, {WORKER: running.seconds, BARE_BROKER: bare.seconds}, uploads)
+    await watch_memory(workload, running, uploads)
     await running.stop()
     bare.close()
 
 
-async def take_turns(plan: Plan, contenders: Mapping[str, Callable[[Uploads], Any]], uploads: "Numbered") -> None:
+async def take_turns(
+    workload: Workload, contenders: Mapping[str, Callable[[Uploads], Any]], uploads: "Numbered"
+) -> None:
     """Each round starts with another contender, so that none has the cooler machine."""
     names = list(contenders)
     # Groups join, pools start, caches fill. The broker's JVM compiles what is hot: at first it takes 4 CPU-ms for each
     # photo of the worker, after three turns 1.
     for name in [WORKER, WORKER, *names]:
-        await contenders[name](uploads.some(plan.per_round))
-    for number in range(plan.rounds):
+        await contenders[name](uploads.some(workload.per_round))
+    for number in range(workload.rounds):
         for name in names[number % len(names) :] + names[: number % len(names)]:
             uploads.rewind()
-            seconds = await contenders[name](uploads.some(plan.per_round))
-            tell(Rate(plan.kind, number, name, plan.per_round / seconds))
+            seconds = await contenders[name](uploads.some(workload.per_round))
+            tell(Rate(workload.kind, number, name, workload.per_round / seconds))
 
 
-async def watch_memory(plan: Plan, running: RunningWorker, uploads: "Numbered") -> None:
+async def watch_memory(workload: Workload, running: RunningWorker, uploads: "Numbered") -> None:
     """Resident memory before, and after each eighth of the photos."""
-    if not plan.memory_photos:
+    if not workload.memory_photos:
         return
-    tell(Memory(plan.kind, 0, resident_mib()))
-    each = max(1, plan.memory_photos // MEMORY_SAMPLES)
+    tell(Memory(workload.kind, 0, resident_mib()))
+    each = max(1, workload.memory_photos // MEMORY_SAMPLES)
     for sample in range(1, MEMORY_SAMPLES + 1):
         await running.seconds(uploads.some(each))
-        tell(Memory(plan.kind, sample * each, resident_mib()))
+        tell(Memory(workload.kind, sample * each, resident_mib()))
 
 
 class Numbered:
@@ -447,7 +449,7 @@ def as_event(topic: Topic, upload: image_pb2.ImageUploaded) -> Event:
 
 
 def resident_mib() -> float:
-    """Of this process, as Linux counts it."""
+    """Resident memory of this process, as Linux counts it."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
@@ -473,11 +475,11 @@ def _wait(futures: Sequence[Future[None]]) -> None:
 
 
 def main() -> None:
-    plan = Plan(**json.loads(sys.argv[1]))
+    workload = Workload(**json.loads(sys.argv[1]))
     start_logging("bench", "ERROR")
     start_tracing("bench")
     try:
-        asyncio.run(measure(plan))
+        asyncio.run(measure(workload))
     except Poison as why:
         sys.exit(f"a photo cannot be used: {why}")
 

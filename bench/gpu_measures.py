@@ -207,7 +207,7 @@ Known = Mapping[str, tuple[Sequence[Pixels], Rows]]  # by what they are called: 
 
 
 def known_batches(plain: Torch, canvases: Sequence[Canvas], count: int, bodies: Sequence[bytes]) -> Known:
-    """Of each canvas, and rendered photos of all shapes."""
+    """Known-good pictures of each canvas, and rendered photos of all shapes."""
     shown: dict[str, Sequence[Pixels]] = {f"{c[0]} x {c[1]}": list(known_good(c, count)) for c in canvases}
     shown[RENDERED] = [fitted(decode(body, detail_of(canvases)), canvases) for body in bodies]
     return {name: (pictures, in_small_batches(plain, pictures)) for name, pictures in shown.items()}
@@ -331,10 +331,10 @@ def whole_path(engine: Engine, pack: Pack, bodies: Sequence[bytes], photos: int,
         return Photo(bodies[place % len(bodies)], upload, decode)
 
     with watched() as seen:
-        found = asyncio.run(through_the_worker(engine, pack, rendered_photo, photos, batch))
+        whole = asyncio.run(through_the_worker(engine, pack, rendered_photo, photos, batch))
     if not seen:
-        return found
-    return replace(found, busy_percent=mean(busy for busy, _ in seen), used_mib=max(used for _, used in seen))
+        return whole
+    return replace(whole, busy_percent=mean(busy for busy, _ in seen), used_mib=max(used for _, used in seen))
 
 
 def run_out_of_memory(_: Engine, network: Network, device: torch.device, pack: Pack, too_many: int) -> Whole:
@@ -441,10 +441,10 @@ def _rates_table(findings: Findings) -> Table:
     return table
 
 
-def _whole_table(name: str, found: Sequence[Whole]) -> Table:
+def _whole_table(name: str, measured: Sequence[Whole]) -> Table:
     heads = ("photos/s", "answered", "batch", "limit after", "device busy", "used MiB")
     table = Table(name, *(number(head) for head in heads))
-    for one in found:
+    for one in measured:
         busy = "" if one.busy_percent is None else f"{one.busy_percent:.0f} %"
         used = "" if one.used_mib is None else f"{one.used_mib:.0f}"
         answered = f"{one.answered} of {one.photos}"
@@ -459,8 +459,8 @@ def _named(why: Exception) -> str:
     return f"{type(why).__name__}: {why}".splitlines()[0]
 
 
-def _said(found: Iterable[Finding]) -> Iterator[Finding]:
-    for one in found:
+def _said(findings: Iterable[Finding]) -> Iterator[Finding]:
+    for one in findings:
         _say(str(one))
         yield one
 

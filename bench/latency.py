@@ -92,7 +92,7 @@ class Results:
 
 
 async def waits_at(fleet: Fleet, photos: Sequence[listing_pb2.Photo], per_second: float, name: str) -> Waits:
-    """Of one upload for each photo."""
+    """How long the results of one upload for each photo took."""
     waits, results, producer = Waits(), Results(fleet.kafka), Producer(fleet.kafka)
     uploads = [
         image_pb2.ImageUploaded(listing_id=f"{name}-{n}", revision=1, seller_id="bench", photo=photo)
@@ -116,7 +116,7 @@ async def waits_at(fleet: Fleet, photos: Sequence[listing_pb2.Photo], per_second
 
 async def measured(home: Path, fused: bool, rates: Sequence[float], bodies: Sequence[bytes]) -> dict[float, Waits]:
     plan = Plan(home, ports=Ports.free(), fused=fused)
-    found = {}
+    waits = {}
     async with running(plan) as fleet:
         store = open_photo_store(plan.photos)
         photos = [
@@ -125,8 +125,8 @@ async def measured(home: Path, fused: bool, rates: Sequence[float], bodies: Sequ
         ]
         await waits_at(fleet, photos[:16], 4.0, "warm-up")
         for rate in rates:
-            found[rate] = await waits_at(fleet, photos, rate, f"at-{rate:g}")
-    return found
+            waits[rate] = await waits_at(fleet, photos, rate, f"at-{rate:g}")
+    return waits
 
 
 @click.command()
@@ -141,8 +141,8 @@ def main(uploads: int, rates: Sequence[float], only: str | None) -> None:
     for kind in [only] if only else ["fused", "split"]:
         with tempfile.TemporaryDirectory(prefix="vitrine-bench-") as folder:
             for pattern in FETCHED:
-                for found in fetched.glob(pattern):
-                    (Path(folder) / found.name).symlink_to(found)
+                for photo in fetched.glob(pattern):
+                    (Path(folder) / photo.name).symlink_to(photo)
             for rate, waits in asyncio.run(measured(Path(folder), kind == "fused", rates, bodies)).items():
                 cells = [f"{median:.2f} ({high:.2f})" for median, high in waits.medians()]
                 table.add_row(kind, f"{rate:g}", *cells)

@@ -72,11 +72,11 @@ async def settled(fleet: Fleet) -> None:
 
 def read(fleet: Fleet, names: Sequence[str], field: str) -> Mapping[str, int]:
     """A field of /proc/PID/status, in MiB: VmRSS now, VmHWM at most since the start."""
-    found = {}
+    mib = {}
     for name in names:
         status = Path(f"/proc/{fleet.supervisor.pid_of(name)}/status").read_text()
-        found[name] = next(int(line.split()[1]) // 1024 for line in status.splitlines() if line.startswith(field))
-    return found
+        mib[name] = next(int(line.split()[1]) // 1024 for line in status.splitlines() if line.startswith(field))
+    return mib
 
 
 async def measured(home: Path, photos: Sequence[bytes]) -> Columns:

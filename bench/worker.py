@@ -34,7 +34,7 @@ import click
 from confluent_kafka.admin import NewTopic
 from rich.console import Console
 
-from bench.contenders import BARE, BARE_AHEAD, BARE_BROKER, BARE_UPLOADED, BARE_WHOLE, WORKER, Memory, Plan, Rate
+from bench.contenders import BARE, BARE_AHEAD, BARE_BROKER, BARE_UPLOADED, BARE_WHOLE, WORKER, Memory, Rate, Workload
 from cli.tables import number, show
 from local.servers import KafkaServer, RedisServer, ServerFailed, kafka_jars
 from local.supervisor import thread_environment
@@ -107,8 +107,8 @@ class Findings:
         return samples[-1] / samples[1] - 1 if len(samples) > 2 else None
 
     def _rounds(self, kind: str, contender: str) -> list[float]:
-        found = {one.round: one.per_second for one in self.rates if (one.kind, one.contender) == (kind, contender)}
-        return [found[at] for at in sorted(found)]
+        rates = {one.round: one.per_second for one in self.rates if (one.kind, one.contender) == (kind, contender)}
+        return [rates[at] for at in sorted(rates)]
 
 
 @click.command()
@@ -163,7 +163,7 @@ def measure(
     for kind in kinds:
         # A broker for each: a group starts at the earliest record, and those before are not its own.
         with servers(folder / kind) as (kafka, redis):
-            plan = Plan(
+            workload = Workload(
                 kind=kind,
                 tasks=[] if kind == DUMMY else list(TASKS) if kind == FUSED else [kind],
                 rounds=sizes.rounds,
@@ -177,7 +177,7 @@ def measure(
                 photos=[str(file) for file in files],
             )
             errors.print(f"measuring {kind} …")
-            hear_out(plan, findings)
+            hear_out(workload, findings)
     return findings
 
 
@@ -195,17 +195,17 @@ def servers(folder: Path) -> Iterator[tuple[str, str]]:
         yield kafka.bootstrap, redis.url
 
 
-def hear_out(plan: Plan, findings: Findings) -> None:
+def hear_out(workload: Workload, findings: Findings) -> None:
     """Runs one process to its end. Raises click.ClickException when it failed; it has said why on stderr."""
-    environment = {**os.environ, **thread_environment(plan.threads)}
-    command = [sys.executable, "-m", "bench.contenders", json.dumps(asdict(plan))]
+    environment = {**os.environ, **thread_environment(workload.threads)}
+    command = [sys.executable, "-m", "bench.contenders", json.dumps(asdict(workload))]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
         for line in process.stdout:
             findings.hear(line)
             errors.print(f"  {line.strip()}", markup=False, highlight=False, style="dim", soft_wrap=True)
     if process.returncode:
-        raise click.ClickException(f"the process that measured {plan.kind} failed; its reason stands above")
+        raise click.ClickException(f"the process that measured {workload.kind} failed; its reason stands above")
 
 
 def chosen_photos(folder: Path, given: Path | None, count: int) -> list[Path]:

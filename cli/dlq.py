@@ -31,7 +31,7 @@ def dlq() -> None:
 def list_(bootstrap: str, limit: int, task: str | None, code: str | None, as_json: bool) -> None:
     """The newest dead letters, oldest first: which record, whose fault, and why. JSON is one line each."""
     filtered = task is not None or code is not None
-    found = deque(
+    letters = deque(
         (
             letter
             for letter in dead_letters(bootstrap, None if filtered else limit)
@@ -40,17 +40,17 @@ def list_(bootstrap: str, limit: int, task: str | None, code: str | None, as_jso
         maxlen=limit,
     )
     if as_json:
-        for letter in found:
+        for letter in letters:
             click.echo(json_text(letter.as_json()))
         return
-    if not found:
+    if not letters:
         say("no dead letters" + (" like that" if filtered else ""))
         return
-    show_table(_table(list(found)))
+    show_table(_table(list(letters)))
 
 
-def _table(found: list[DeadLetter]) -> Rows:
-    spread = any(letter.partition for letter in found)
+def _table(letters: list[DeadLetter]) -> Rows:
+    spread = any(letter.partition for letter in letters)
     table = Rows(
         number("offset"),
         "time (UTC)",
@@ -61,7 +61,7 @@ def _table(found: list[DeadLetter]) -> Rows:
         text("seller"),
         text("origin"),
     )
-    for letter in found:
+    for letter in letters:
         offset = f"{letter.offset} (--partition {letter.partition})" if spread else str(letter.offset)
         said = (letter.about(name) for name in ("task", "stage", "code"))
         table.add_row(offset, f"{letter.at:%Y-%m-%d %H:%M:%S}", *said, letter.key, letter.seller, letter.origin)

@@ -30,24 +30,24 @@ def list_(bootstrap: str, every: bool) -> None:
         say(f"no group named {GROUP_PREFIX}… at {bootstrap}: no worker ever joined")
         return
     described = describe(client, names)
-    found = standings(client, bootstrap)
-    show(_totals(described, found))
-    shown = [one for one in found if every or one.lag]
+    everywhere = standings(client, bootstrap)
+    show(_totals(described, everywhere))
+    shown = [one for one in everywhere if every or one.lag]
     if shown:
         show(_partitions(shown))
 
 
-def _totals(described: dict[str, Group], found: Sequence[Standing]) -> Rows:
+def _totals(described: dict[str, Group], everywhere: Sequence[Standing]) -> Rows:
     table = Rows(text("group"), "state", number("members"), number("lag"), number("worst partition"))
     for name, group in described.items():
-        lags = [one.lag for one in found if one.group == name] or [0]
+        lags = [one.lag for one in everywhere if one.group == name] or [0]
         table.add_row(name, group.state, str(group.members), f"{sum(lags):,}", f"{max(lags):,}")
     return table
 
 
-def _partitions(found: Sequence[Standing]) -> Rows:
+def _partitions(shown: Sequence[Standing]) -> Rows:
     table = Rows(text("group"), text("topic"), *(number(name) for name in ("partition", "committed", "end", "lag")))
-    for one in found:
+    for one in shown:
         committed = "none yet" if one.committed is None else str(one.committed)
         table.add_row(one.group, one.topic, str(one.partition), committed, str(one.end), f"{one.lag:,}")
     return table
@@ -72,7 +72,7 @@ def move(bootstrap: str, sources: str, targets: str, dry_run: bool, keep: bool) 
     taken, given = _names(sources), _names(targets)
     client = admin(bootstrap)
     moves = plan_move(client, bootstrap, taken, given)
-    show(_plan(moves))
+    show(_moves_table(moves))
     if dry_run:
         return
     carry_out(client, moves)
@@ -88,7 +88,7 @@ def _names(said: str) -> list[str]:
     return names
 
 
-def _plan(moves: Sequence[Move]) -> Rows:
+def _moves_table(moves: Sequence[Move]) -> Rows:
     table = Rows(text("group"), text("topic"), *(number(name) for name in ("partition", "was", "will be")))
     for one in moves:
         table.add_row(

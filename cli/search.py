@@ -88,16 +88,16 @@ def table(hits: Sequence[recommendation_pb2.Hit]) -> Rows:
         "price",
     )
     for hit in hits:
-        found = hit.listing
-        category = found.category.label or f"unknown ({'/'.join(found.category.path)})".replace(" ()", "")
+        listing = hit.listing
+        category = listing.category.label or f"unknown ({'/'.join(listing.category.path)})".replace(" ()", "")
         rows.add_row(
             f"{hit.similarity:.3f}",
-            found.listing_id,
-            found.seller_id,
-            found.claims.title,
+            listing.listing_id,
+            listing.seller_id,
+            listing.claims.title,
             category,
-            ", ".join(_spelled(attribute) for attribute in found.attributes),
-            _price(found.claims),
+            ", ".join(_spelled(attribute) for attribute in listing.attributes),
+            _price(listing.claims),
         )
     return rows
 

@@ -37,8 +37,8 @@ def _list(bootstrap: str) -> None:
     table = Rows(text("topic"), "message", number("declared partitions"), number("partitions there"), "kept")
     for topic in TOPICS:
         message = topic.message.__name__ if topic.message else "as it was"
-        found = str(len(there[topic.name].partitions)) if topic.name in there else "missing"
-        table.add_row(topic.name, message, str(topic.partitions), found, _kept(topic))
+        partitions = str(len(there[topic.name].partitions)) if topic.name in there else "missing"
+        table.add_row(topic.name, message, str(topic.partitions), partitions, _kept(topic))
     show(table)
     _warn(differences(bootstrap))
 
@@ -52,8 +52,8 @@ def _kept(topic: Topic) -> str:
     return "1 day" if days == 1 else f"{days:g} days"
 
 
-def _warn(found: Sequence[Difference]) -> None:
-    for difference in found:
+def _warn(differing: Sequence[Difference]) -> None:
+    for difference in differing:
         say(f"differs: {difference}", err=True)
-    if found:
+    if differing:
         say("Nothing was changed: more partitions move keys, shorter retention deletes records.", err=True)

@@ -172,7 +172,7 @@ def _is_folder(path: Path) -> bool:
 def _kind(path: Path) -> tuple[str, str]:
     """What stands there, and why it is no photo."""
     try:
-        found = path.stat()
+        status = path.stat()
     except ValueError:
         return "nothing", "is no file's name"
     except FileNotFoundError:
@@ -181,11 +181,11 @@ def _kind(path: Path) -> tuple[str, str]:
         return "nothing", NO_SUCH_FILE
     except OSError as why:
         return "unreadable", f"cannot be read: {why.strerror}"
-    if stat.S_ISDIR(found.st_mode):
+    if stat.S_ISDIR(status.st_mode):
         return "folder link", "is a folder"
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         return "special", "is no file with contents but a pipe, socket or device"
-    return "file", "" if found.st_size else "is empty: it has 0 bytes"
+    return "file", "" if status.st_size else "is empty: it has 0 bytes"
 
 
 def _title(name: str) -> str:

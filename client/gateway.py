@@ -23,7 +23,7 @@ class GatewayAway(Transient):
     """Through all retries."""
 
 
-class Refused(Exception):
+class UploadRefused(Exception):
     """The gateway's last word on one listing."""
 
 
@@ -88,28 +88,31 @@ class Gateway:
         answer = await self._request("GET", f"/v1/listings/{listing_id}")
         if answer.status_code == 404:
             return Held(False)
-        found = _json_object(answer)
+        listing = _json_object(answer)
         try:
-            photos = tuple(str(photo["photo"]["sha256"]) for photo in found.get("photos", []))
-            return Held(answer.is_success or None, found.get("revision"), found.get("claims") or {}, photos)
+            photos = tuple(str(photo["photo"]["sha256"]) for photo in listing.get("photos", []))
+            return Held(answer.is_success or None, listing.get("revision"), listing.get("claims") or {}, photos)
         except (KeyError, TypeError):  # another version's words
             return Held(answer.is_success or None)
 
     async def put(self, listing_id: str, upload: ListingUpload, photos: Sequence[Photo], key: str) -> Accepted:
-        """State the listing as it is now: a new one, or a new revision. `key` makes its retries one. Raises Refused."""
+        """State the listing as it is now: a new one, or a new revision. Raises UploadRefused.
+
+        `key` makes its retries one.
+        """
         listing = json.dumps(upload.as_json()).encode()
         files = [("listing", ("listing.json", listing, "application/json"))]
         # File names are sent as numbers: as they are, they may be no text at all.
         files += [("photos", (str(at), photo.body, photo.media_type)) for at, photo in enumerate(photos)]
         answer = await self._request("PUT", f"/v1/listings/{listing_id}", files, {"Idempotency-Key": key})
         if not answer.is_success:
-            raise Refused(_refusal(answer, photos))
+            raise UploadRefused(_why_refused(answer, photos))
         accepted = _json_object(answer)
         try:
             hashes = tuple(str(photo["sha256"]) for photo in accepted["photos"])
             return Accepted(str(accepted["listing_id"]), int(accepted["revision"]), hashes)
         except (KeyError, TypeError, ValueError) as why:
-            raise Refused(f"the answer names no listing; is {answer.url} Vitrine's gateway?") from why
+            raise UploadRefused(f"the answer names no listing; is {answer.url} Vitrine's gateway?") from why
 
     async def _request(
         self, method: str, path: str, files: Any = None, headers: Mapping[str, str] | None = None
@@ -147,7 +150,7 @@ class _AgainLater(Exception):
         self.seconds = seconds
 
 
-def _refusal(answer: httpx.Response, photos: Sequence[Photo]) -> str:
+def _why_refused(answer: httpx.Response, photos: Sequence[Photo]) -> str:
     """Names the photo that is to blame, by its own name."""
     if answer.status_code == 410:
         return f"{_problem(answer)}; offered anew it needs another reference"
@@ -167,10 +170,10 @@ def _problem(answer: httpx.Response) -> str:
 def _json_object(answer: httpx.Response) -> dict[str, Any]:
     """{} when it is none."""
     try:
-        found = answer.json()
+        said = answer.json()
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return said if isinstance(said, dict) else {}
 
 
 def _retry_after(answer: httpx.Response) -> float:

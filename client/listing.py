@@ -116,11 +116,11 @@ class Source:
     passed_over: tuple[PassedOver, ...] = ()
 
 
-def distinct(found: list[ListingUpload | BadRow]) -> tuple[tuple[ListingUpload, ...], tuple[BadRow, ...]]:
+def distinct(read: list[ListingUpload | BadRow]) -> tuple[tuple[ListingUpload, ...], tuple[BadRow, ...]]:
     """The good and the bad; of two that are the same seller's same reference the second is bad."""
     uploads: dict[str, ListingUpload] = {}
     bad = []
-    for one in found:
+    for one in read:
         if isinstance(one, BadRow):
             bad.append(one)
         elif first := uploads.get(one.listing_id):

@@ -59,7 +59,7 @@ def state_path(home: Path, gateway: str) -> Path:
 
 def _done(line: str) -> Done | None:
     try:
-        found = json.loads(line)
-        return Done(**{**found, "photos": tuple(found["photos"])})
+        noted = json.loads(line)
+        return Done(**{**noted, "photos": tuple(noted["photos"])})
     except (ValueError, TypeError, KeyError):
         return None

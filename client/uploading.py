@@ -13,7 +13,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 
 from client.folders import MEDIA_TYPES, suffix_of
-from client.gateway import GATEWAY, Accepted, Gateway, GatewayAway, Held, Photo, Refused, Retries
+from client.gateway import GATEWAY, Accepted, Gateway, GatewayAway, Held, Photo, Retries, UploadRefused
 from client.listing import Effect, Imported, ListingUpload, PhotoSource
 from client.state import Done, State
 from shared.events import deterministic_id
@@ -78,7 +78,7 @@ class _Uploader:
         except GatewayAway as why:
             self.away = self.away or str(why)
             return _failed(upload, str(why))
-        except Refused as why:
+        except UploadRefused as why:
             return _failed(upload, str(why))
         except OSError as why:
             return _failed(upload, f"was uploaded, but the state file can't be written: {why.strerror}")

@@ -62,7 +62,7 @@ class ColourHistogram:
 def baselines(
     architectures: Sequence[str], canvases: Sequence[Canvas], settings: Settings
 ) -> Mapping[str, Callable[[], Baseline]]:
-    """By name; each is opened only when it is called, which may raise BaselineAbsent and DeviceAbsent."""
+    """What opens each, by name; calling it may raise BaselineAbsent and DeviceAbsent."""
     return {
         "colour histogram": lambda: Baseline("colour histogram", Runtime(ColourHistogram(), ()), BINS**3),
         "random trunk": lambda: _of_network(

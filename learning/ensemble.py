@@ -24,7 +24,7 @@ class Member:
 
 
 def members_of(pack: Pack) -> list[Member]:
-    """In the pack's order. Of their biases only the mean is known: each gets that. Raises ValueError."""
+    """The pack's trunks in its order. Of their biases only the mean is known: each gets that. Raises ValueError."""
     architectures, heads = pack.manifest.trunk.architectures, pack.heads
     trunks = load_network(architectures, pack.folder / TRUNK).trunks
     cuts = np.cumsum(finals(trunks))[:-1]

@@ -206,7 +206,7 @@ def copies_found(
     canvases: Sequence[Canvas],
     advance: Advance = lambda _photos: None,
 ) -> dict[str, float]:
-    """For each kind of copy, how often the nearest of the untouched photos is the one that was copied.
+    """How often, for each kind of copy, the nearest of the untouched photos is the one that was copied.
 
     One unit row per sample: of the photo untouched.
     """
@@ -250,7 +250,7 @@ def mistakes(given: Answers) -> list[tuple[Sample, Judgement]]:
 
 
 def said(judgement: Judgement) -> str:
-    """For people: "garments / hat", "groceries / Fruit / ?", "unknown"."""
+    """A path as people read it: "garments / hat", "groceries / Fruit / ?", "unknown"."""
     if not judgement.path:
         return "unknown"
     return " / ".join(judgement.path if judgement.complete else (*judgement.path, "?"))

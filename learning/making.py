@@ -267,7 +267,10 @@ def _completed(
     judged_by: Array,
     strangers_found: float,
 ) -> Manifest:
-    """With figures and card written. `rows` are the features of the samples, `judged_by` those of strangers."""
+    """The manifest with its figures, after the card is written.
+
+    `rows` are the features of the samples, `judged_by` those of strangers.
+    """
     write_manifest(folder, manifest)
     figures = measured(open_pack(str(folder)), runtime, given.real, rows[: len(given.real)], judged_by)
     if not isnan(strangers_found):

@@ -50,7 +50,7 @@ def write_weights(folder: Path, network: Network, heads: Heads) -> None:
 def manifest_of(
     folder: Path, trained: Trained, trunk: TrunkSpec, runs: Sequence[Mapping[str, str]], version: int, generation: int
 ) -> Manifest:
-    """For weights that lie in the folder already, whose name is the pack's; without figures."""
+    """The manifest of weights that lie in the folder already, whose name is the pack's; without figures."""
     name = folder.name
     return Manifest(
         name=name,

@@ -30,7 +30,7 @@ class DebianPhotos:
 
 @cache
 def debian_photos() -> tuple[DebianPhotos, ...]:
-    """In the order in which they are gathered."""
+    """The sources in the order in which they are gathered."""
     return tuple(
         DebianPhotos(
             package=one["package"],

@@ -47,7 +47,7 @@ class RecommendationClient:
         await self._channel.close()
 
     async def listings(self, listing_ids: Iterable[str]) -> dict[str, enriched_pb2.EnrichedListing]:
-        """By id, without those that the service does not know."""
+        """The listings by id, without those that the service does not know."""
         ids = list(listing_ids)
         known: dict[str, enriched_pb2.EnrichedListing] = {}
         while ids:
@@ -158,7 +158,7 @@ def spelled(attribute: image_pb2.Attribute) -> str:
 
 
 def surest(attributes: Iterable[image_pb2.Attribute]) -> dict[str, image_pb2.Attribute]:
-    """By name; of several values the surest, and the first of equals."""
+    """Attributes by name; of several values the surest, and the first of equals."""
     best: dict[str, image_pb2.Attribute] = {}
     for one in attributes:
         if one.name not in best or one.confidence > best[one.name].confidence:

@@ -107,9 +107,9 @@ async def send(
     await following
     progress.settling()
     await settled(fleet)
-    found = await lookups.listings(followed.accepted)
+    listings = await lookups.listings(followed.accepted)
     return [
-        Answer(one, found.get(one.listing_id or ""), expected[one.seller_id, one.reference])
+        Answer(one, listings.get(one.listing_id or ""), expected[one.seller_id, one.reference])
         for one in importing.result()
     ]
 
@@ -125,12 +125,12 @@ async def settled(fleet: Fleet, seconds: float = 60.0) -> bool:
     quiet = 0
     while time.monotonic() < deadline:
         try:
-            found = await asyncio.to_thread(standings, client, fleet.kafka, groups)
+            read = await asyncio.to_thread(standings, client, fleet.kafka, groups)
         except (Transient, KafkaException):  # it is just being started again
             quiet = 0
         else:
             # Twice in a row: between two readings a worker may have handed its results to the join.
-            quiet = quiet + 1 if not any(one.lag for one in found if one.group in groups) else 0
+            quiet = quiet + 1 if not any(one.lag for one in read if one.group in groups) else 0
         if quiet == 2:
             return True
         await asyncio.sleep(_LOOK_EVERY_SECONDS)

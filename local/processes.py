@@ -114,7 +114,7 @@ def resident_bytes(pid: int) -> int:
 
 
 def _become(parent: int, when_orphaned: int, argv: list[str]) -> None:
-    """In the child: asks to be signalled when the parent ends, then becomes `argv`."""
+    """The child's first act: asks to be signalled when the parent ends, then becomes `argv`."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, when_orphaned, 0, 0, 0)
         if os.getppid() != parent:  # it ended before we could ask

@@ -25,10 +25,10 @@ class Outcome:
 
     @property
     def faults(self) -> dict[str, list[str]]:
-        """By reference: what is missing or invalid; empty when every photo has its four facets."""
-        found = {one.imported.reference: one.faults(self.pack) for one in self.answers}
+        """What is missing or invalid, by reference; empty when every photo has its four facets."""
+        faults_of = {one.imported.reference: one.faults(self.pack) for one in self.answers}
         bad = {line: ["not uploaded"] for line in self.not_uploaded}
-        return bad | {reference: faults for reference, faults in found.items() if faults}
+        return bad | {reference: faults for reference, faults in faults_of.items() if faults}
 
     def as_json(self) -> dict[str, Any]:
         """The report."""
@@ -51,11 +51,11 @@ class Outcome:
         }
 
     def _listing_json(self, one: Answer) -> dict[str, Any]:
-        found = {} if one.listing is None else as_json(one.listing)
+        listing = {} if one.listing is None else as_json(one.listing)
         return {
             "reference": one.imported.reference,
             "listing_id": one.imported.listing_id,
-            **found,
+            **listing,
             "expected": None if one.expected is None else _expected_json(one.expected),
             "correct": one.correct(),
             "faults": self.faults.get(one.imported.reference, []),

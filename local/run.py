@@ -83,12 +83,12 @@ async def _query(console: Screen, fleet: Fleet, lookups: RecommendationClient, o
     similar = await lookups.similar(asked.listing_id, HITS)
     console.print(showing.hits_table(f"Similar to “{title}” of {asked.seller_id}", similar))
     photo = await open_photo_store(fleet.plan.photos).get(asked.photos[0].photo.object_key)
-    found = await lookups.by_photo(await asyncio.to_thread(_mirrored, photo), HITS)
-    console.print(showing.hits_table(f"Found by a mirrored photo of “{title}”", found))
+    hits = await lookups.by_photo(await asyncio.to_thread(_mirrored, photo), HITS)
+    console.print(showing.hits_table(f"Found by a mirrored photo of “{title}”", hits))
     return {
         "asked": asked.listing_id,
         "similar": [{"listing_id": hit.listing.listing_id, "similarity": hit.similarity} for hit in similar],
-        "by_mirrored_photo": [{"listing_id": hit.listing.listing_id, "similarity": hit.similarity} for hit in found],
+        "by_mirrored_photo": [{"listing_id": hit.listing.listing_id, "similarity": hit.similarity} for hit in hits],
     }
 
 

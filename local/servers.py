@@ -243,14 +243,14 @@ def kafka_jars(home: Path) -> Path:
 
 
 def kafka_version() -> str:
-    """Of the Kafka that `make setup` fetches. Raises ServerFailed outside of a checkout."""
+    """The version of the Kafka that `make setup` fetches. Raises ServerFailed outside of a checkout."""
     try:
         pom = _POM.read_text(encoding="utf-8")
     except OSError as why:
         raise ServerFailed(f"{_POM} says which Kafka to run, and is not there: set VITRINE_KAFKA to yours") from why
-    found = re.search(r"<kafka\.version>(.+?)</kafka\.version>", pom)
-    assert found is not None, f"{_POM} names no kafka.version"
-    return found[1]
+    version = re.search(r"<kafka\.version>(.+?)</kafka\.version>", pom)
+    assert version is not None, f"{_POM} names no kafka.version"
+    return version[1]
 
 
 def find_java() -> str:

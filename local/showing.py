@@ -25,8 +25,8 @@ _WIDTH_OF_NO_TERMINAL = 160
 
 def console() -> Screen:
     """Standard output."""
-    found = Screen()
-    return found if found.is_terminal else Screen(width=_WIDTH_OF_NO_TERMINAL)
+    screen = Screen()
+    return screen if screen.is_terminal else Screen(width=_WIDTH_OF_NO_TERMINAL)
 
 
 def varied(answers: Sequence[Answer], count: int = SHOWN) -> list[Answer]:

@@ -1,4 +1,4 @@
-"""Of which parts a photo's file consists: JPEG segments (ITU-T T.81, Annex B), PNG chunks (W3C PNG, third edition) and
+"""The parts of a photo's file: JPEG segments (ITU-T T.81, Annex B), PNG chunks (W3C PNG, third edition) and
 WebP chunks (RFC 9649).
 
 Files come from strangers: each walk takes time in proportion to the bytes, whatever they are, and at most MAX_PARTS
@@ -57,7 +57,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Of a PNG or WebP. `raw` is all of it, a WebP's padding too."""
+    """A part of a PNG or WebP. `raw` is all of it, a WebP's padding too."""
 
     kind: bytes
     raw: memoryview
@@ -120,9 +120,9 @@ def _next_marker(body: bytes, codes: NDArray[np.uint8], at: int) -> int:
     width = _NARROW
     while at + 1 < len(body):
         followers = codes[at + 1 : at + 1 + width]
-        found = np.flatnonzero((codes[at : at + len(followers)] == 0xFF) & _IS_MARKER[followers])
-        if len(found):
-            return at + int(found[0])
+        markers = np.flatnonzero((codes[at : at + len(followers)] == 0xFF) & _IS_MARKER[followers])
+        if len(markers):
+            return at + int(markers[0])
         at += len(followers)
         width = min(width * 2, _WIDE)
     return len(body)

@@ -1,7 +1,7 @@
 """The edge of everything that is said over gRPC: one kind of server, one kind of channel.
 
-`Server` has health, reflection, a connection's age, and for each call a deadline, the caller's trace, a metric, and a
-status that helps. `channel` spreads calls over a service's pods and sends the trace along. Both take a photo.
+`GrpcServer` has health, reflection, a connection's age, and for each call a deadline, the caller's trace, a metric, and
+a status that helps. `channel` spreads calls over a service's pods and sends the trace along. Both take a photo.
 """
 
 import asyncio
@@ -55,7 +55,7 @@ def deadline_passed(context: Context) -> bool:
     return (left := context.time_remaining()) is not None and left <= 0
 
 
-class Server:
+class GrpcServer:
     """Serves one service from `start` to `stop`; says that it is not healthy until it is told that it is."""
 
     def __init__(

@@ -79,7 +79,7 @@ class Health:
 
     @property
     def whys(self) -> dict[Reason, str | None]:
-        """By all that was ever said of it; None where nothing stands in the way now."""
+        """Why it is not ready, by each thing that was ever said of it; None where nothing stands in the way now."""
         return {**self._whys, "stalled": self.why_not_live}
 
     @property
@@ -120,16 +120,16 @@ async def wait_for(health: Health, reason: Reason, attempt: Callable[[], Awaitab
     """What the attempt returns, made again while it raises Transient: a process that only waits need not restart."""
     while True:
         try:
-            found = await attempt()
+            returned = await attempt()
         except Transient as why:
             health.not_ready(reason, str(why))
             await asyncio.sleep(seconds)
         else:
             health.ready(reason)
-            return found
+            return returned
 
 
-class _Server(ThreadingMixIn, WSGIServer):
+class _HealthServer(ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
 
@@ -154,7 +154,7 @@ def serve_health(health: Health, host: str, port: int) -> int:
         return list(metrics(environ, start))
 
     try:
-        server = make_server(host, port, app, server_class=_Server, handler_class=_Quiet)
+        server = make_server(host, port, app, server_class=_HealthServer, handler_class=_Quiet)
     except OSError as why:
         raise CannotListen(host, port, why) from why
     threading.Thread(target=server.serve_forever, name="health", daemon=True).start()

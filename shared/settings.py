@@ -53,7 +53,7 @@ class Settings(BaseSettings):
 
 
 class DurableSettings(Settings):
-    """Of processes that keep in Redis what Kafka then believes done."""
+    """Settings of processes that keep in Redis what Kafka then believes done."""
 
     wait_for_disk: bool = Field(
         default=True,

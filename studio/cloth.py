@@ -72,7 +72,7 @@ def box_around(path: Field, margin: float) -> Box:
 
 
 def _fixed(path: Field, box: Box) -> Field:
-    """In sixteenths of a pixel from the box's corner, as OpenCV draws."""
+    """The points in sixteenths of a pixel from the box's corner, as OpenCV draws."""
     return np.round((path - (box[1].start, box[0].start)) * 16).astype(np.int32)
 
 

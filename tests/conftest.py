@@ -82,7 +82,7 @@ def unique() -> Callable[[str], str]:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """In CI a skip is a failure, unless it is for lack of a GPU: else a missing server looks like a passing suite."""
+    """A skip is a failure in CI, unless it is for lack of a GPU: else a missing server looks like a passing suite."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if os.environ.get("CI") != "true" or reporter is None:
         return

@@ -82,7 +82,7 @@ def workloads(kustomization: str) -> list[Manifest]:
 
 @cache
 def stages() -> dict[str, str]:
-    """Of the Dockerfile: what each stage says, by name."""
+    """What each stage of the Dockerfile says, by name."""
     parts = re.split(r"^FROM\s+\S+\s+AS\s+(\S+)$", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
@@ -93,7 +93,7 @@ def rules() -> Iterator[dict[str, Any]]:
 
 
 def scrape_configs() -> dict[str, dict[str, Any]]:
-    """By job."""
+    """The scrape configurations by job."""
     loaded = yaml.safe_load((MONITORING / "prometheus" / "prometheus.yml").read_text())
     return {config["job_name"]: config for config in loaded["scrape_configs"]}
 

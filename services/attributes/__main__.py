@@ -1,13 +1,13 @@
 """The attributes consumer."""
 
 from services.attributes.task import AttributesTask
-from shared.stream.serving import Parts, WorkerSettings, run_worker
+from shared.stream.serving import Wiring, WorkerSettings, run_worker
 from shared.vision.reader import Reader, open_reader
 
 
-def parts(_settings: WorkerSettings, reader: Reader) -> Parts:
-    return Parts([AttributesTask(reader)], reader.pack_name)
+def wiring(_settings: WorkerSettings, reader: Reader) -> Wiring:
+    return Wiring([AttributesTask(reader)], reader.pack_name)
 
 
 if __name__ == "__main__":
-    run_worker("attributes", lambda settings: parts(settings, open_reader(settings)))
+    run_worker("attributes", lambda settings: wiring(settings, open_reader(settings)))

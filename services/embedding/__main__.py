@@ -3,14 +3,14 @@
 from services.embedding.server import serve_embedding
 from services.embedding.task import EmbeddingTask
 from shared import metrics
-from shared.stream.serving import Parts, WorkerSettings, run_worker
+from shared.stream.serving import Wiring, WorkerSettings, run_worker
 from shared.vision.reader import Reader, open_reader
 
 
-def parts(settings: WorkerSettings, reader: Reader) -> Parts:
+def wiring(settings: WorkerSettings, reader: Reader) -> Wiring:
     metrics.export(metrics.RPC)
-    return Parts([EmbeddingTask(reader)], reader.pack_name, [lambda device: serve_embedding(reader, device, settings)])
+    return Wiring([EmbeddingTask(reader)], reader.pack_name, [lambda device: serve_embedding(reader, device, settings)])
 
 
 if __name__ == "__main__":
-    run_worker("embedding", lambda settings: parts(settings, open_reader(settings)))
+    run_worker("embedding", lambda settings: wiring(settings, open_reader(settings)))

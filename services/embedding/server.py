@@ -12,7 +12,7 @@ from pydantic import Field
 from vitrine.embedding.v1 import embedding_pb2, embedding_pb2_grpc
 
 from shared.errors import OutOfMemory, Poison
-from shared.grpc import Context, Refusal, Server, deadline_passed
+from shared.grpc import Context, GrpcServer, Refusal, deadline_passed
 from shared.photos import Photo
 from shared.settings import Port, Settings
 from shared.vision.reader import Reader, photo_of
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class EmbeddingServerSettings(Settings):
-    """Of the server that stands beside the embedding worker."""
+    """Settings of the server that stands beside the embedding worker."""
 
     grpc_port: Port = Field(default=50052, description="Port of the EmbeddingService; 0 takes any free one")
 
@@ -72,7 +72,7 @@ async def serve_embedding(
     """
     wanted = EmbeddingServerSettings().grpc_port if port is None else port
     servicer = EmbeddingServicer(reader, device)
-    server = Server(SERVICE, lambda to: embedding_pb2_grpc.add_EmbeddingServiceServicer_to_server(servicer, to))
+    server = GrpcServer(SERVICE, lambda to: embedding_pb2_grpc.add_EmbeddingServiceServicer_to_server(servicer, to))
     bound = await server.start(settings.host, wanted)
     await server.healthy(True)
     try:

@@ -5,13 +5,13 @@ import asyncio
 from services.fraud.bank import open_bank
 from services.fraud.removals import follow_removals
 from services.fraud.task import FraudTask
-from shared.stream.serving import Parts, WorkerSettings, run_worker
+from shared.stream.serving import Wiring, WorkerSettings, run_worker
 from shared.vision.reader import Reader, open_reader
 
 
-def parts(settings: WorkerSettings, reader: Reader) -> Parts:
+def wiring(settings: WorkerSettings, reader: Reader) -> Wiring:
     bank = open_bank(settings.redis, wait_for_disk=settings.wait_for_disk)
-    return Parts(
+    return Wiring(
         [FraudTask(reader, bank)],
         reader.pack_name,
         beside=[lambda _device: follow_removals(bank, settings)],
@@ -21,4 +21,4 @@ def parts(settings: WorkerSettings, reader: Reader) -> Parts:
 
 
 if __name__ == "__main__":
-    run_worker("fraud", lambda settings: parts(settings, open_reader(settings)))
+    run_worker("fraud", lambda settings: wiring(settings, open_reader(settings)))

@@ -31,7 +31,7 @@ from shared.topics import IMAGE_UPLOADED, LISTING_CHANGED
 log = structlog.get_logger()
 
 
-class Server(uvicorn.Server):
+class UvicornServer(uvicorn.Server):
     """uvicorn would stop listening at once, and end by the signal that told it to: nothing after it would be run."""
 
     @contextmanager
@@ -65,7 +65,7 @@ async def serve(settings: GatewaySettings, process: Process) -> None:
         watching = asyncio.create_task(watch(health, checks, timeout_seconds=settings.probe_seconds + 1))
         sweeping = asyncio.create_task(sweep_now_and_then(store))
         try:
-            await until_stopped(Server(config), listener, process, settings.drain_seconds)
+            await until_stopped(UvicornServer(config), listener, process, settings.drain_seconds)
         finally:
             watching.cancel()
             sweeping.cancel()
@@ -104,7 +104,7 @@ async def sweep_now_and_then(store: PhotoStore) -> NoReturn:
         await asyncio.sleep(STAGED_SECONDS)
 
 
-async def until_stopped(server: Server, listener: socket.socket, process: Process, drain_seconds: float) -> None:
+async def until_stopped(server: UvicornServer, listener: socket.socket, process: Process, drain_seconds: float) -> None:
     """Serves until SIGTERM, and for `drain_seconds` more: a connection is refused as soon as nobody listens."""
     stopping = asyncio.Event()
     process.on_stop(stopping.set)

@@ -131,34 +131,34 @@ def pending(listing_id: str) -> Listing:
     return Listing(listing_id=listing_id, status="pending")
 
 
-def listing(found: enriched_pb2.EnrichedListing) -> Listing:
+def listing(record: enriched_pb2.EnrichedListing) -> Listing:
     statuses: dict[int, Literal["pending", "partial", "complete"]] = {
         enriched_pb2.EnrichedListing.STATUS_PARTIAL: "partial",
         enriched_pb2.EnrichedListing.STATUS_COMPLETE: "complete",
     }
     return Listing(
-        listing_id=found.listing_id,
-        status=statuses.get(found.status, "pending"),
-        revision=found.revision,
-        seller_id=found.seller_id,
-        claims=_claims(found.claims),
-        category=_category(found.category) if found.HasField("category") else None,
-        attributes=[_attribute(attribute) for attribute in found.attributes],
-        fraud=_fraud(found.fraud) if found.HasField("fraud") else None,
-        embedding_space=found.embedding_space or None,
-        photos=[_photo(photo) for photo in found.photos],
+        listing_id=record.listing_id,
+        status=statuses.get(record.status, "pending"),
+        revision=record.revision,
+        seller_id=record.seller_id,
+        claims=_claims(record.claims),
+        category=_category(record.category) if record.HasField("category") else None,
+        attributes=[_attribute(attribute) for attribute in record.attributes],
+        fraud=_fraud(record.fraud) if record.HasField("fraud") else None,
+        embedding_space=record.embedding_space or None,
+        photos=[_photo(photo) for photo in record.photos],
     )
 
 
-def _photo(found: enriched_pb2.EnrichedPhoto) -> EnrichedPhoto:
-    attributes = found.attributes.attributes if found.HasField("attributes") else None
+def _photo(photo: enriched_pb2.EnrichedPhoto) -> EnrichedPhoto:
+    attributes = photo.attributes.attributes if photo.HasField("attributes") else None
     return EnrichedPhoto(
-        photo=_stored(found.photo),
-        category=_category(found.category) if found.HasField("category") else None,
+        photo=_stored(photo.photo),
+        category=_category(photo.category) if photo.HasField("category") else None,
         attributes=None if attributes is None else [_attribute(attribute) for attribute in attributes],
-        embedding_space=found.embedding_space or None,
-        fraud=_fraud(found.fraud) if found.HasField("fraud") else None,
-        missing=[word(enriched_pb2.Facet, facet) for facet in found.missing],
+        embedding_space=photo.embedding_space or None,
+        fraud=_fraud(photo.fraud) if photo.HasField("fraud") else None,
+        missing=[word(enriched_pb2.Facet, facet) for facet in photo.missing],
     )
 
 

@@ -21,7 +21,7 @@ from services.gateway.claims import ListingClaims
 from services.gateway.form import Memory, body_too_large, empty_body, read_form
 from services.gateway.intake import Intake
 from services.gateway.lookup import Lookup
-from services.gateway.problems import MEDIA_TYPE, Problem, ProblemDetails, Refusal
+from services.gateway.problems import MEDIA_TYPE, Problem, ProblemDetails, response_of
 from services.gateway.settings import GatewaySettings
 from shared.errors import Transient
 from shared.health import Health
@@ -108,8 +108,8 @@ def create_app(intake: Intake, lookup: Lookup, health: Health, settings: Gateway
         """
         if await intake.is_removed(listing_id):
             raise _no_such_listing(listing_id)
-        if (found := await _looked_up(lookup, listing_id)) is not None:
-            return found
+        if (joined := await _looked_up(lookup, listing_id)) is not None:
+            return joined
         if await intake.has_accepted(listing_id):
             return answers.pending(listing_id)
         raise _no_such_listing(listing_id)
@@ -182,12 +182,12 @@ def _method(scope: Scope) -> str:
 
 async def _looked_up(lookup: Lookup, listing_id: str) -> answers.Listing | None:
     try:
-        found = await lookup.get(listing_id)
+        record = await lookup.get(listing_id)
     except Transient as why:
         log.warning("lookup failed", error=str(why))
         detail = "The recommendation service did not answer. Uploads are not affected."
         raise Problem("lookup-unavailable", detail, "Repeat the request in a few seconds.") from why
-    return None if found is None else answers.listing(found)
+    return None if record is None else answers.listing(record)
 
 
 def _no_such_listing(listing_id: str) -> Problem:
@@ -271,7 +271,7 @@ def _fault() -> JSONResponse:
 
 def _refused(why: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:
     REFUSED.labels(why.code).inc()
-    return Refusal(why, current_trace_id(), headers or {}).response()
+    return response_of(why, current_trace_id(), headers)
 
 
 # --- OpenAPI ----------------------------------------------------------------------------------------------------------

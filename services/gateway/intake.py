@@ -167,7 +167,7 @@ class Intake:
         return stated
 
     async def _photos(self, listing_id: str, claims: ListingClaims, files: Sequence[File]) -> list[listing_pb2.Photo]:
-        """In the listing's order, each once, stored."""
+        """The photos in the listing's order, each once, stored."""
         order = _order(claims, files)
         if not order:
             detail = "The listing names no photo and none was uploaded."
@@ -256,7 +256,7 @@ def _order(claims: ListingClaims, files: Sequence[File]) -> list[str | int]:
 
 
 def _digest(action: str, form: Form) -> str:
-    """Of what was said, not of how: a repeat has other multipart boundaries."""
+    """A hash of what was said, not of how: a repeat has other multipart boundaries."""
     parts = [action.encode(), form.listing, *(file.body for file in form.files)]
     return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 

@@ -1,7 +1,7 @@
 """Every way in which the gateway says no, as RFC 9457 problem details: what was wrong, what to do, and where."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -14,67 +14,69 @@ MEDIA_TYPE = "application/problem+json"
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ProblemType:
     status: HTTPStatus
     title: str
 
 
-KINDS: Mapping[str, Kind] = {
+TYPES: Mapping[str, ProblemType] = {
     # the form
-    "empty-body": Kind(HTTPStatus.BAD_REQUEST, "The request has no body"),
-    "not-a-form": Kind(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body is not multipart/form-data"),
-    "malformed-form": Kind(HTTPStatus.BAD_REQUEST, "The multipart form can't be read"),
-    "unknown-part": Kind(HTTPStatus.BAD_REQUEST, "The form has a part that is not known"),
-    "missing-listing": Kind(HTTPStatus.BAD_REQUEST, "The form has no part named listing"),
-    "upload-too-large": Kind(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The upload is too large"),
-    "upload-too-slow": Kind(HTTPStatus.REQUEST_TIMEOUT, "The upload took too long"),
+    "empty-body": ProblemType(HTTPStatus.BAD_REQUEST, "The request has no body"),
+    "not-a-form": ProblemType(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body is not multipart/form-data"),
+    "malformed-form": ProblemType(HTTPStatus.BAD_REQUEST, "The multipart form can't be read"),
+    "unknown-part": ProblemType(HTTPStatus.BAD_REQUEST, "The form has a part that is not known"),
+    "missing-listing": ProblemType(HTTPStatus.BAD_REQUEST, "The form has no part named listing"),
+    "upload-too-large": ProblemType(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The upload is too large"),
+    "upload-too-slow": ProblemType(HTTPStatus.REQUEST_TIMEOUT, "The upload took too long"),
     # the claims
-    "listing-not-json": Kind(HTTPStatus.BAD_REQUEST, "The listing is not JSON"),
-    "invalid-listing": Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "The listing is incomplete or wrong"),
-    "updated-at-too-far-ahead": Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "updated_at lies in the future"),
-    "invalid-request": Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "The request is wrong"),
+    "listing-not-json": ProblemType(HTTPStatus.BAD_REQUEST, "The listing is not JSON"),
+    "invalid-listing": ProblemType(HTTPStatus.UNPROCESSABLE_ENTITY, "The listing is incomplete or wrong"),
+    "updated-at-too-far-ahead": ProblemType(HTTPStatus.UNPROCESSABLE_ENTITY, "updated_at lies in the future"),
+    "invalid-request": ProblemType(HTTPStatus.UNPROCESSABLE_ENTITY, "The request is wrong"),
     # the photos
-    "no-photos": Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "The listing has no photo"),
-    "too-many-photos": Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "The listing has too many photos"),
-    "unknown-photo": Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "A photo is named that this listing never had"),
-    "empty-photo": Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "A photo is empty"),
-    "photo-too-large": Kind(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "A photo has too many bytes"),
-    "not-a-photo": Kind(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "A file is not a photo"),
-    "unsupported-type": Kind(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "A photo's type is not accepted"),
-    "animated-photo": Kind(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "A photo is animated"),
-    "damaged-photo": Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "A photo is damaged or incomplete"),
-    "too-many-parts": Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "A photo's file has too many parts"),
-    "profile-too-large": Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "A photo's colour profile is too large"),
-    "too-many-pixels": Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "A photo has too many pixels"),
-    "side-too-long": Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "A photo is too long or too wide"),
-    "photo-too-small": Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "A photo has too few pixels"),
+    "no-photos": ProblemType(HTTPStatus.UNPROCESSABLE_ENTITY, "The listing has no photo"),
+    "too-many-photos": ProblemType(HTTPStatus.UNPROCESSABLE_ENTITY, "The listing has too many photos"),
+    "unknown-photo": ProblemType(HTTPStatus.UNPROCESSABLE_ENTITY, "A photo is named that this listing never had"),
+    "empty-photo": ProblemType(HTTPStatus.UNPROCESSABLE_ENTITY, "A photo is empty"),
+    "photo-too-large": ProblemType(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "A photo has too many bytes"),
+    "not-a-photo": ProblemType(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "A file is not a photo"),
+    "unsupported-type": ProblemType(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "A photo's type is not accepted"),
+    "animated-photo": ProblemType(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "A photo is animated"),
+    "damaged-photo": ProblemType(HTTPStatus.UNPROCESSABLE_ENTITY, "A photo is damaged or incomplete"),
+    "too-many-parts": ProblemType(HTTPStatus.UNPROCESSABLE_ENTITY, "A photo's file has too many parts"),
+    "profile-too-large": ProblemType(HTTPStatus.UNPROCESSABLE_ENTITY, "A photo's colour profile is too large"),
+    "too-many-pixels": ProblemType(HTTPStatus.UNPROCESSABLE_ENTITY, "A photo has too many pixels"),
+    "side-too-long": ProblemType(HTTPStatus.UNPROCESSABLE_ENTITY, "A photo is too long or too wide"),
+    "photo-too-small": ProblemType(HTTPStatus.UNPROCESSABLE_ENTITY, "A photo has too few pixels"),
     # repeats and order
-    "bad-idempotency-key": Kind(HTTPStatus.BAD_REQUEST, "The Idempotency-Key can't be used"),
-    "idempotency-key-reused": Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "The Idempotency-Key belongs to another upload"),
-    "listing-removed": Kind(HTTPStatus.GONE, "The listing was taken down"),
+    "bad-idempotency-key": ProblemType(HTTPStatus.BAD_REQUEST, "The Idempotency-Key can't be used"),
+    "idempotency-key-reused": ProblemType(
+        HTTPStatus.UNPROCESSABLE_ENTITY, "The Idempotency-Key belongs to another upload"
+    ),
+    "listing-removed": ProblemType(HTTPStatus.GONE, "The listing was taken down"),
     # lookups and the rest of HTTP
-    "no-such-listing": Kind(HTTPStatus.NOT_FOUND, "No such listing"),
-    "no-such-page": Kind(HTTPStatus.NOT_FOUND, "No such page"),
-    "method-not-allowed": Kind(HTTPStatus.METHOD_NOT_ALLOWED, "The method is not allowed here"),
-    "http-error": Kind(HTTPStatus.BAD_REQUEST, "The request can't be served"),
+    "no-such-listing": ProblemType(HTTPStatus.NOT_FOUND, "No such listing"),
+    "no-such-page": ProblemType(HTTPStatus.NOT_FOUND, "No such page"),
+    "method-not-allowed": ProblemType(HTTPStatus.METHOD_NOT_ALLOWED, "The method is not allowed here"),
+    "http-error": ProblemType(HTTPStatus.BAD_REQUEST, "The request can't be served"),
     # ours
-    "busy": Kind(HTTPStatus.SERVICE_UNAVAILABLE, "Too many uploads at once"),
-    "broker-unavailable": Kind(HTTPStatus.SERVICE_UNAVAILABLE, "The event broker is away"),
-    "store-unavailable": Kind(HTTPStatus.SERVICE_UNAVAILABLE, "The photo store is away"),
-    "lookup-unavailable": Kind(HTTPStatus.SERVICE_UNAVAILABLE, "Lookups are away"),
-    "internal-error": Kind(HTTPStatus.INTERNAL_SERVER_ERROR, "Something is wrong on our side"),
+    "busy": ProblemType(HTTPStatus.SERVICE_UNAVAILABLE, "Too many uploads at once"),
+    "broker-unavailable": ProblemType(HTTPStatus.SERVICE_UNAVAILABLE, "The event broker is away"),
+    "store-unavailable": ProblemType(HTTPStatus.SERVICE_UNAVAILABLE, "The photo store is away"),
+    "lookup-unavailable": ProblemType(HTTPStatus.SERVICE_UNAVAILABLE, "Lookups are away"),
+    "internal-error": ProblemType(HTTPStatus.INTERNAL_SERVER_ERROR, "Something is wrong on our side"),
 }
 
 RETRY_AFTER_SECONDS = 5
 
 
 class Problem(Exception):
-    """Ends a request. `code` is one of KINDS; `where` points at the part of the request that is to blame."""
+    """Ends a request. `code` is one of TYPES; `where` points at the part of the request that is to blame."""
 
     def __init__(self, code: str, detail: str, remedy: str, where: Mapping[str, Any] | None = None) -> None:
         super().__init__(f"{code}: {detail}")
         self.code = code
-        self.kind = KINDS[code]
+        self.type = TYPES[code]
         self.detail = detail
         self.remedy = remedy
         self.where = where
@@ -123,27 +125,19 @@ class ProblemDetails(BaseModel):
     trace_id: str | None = Field(default=None, description="To be quoted to whoever runs the gateway")
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """A problem on its way out."""
-
-    problem: Problem
-    trace_id: str | None
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-    def response(self) -> JSONResponse:
-        problem = self.problem
-        status = int(problem.kind.status)
-        body = ProblemDetails(
-            type=f"urn:vitrine:problem:{problem.code}",
-            title=problem.kind.title,
-            status=status,
-            detail=problem.detail,
-            remedy=problem.remedy,
-            where=Where(**problem.where) if problem.where else None,
-            trace_id=self.trace_id,
-        )
-        headers = dict(self.headers)
-        if status == HTTPStatus.SERVICE_UNAVAILABLE:
-            headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-        return JSONResponse(body.model_dump(exclude_none=True), status, headers, MEDIA_TYPE)
+def response_of(problem: Problem, trace_id: str | None, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """What tells the caller of the problem, with these headers beside its own."""
+    status = int(problem.type.status)
+    details = ProblemDetails(
+        type=f"urn:vitrine:problem:{problem.code}",
+        title=problem.type.title,
+        status=status,
+        detail=problem.detail,
+        remedy=problem.remedy,
+        where=Where(**problem.where) if problem.where else None,
+        trace_id=trace_id,
+    )
+    headers = dict(headers or {})
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return JSONResponse(details.model_dump(exclude_none=True), status, headers, MEDIA_TYPE)

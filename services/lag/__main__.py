@@ -16,7 +16,7 @@ log = structlog.get_logger()
 
 
 class LagSettings(Settings):
-    """Of the lag exporter."""
+    """Settings of the lag exporter."""
 
     metrics_port: Port = Field(default=9107, description="Port of /metrics, /startz, /livez and /readyz")
     lag_seconds: float = Field(default=10.0, description="Seconds between two readings", gt=0)

@@ -49,7 +49,7 @@ class Timestamps:
         self._consumer.close()
 
     def _read(self, turn: Mapping[Partition, int]) -> dict[tuple[str, int, int], float]:
-        found: dict[tuple[str, int, int], float] = {}
+        stamps: dict[tuple[str, int, int], float] = {}
         missing = set(turn)
         self._consumer.assign([TopicPartition(topic, partition, offset) for (topic, partition), offset in turn.items()])
         deadline = time.monotonic() + FETCH_SECONDS
@@ -64,9 +64,9 @@ class Timestamps:
             self._consumer.incremental_unassign([TopicPartition(topic, partition)])
             # A partition's end: compaction or a transaction left gaps, and nothing that could have an age.
             if message.error() is None:
-                found[topic, partition, turn[topic, partition]] = message.timestamp()[1] / 1000
+                stamps[topic, partition, turn[topic, partition]] = message.timestamp()[1] / 1000
         self._consumer.unassign()
-        return found
+        return stamps
 
 
 class LagExporter:
@@ -89,11 +89,11 @@ class LagExporter:
 
     def read(self) -> None:
         """One reading. Raises Transient when no broker answers, KafkaException when it refuses."""
-        found = standings(self._client, self._bootstrap, self._expected)
-        stamps = self._timestamps.of([one for one in found if one.lag])
+        read = standings(self._client, self._bootstrap, self._expected)
+        stamps = self._timestamps.of([one for one in read if one.lag])
         now = self._clock()
-        lags: dict[Labels, float] = {(one.group, one.topic, str(one.partition)): one.lag for one in found}
-        ages: dict[Labels, float] = {(one.group, one.topic): 0.0 for one in found}
+        lags: dict[Labels, float] = {(one.group, one.topic, str(one.partition)): one.lag for one in read}
+        ages: dict[Labels, float] = {(one.group, one.topic): 0.0 for one in read}
         for one, stamp in stamps.items():
             ages[one.group, one.topic] = max(ages[one.group, one.topic], now - stamp)
         self._show(metrics.GROUP_LAG, lags)

@@ -51,7 +51,7 @@ _WORST_FIRST = (image_pb2.Fraud.DECISION_BLOCK, image_pb2.Fraud.DECISION_REVIEW,
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Update:
     """One event, checked: which field of which listing it offers a value for."""
 
     listing_id: str
@@ -62,18 +62,18 @@ class Step:
     dimension: int = 0
 
 
-# --- an event becomes a step ------------------------------------------------------------------------------------------
+# --- an event becomes an update ---------------------------------------------------------------------------------------
 
 
-def read(topic: str, key: bytes, value: bytes) -> Step:
+def read(topic: str, key: bytes, value: bytes) -> Update:
     """Raises Poison("undecodable") or Poison("invalid"); `topic` is one of SOURCES."""
-    step = _READERS[topic](value)
-    if key != step.listing_id.encode():
-        raise Poison("invalid", f"the key is {key[:80]!r}, the message is about listing {step.listing_id!r}")
-    return step
+    update = _READERS[topic](value)
+    if key != update.listing_id.encode():
+        raise Poison("invalid", f"the key is {key[:80]!r}, the message is about listing {update.listing_id!r}")
+    return update
 
 
-def _read_change(value: bytes) -> Step:
+def _read_change(value: bytes) -> Update:
     change = parse(listing_pb2.ListingChanged, value)
     _demand(change.listing_id != "", "listing_id is missing")
     _demand(change.revision > 0, f"revision {change.revision} is not a time")
@@ -81,29 +81,29 @@ def _read_change(value: bytes) -> Step:
     _demand(kind is not None, "neither listing nor removed is set")
     _demand(kind == "removed" or len(change.listing.photos) > 0, "the listing has no photos")
     _demand(all(photo.sha256 for photo in change.listing.photos), "a photo has no sha256")
-    return Step(change.listing_id, _CHANGE, _RANK.pack(kind == "removed", change.revision, 0, 0) + value)
+    return Update(change.listing_id, _CHANGE, _RANK.pack(kind == "removed", change.revision, 0, 0) + value)
 
 
-def _read_classified(value: bytes) -> Step:
+def _read_classified(value: bytes) -> Update:
     message = parse(image_pb2.ImageClassified, value)
     _demand(message.HasField("category"), "category is missing")
     return _result(_CATEGORY, message.assessment, value)
 
 
-def _read_attributed(value: bytes) -> Step:
+def _read_attributed(value: bytes) -> Update:
     return _result(_ATTRIBUTES, parse(image_pb2.ImageAttributed, value).assessment, value)
 
 
-def _read_embedded(value: bytes) -> Step:
+def _read_embedded(value: bytes) -> Update:
     message = parse(image_pb2.ImageEmbedded, value)
     _demand(message.space != "", "the vector's space is missing")
     length = float(np.linalg.norm(np.asarray(message.vector, np.float32)))
     _demand(bool(abs(length - 1) < 0.01), f"the vector's length is {length}, not 1")  # NaN fails too
-    step = _result(f"{_EMBEDDING}/{message.space}", message.assessment, value)
-    return replace(step, space=message.space, dimension=len(message.vector))
+    update = _result(f"{_EMBEDDING}/{message.space}", message.assessment, value)
+    return replace(update, space=message.space, dimension=len(message.vector))
 
 
-def _read_scored(value: bytes) -> Step:
+def _read_scored(value: bytes) -> Update:
     message = parse(image_pb2.ImageScored, value)
     _demand(message.fraud.decision in _WORST_FIRST, "the fraud decision is none of allow, review and block")
     return _result(_FRAUD, message.assessment, value)
@@ -118,13 +118,13 @@ _READERS = {
 }
 
 
-def _result(facet: str, assessment: image_pb2.Assessment, value: bytes) -> Step:
+def _result(facet: str, assessment: image_pb2.Assessment, value: bytes) -> Update:
     _demand(assessment.listing_id != "", "assessment.listing_id is missing")
     _demand(assessment.photo_sha256 != "", "assessment.photo_sha256 is missing")
     _demand(assessment.revision > 0, f"assessment.revision {assessment.revision} is not a time")
     _demand(_is_time(assessment.assessed_at), "assessment.assessed_at is no time from 1970 to 9999")
     rank = _RANK.pack(False, assessment.revision, assessment.generation, assessment.assessed_at.ToMicroseconds())
-    return Step(assessment.listing_id, f"{facet}/{assessment.photo_sha256}", rank + value)
+    return Update(assessment.listing_id, f"{facet}/{assessment.photo_sha256}", rank + value)
 
 
 def _is_time(time: Timestamp) -> bool:
@@ -137,11 +137,11 @@ def _demand(holds: bool, otherwise: str) -> None:
         raise Poison("invalid", otherwise)
 
 
-# --- steps become fields ----------------------------------------------------------------------------------------------
+# --- updates become fields --------------------------------------------------------------------------------------------
 
 
-def merged(fields: Fields, steps: Iterable[Step]) -> dict[str, bytes]:
-    """The fields after these steps, without what no longer belongs to the listing.
+def merged(fields: Fields, updates: Iterable[Update]) -> dict[str, bytes]:
+    """The fields after these updates, without what no longer belongs to the listing.
 
     A result for a photo of the current revision stays, however old: the same bytes look the same. So does one for a
     revision still to come, and for the current one even if it doesn't name the photo: another change of the same
@@ -149,8 +149,8 @@ def merged(fields: Fields, steps: Iterable[Step]) -> dict[str, bytes]:
     at anew, since each revision has all of its photos looked at.
     """
     known = dict(fields)
-    for step in steps:
-        known[step.field] = max(step.ranked, known.get(step.field, b""))
+    for update in updates:
+        known[update.field] = max(update.ranked, known.get(update.field, b""))
     if (change := change_of(known)) is None:
         return known
     current = {photo.sha256 for photo in change.listing.photos}
@@ -162,10 +162,10 @@ def merged(fields: Fields, steps: Iterable[Step]) -> dict[str, bytes]:
     }
 
 
-def change_instead(fields: Fields, step: Step) -> bytes | None:
-    """The change that stands where the step's does not, as it came; None when the step's stands, or is no change."""
+def change_instead(fields: Fields, update: Update) -> bytes | None:
+    """The change that stands where the update's does not, as it came; None when that stands, or is no change."""
     current = fields.get(_CHANGE)
-    return None if step.field != _CHANGE or current in (None, step.ranked) else _message(current)
+    return None if update.field != _CHANGE or current in (None, update.ranked) else _message(current)
 
 
 def change_of(fields: Fields) -> listing_pb2.ListingChanged | None:

@@ -19,7 +19,7 @@ from faust.types import EventT, StreamT
 from vitrine.events.v1 import enriched_pb2, listing_pb2
 
 from services.recommendation import fields
-from services.recommendation.fields import Enriched, Step
+from services.recommendation.fields import Enriched, Update
 from services.recommendation.index import Placement, VectorIndex
 from services.recommendation.rank import index_attributes
 from services.recommendation.settings import JoinSettings
@@ -63,50 +63,50 @@ class Join:
 
     async def join(self, batch: Sequence[Record]) -> None:
         """Returns when every effect is in Redis and on Kafka, though maybe not yet on disk; raises Transient."""
-        steps, rejected = await self._read(batch)
-        joined = await self._write(steps)
+        updates, rejected = await self._read(batch)
+        joined = await self._write(updates)
         await self._spread(joined)
         await self._publisher.send(
-            [*_changes_to_repeat(steps, joined), *(as_dead_letter(r, versions="") for r in rejected)]
+            [*_changes_to_repeat(updates, joined), *(as_dead_letter(r, versions="") for r in rejected)]
         )
 
     # --- read --------------------------------------------------------------------------------------------------------
 
-    async def _read(self, batch: Sequence[Record]) -> tuple[list[tuple[Record, Step]], list[Rejected]]:
-        steps, rejected = [], []
+    async def _read(self, batch: Sequence[Record]) -> tuple[list[tuple[Record, Update]], list[Rejected]]:
+        updates, rejected = [], []
         for record in batch:
             try:
-                step = fields.read(record.assignment.topic, record.key, record.value)
-                await self._check_dimension(step)
-                steps.append((record, step))
+                update = fields.read(record.assignment.topic, record.key, record.value)
+                await self._check_dimension(update)
+                updates.append((record, update))
             except Poison as why:
                 JOINED.labels(record.assignment.topic, "rejected").inc()
                 log.warning("rejected", topic=record.assignment.topic, offset=record.offset, why=str(why))
                 rejected.append(Rejected(record, "join", "join", why.code, why.message))
-        return steps, rejected
+        return updates, rejected
 
-    async def _check_dimension(self, step: Step) -> None:
-        if not step.space:
+    async def _check_dimension(self, update: Update) -> None:
+        if not update.space:
             return
-        known = self._dimensions.get(step.space) or await self._index.dimension(step.space)
+        known = self._dimensions.get(update.space) or await self._index.dimension(update.space)
         if known:
-            self._dimensions[step.space] = known
-            if step.dimension != known:
-                raise Poison("invalid", f"{step.dimension} numbers; vectors of space {step.space} have {known}")
+            self._dimensions[update.space] = known
+            if update.dimension != known:
+                raise Poison("invalid", f"{update.dimension} numbers; vectors of space {update.space} have {known}")
 
     # --- write -------------------------------------------------------------------------------------------------------
 
-    async def _write(self, steps: Sequence[tuple[Record, Step]]) -> dict[str, Known]:
-        """Merges the steps into their listings; returns them as they stand afterwards."""
-        pending: dict[str, list[tuple[Record, Step]]] = {}
-        for record, step in steps:
-            pending.setdefault(step.listing_id, []).append((record, step))
+    async def _write(self, updates: Sequence[tuple[Record, Update]]) -> dict[str, Known]:
+        """Merges the updates into their listings; returns them as they stand afterwards."""
+        pending: dict[str, list[tuple[Record, Update]]] = {}
+        for record, update in updates:
+            pending.setdefault(update.listing_id, []).append((record, update))
         touched: dict[str, Known] = {}
         for _ in range(MAX_CONFLICTS):
             if not pending:
                 return touched
             before = dict(zip(pending, await self._records.stored(list(pending)), strict=True))
-            writes = [_write_of(i, before[i], [s for _, s in steps]) for i, steps in pending.items()]
+            writes = [_write_of(i, before[i], [update for _, update in updates]) for i, updates in pending.items()]
             changes = [write for write in writes if write.fields != write.before.fields]
             done = await self._records.write(changes)
             conflicts = {write.listing_id for write, ok in zip(changes, done, strict=True) if not ok}
@@ -115,12 +115,12 @@ class Join:
                     self._conclude(write, pending.pop(write.listing_id), touched)
         raise Transient(f"{len(pending)} listings were changed by others {MAX_CONFLICTS} times in a row")
 
-    def _conclude(self, write: Write, steps: Sequence[tuple[Record, Step]], touched: dict[str, Known]) -> None:
-        for record, step in steps:
-            JOINED.labels(record.assignment.topic, _effect(write, step)).inc()
-        # Stale steps count too: whoever took them first may have spread an older view over a newer one, and died.
+    def _conclude(self, write: Write, updates: Sequence[tuple[Record, Update]], touched: dict[str, Known]) -> None:
+        for record, update in updates:
+            JOINED.labels(record.assignment.topic, _effect(write, update)).inc()
+        # Stale updates count too: whoever took them first may have spread an older view over a newer one, and died.
         changed = write.fields != write.before.fields
-        touched[write.listing_id] = Known(write.after if changed else write.before, steps[-1][0].headers)
+        touched[write.listing_id] = Known(write.after if changed else write.before, updates[-1][0].headers)
         self._observe_completion(write)
 
     def _observe_completion(self, write: Write) -> None:
@@ -149,30 +149,32 @@ class Join:
             touched = {i: Known(stored, touched[i].headers) for i, stored in zip(overtaken, newer, strict=True)}
 
 
-def _write_of(listing_id: str, before: Stored, steps: Iterable[Step]) -> Write:
-    after = fields.merged(before.fields, steps)
+def _write_of(listing_id: str, before: Stored, updates: Iterable[Update]) -> Write:
+    after = fields.merged(before.fields, updates)
     return Write(listing_id, before, after, fields.enriched(after))
 
 
-def _effect(write: Write, step: Step) -> str:
-    """What a step did: "joined", "repeated" (it was there already) or "stale" (something newer is)."""
-    if write.fields.get(step.field) != step.ranked:
+def _effect(write: Write, update: Update) -> str:
+    """What an update did: "joined", "repeated" (it was there already) or "stale" (something newer is)."""
+    if write.fields.get(update.field) != update.ranked:
         return "stale"
-    return "repeated" if write.before.fields.get(step.field) == step.ranked else "joined"
+    return "repeated" if write.before.fields.get(update.field) == update.ranked else "joined"
 
 
-def _changes_to_repeat(steps: Sequence[tuple[Record, Step]], joined: Mapping[str, Known]) -> Iterator[Event]:
+def _changes_to_repeat(updates: Sequence[tuple[Record, Update]], joined: Mapping[str, Known]) -> Iterator[Event]:
     """The changes that hold but lie before a stale one on `listing.changed`, whose compaction keeps what lies last.
 
     The last change of each listing tells; what follows it on the topic is still to be joined. A repeated change comes
     back as bytes that are known, and is not repeated for that.
     """
     last = {
-        step.listing_id: (record, step) for record, step in steps if record.assignment.topic == LISTING_CHANGED.name
+        update.listing_id: (record, update)
+        for record, update in updates
+        if record.assignment.topic == LISTING_CHANGED.name
     }
-    for record, step in last.values():
-        if (value := fields.change_instead(joined[step.listing_id].stored.fields, step)) is not None:
-            log.info("change repeated after a stale one", listing=step.listing_id, offset=record.offset)
+    for record, update in last.values():
+        if (value := fields.change_instead(joined[update.listing_id].stored.fields, update)) is not None:
+            log.info("change repeated after a stale one", listing=update.listing_id, offset=record.offset)
             yield _change_event(record, value)
 
 

@@ -10,7 +10,7 @@ from vitrine.recommendation.v1 import recommendation_pb2 as api
 
 from services.recommendation.fields import Enriched, Vector
 from services.recommendation.index import VectorIndex, WrongDimension
-from services.recommendation.rank import Candidate, Filter, best, refusal
+from services.recommendation.rank import Candidate, Filter, best, what_is_wrong_with
 from services.recommendation.store import Records
 from shared.grpc import Refusal
 from shared.limits import MAX_ANSWER_BYTES, MAX_PHOTO_BYTES
@@ -38,12 +38,12 @@ class Lookups:
         if not listing_id:
             raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "listing_id is empty")
         [record] = await self._records.records([listing_id])
-        if (found := _there(record)) is None:
+        if (enriched := _there(record)) is None:
             raise Refusal(
                 grpc.StatusCode.NOT_FOUND,
                 f"no listing {listing_id!r}: it was never uploaded, was removed, or was accepted only this moment",
             )
-        return found
+        return enriched
 
     async def batch(self, listing_ids: Sequence[str]) -> api.BatchGetListingsResponse:
         """As many as fit one answer, and which are still to be asked for."""
@@ -80,7 +80,7 @@ class Lookups:
         return await self._nearest(embedded.space, np.asarray(embedded.vector, np.float32), limit, wanted)
 
     async def _vector_of(self, record: Enriched) -> tuple[str, Vector]:
-        """In the current space if it has one there, else in the one that it was embedded in last."""
+        """Space and vector: in the current one if it has a vector there, else in the one it was embedded in last."""
         current = await self._index.current_space()
         for space in dict.fromkeys(space for space in (current, record.embedding_space) if space):
             [vector] = await self._records.vectors(space, [(record.listing_id, record.photos[0].photo.sha256)])
@@ -149,6 +149,6 @@ def _there(record: Enriched | None) -> Enriched | None:
 def _checked(limit: int, wanted: Filter) -> int:
     if limit > MAX_LIMIT:
         raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, f"limit is {limit}; it can be 1 to {MAX_LIMIT}, or 0 for 10")
-    if wrong := refusal(wanted):
+    if wrong := what_is_wrong_with(wanted):
         raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, wrong)
     return limit or DEFAULT_LIMIT

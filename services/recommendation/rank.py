@@ -71,7 +71,7 @@ def _priced(claims: listing_pb2.Claims, wanted: recommendation_pb2.PriceRange) -
     )
 
 
-def refusal(wanted: Filter) -> str | None:
+def what_is_wrong_with(wanted: Filter) -> str | None:
     """What is wrong with a filter, for the caller; None when nothing is."""
     if wanted.HasField("price"):
         price = wanted.price
@@ -112,7 +112,7 @@ def index_attributes(record: Enriched) -> dict[str, object]:
 
 
 def expression(wanted: Filter) -> str:
-    """In the language of VSIM's FILTER; empty when nothing is filtered. Lets through at least what `matches` does."""
+    """The filter in the language of VSIM's FILTER; empty for none. Lets through at least what `matches` does."""
     terms = []
     if wanted.category_path:
         terms.append(f'"{index_text("/", wanted.category_path)}" in .category')

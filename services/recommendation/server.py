@@ -10,9 +10,8 @@ from vitrine.recommendation.v1 import recommendation_pb2_grpc
 
 from services.recommendation.lookups import Lookups
 from services.recommendation.store import Records
-from shared import grpc as grpc_server
 from shared.errors import Transient
-from shared.grpc import MAX_AGE_SECONDS, Context, Refusal, channel
+from shared.grpc import MAX_AGE_SECONDS, Context, GrpcServer, Refusal, channel
 from shared.health import Health
 
 SERVICE: str = api.DESCRIPTOR.services_by_name["RecommendationService"].full_name
@@ -101,7 +100,7 @@ class RecommendationService(recommendation_pb2_grpc.RecommendationServiceService
         )
 
 
-class Server:
+class LookupServer:
     """Listens as soon as it is started; healthy while Redis answers."""
 
     def __init__(
@@ -116,7 +115,7 @@ class Server:
         self._records = records
         self._health = health
         service = RecommendationService(lookups, embedding, rpc_seconds)
-        self._server = grpc_server.Server(
+        self._server = GrpcServer(
             SERVICE,
             lambda to: recommendation_pb2_grpc.add_RecommendationServiceServicer_to_server(service, to),
             call_seconds=rpc_seconds,
@@ -150,6 +149,6 @@ class Server:
             await self.check()
 
     async def stop(self, grace_seconds: float, drain_seconds: float = 0.0) -> None:
-        """As shared.grpc.Server's, and the probes over HTTP are told too."""
+        """As shared.grpc.GrpcServer's, and the probes over HTTP are told too."""
         self._health.not_ready("stopping", "told to stop")
         await self._server.stop(grace_seconds, drain_seconds)

@@ -111,10 +111,10 @@ class Difference:
     topic: str
     setting: str  # "partitions" or the name of a topic setting
     declared: str
-    found: str
+    actual: str
 
     def __str__(self) -> str:
-        return f"{self.topic}: {self.setting} is {self.found}, declared is {self.declared}"
+        return f"{self.topic}: {self.setting} is {self.actual}, declared is {self.declared}"
 
 
 def create_topics(bootstrap: str, replication: int = 1) -> list[str]:
@@ -171,6 +171,6 @@ def _differences(topic: Topic, partitions: int, config: dict[str, str]) -> Itera
     if partitions != topic.partitions:
         yield Difference(topic.name, "partitions", str(topic.partitions), str(partitions))
     for setting, declared in topic.config.items():
-        found = config.get(setting, "")
-        if found != declared:
-            yield Difference(topic.name, setting, declared, found)
+        actual = config.get(setting, "")
+        if actual != declared:
+            yield Difference(topic.name, setting, declared, actual)

@@ -126,15 +126,13 @@ def dead_letter_at(bootstrap: str, partition: int, offset: int) -> DeadLetter:
 def edges(consumer: Consumer, bootstrap: str) -> dict[int, tuple[int, int]]:
     """First offset, and one past the last, of each partition. {} when the topic was never created."""
     topic = cluster(consumer, bootstrap).topics.get(DEAD_LETTERS.name)
-    found = {}
+    watermarks = {}
     for partition in sorted(topic.partitions if topic else ()):
-        watermarks = consumer.get_watermark_offsets(
-            TopicPartition(DEAD_LETTERS.name, partition), timeout=REQUEST_SECONDS
-        )
-        if watermarks is None:
+        edge = consumer.get_watermark_offsets(TopicPartition(DEAD_LETTERS.name, partition), timeout=REQUEST_SECONDS)
+        if edge is None:
             raise Transient(f"the broker at {bootstrap} stopped answering")
-        found[partition] = watermarks
-    return found
+        watermarks[partition] = edge
+    return watermarks
 
 
 def _read(consumer: Consumer, partition: int, first: int, end: int) -> Iterator[DeadLetter]:

@@ -72,10 +72,10 @@ def altered(client: AdminClient, wanted: ConsumerGroupTopicPartitions) -> Consum
     Raises KafkaException when it isn't ready yet, which it may say of the request or of each partition.
     """
     (answer,) = client.alter_consumer_group_offsets([wanted], request_timeout=REQUEST_SECONDS).values()
-    found: ConsumerGroupTopicPartitions = answer.result()
-    for refused in (each for each in found.topic_partitions or () if each.error and each.error.code() in NOT_YET):
+    outcome: ConsumerGroupTopicPartitions = answer.result()
+    for refused in (each for each in outcome.topic_partitions or () if each.error and each.error.code() in NOT_YET):
         raise KafkaException(refused.error)
-    return found
+    return outcome
 
 
 def _mismatch(sources: Sequence[str], targets: Sequence[str]) -> str | None:

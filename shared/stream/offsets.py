@@ -53,7 +53,7 @@ class Group:
 
 
 def standings(client: AdminClient, bootstrap: str, expected: Iterable[str] = ()) -> list[Standing]:
-    """Of every existing group with our prefix and of the expected ones, sorted by group, topic and partition.
+    """How far every existing group with our prefix is, and the expected ones, sorted by group, topic and partition.
 
     A partition that a group is meant to read and has not committed counts from the partition's start: so a group that
     never came up shows its whole lag. Raises Transient when no broker answers, KafkaException when it refuses.
@@ -62,7 +62,7 @@ def standings(client: AdminClient, bootstrap: str, expected: Iterable[str] = ())
     partitions = {name: len(topic.partitions) for name, topic in cluster(client, bootstrap).topics.items()}
     committed = {name: committed_offsets(bootstrap, name) for name in names}
     read = {name: _partitions_read(name, committed[name], partitions) for name in names}
-    wanted = sorted({partition for found in read.values() for partition in found})
+    wanted = sorted({partition for theirs in read.values() for partition in theirs})
     starts = edges(client, wanted, EARLIEST)
     ends = edges(client, wanted, LATEST)
     return [
@@ -92,19 +92,19 @@ def committed_offsets(bootstrap: str, group: str) -> dict[Partition, int]:
     consumer = reader(bootstrap, group)
     try:
         there = cluster(consumer, bootstrap).topics
-        asked = [TopicPartition(t.name, n) for t in TOPICS if t.name in there for n in there[t.name].partitions]
-        found = once_ready(lambda: _committed(consumer, asked))
+        ours = [TopicPartition(t.name, n) for t in TOPICS if t.name in there for n in there[t.name].partitions]
+        committed = once_ready(lambda: _committed(consumer, ours))
     finally:
         consumer.close()
-    return {(each.topic, each.partition): each.offset for each in found if each.offset >= 0}
+    return {(each.topic, each.partition): each.offset for each in committed if each.offset >= 0}
 
 
 def edges(client: AdminClient, partitions: Sequence[Partition], which: OffsetSpec) -> dict[Partition, int]:
     """The first or the next offset of each partition."""
     if not partitions:
         return {}
-    asked = {TopicPartition(topic, number): which for topic, number in partitions}
-    answers = client.list_offsets(asked, request_timeout=REQUEST_SECONDS)
+    wanted = {TopicPartition(topic, number): which for topic, number in partitions}
+    answers = client.list_offsets(wanted, request_timeout=REQUEST_SECONDS)
     return {(each.topic, each.partition): answer.result().offset for each, answer in answers.items()}
 
 
@@ -127,12 +127,12 @@ def _described(client: AdminClient, name: str) -> Group:
     return Group(name, "absent" if absent else group.state.name.lower(), len(group.members))
 
 
-def _committed(consumer: Consumer, asked: list[TopicPartition]) -> list[TopicPartition]:
-    found = consumer.committed(asked, timeout=REQUEST_SECONDS) if asked else []
-    for refused in (each for each in found if each.error):
+def _committed(consumer: Consumer, partitions: list[TopicPartition]) -> list[TopicPartition]:
+    answers = consumer.committed(partitions, timeout=REQUEST_SECONDS) if partitions else []
+    for refused in (each for each in answers if each.error):
         # What can't be told now must not look as if nothing had been committed.
         raise KafkaException(refused.error)
-    return found
+    return answers
 
 
 def _partitions_read(group: str, committed: dict[Partition, int], partitions: dict[str, int]) -> list[Partition]:

@@ -35,7 +35,7 @@ CANARY_PHOTO = Path(__file__).with_name("canary.jpg")
 
 
 class WorkerSettings(DurableSettings):
-    """Of any process that runs tasks."""
+    """Settings of any process that runs tasks."""
 
     group_protocol: GroupProtocol = Field(default="consumer", description="consumer (KIP-848) or classic")
     batch_photos: int = Field(default=32, description="Most photos in a batch", ge=1)
@@ -53,7 +53,7 @@ class WorkerSettings(DurableSettings):
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class Wiring:
     """What one service adds to the common worker."""
 
     tasks: Sequence[Task[Any, Any]]
@@ -70,7 +70,7 @@ class Parts:
             await asyncio.to_thread(flush)
 
 
-def run_worker(name: str, build: Callable[[WorkerSettings], Parts]) -> NoReturn:
+def run_worker(name: str, build: Callable[[WorkerSettings], Wiring]) -> NoReturn:
     """Until it is told to stop, then drains; see shared/process.py for how it ends."""
 
     async def service(settings: WorkerSettings, process: Process) -> None:
@@ -80,19 +80,19 @@ def run_worker(name: str, build: Callable[[WorkerSettings], Parts]) -> NoReturn:
 
 
 async def _serve(
-    name: str, build: Callable[[WorkerSettings], Parts], settings: WorkerSettings, process: Process
+    name: str, build: Callable[[WorkerSettings], Wiring], settings: WorkerSettings, process: Process
 ) -> None:
     health = process.health
     metrics.export(metrics.WORKER)
-    parts = await asyncio.to_thread(build, settings)
-    metrics.MODEL.info({"pack": parts.pack})
+    wiring = await asyncio.to_thread(build, settings)
+    metrics.MODEL.info({"pack": wiring.pack})
     store = open_photo_store(settings.photo_store)
     # What is away is waited for as one that has started: a restart would only load it all again.
     health.ready("self_test")
-    health.needs("broker", "group", "store", *parts.needs)
+    health.needs("broker", "group", "store", *wiring.needs)
     health.started()
     known_good = await wait_for(health, "store", lambda: canary(store))
-    for reason, check in parts.needs.items():
+    for reason, check in wiring.needs.items():
         await wait_for(health, reason, check)
     producer = Producer(settings.kafka)
     source = KafkaSource(
@@ -104,23 +104,23 @@ async def _serve(
     worker = Worker(
         source,
         fetch_from(store, decode),
-        parts.tasks,
-        KafkaSink(producer, parts.pack),
+        wiring.tasks,
+        KafkaSink(producer, wiring.pack),
         known_good,
         settings.limits,
         health,
-        parts.flushed,
+        wiring.flushed,
     )
     process.on_stop(worker.stop)
     broker = Broker(settings.kafka, (IMAGE_UPLOADED, *RESULTS.values(), DEAD_LETTERS, CANARY))
-    needs = {"broker": broker.check, "group": source.check, "store": store.check, **parts.needs}
+    needs = {"broker": broker.check, "group": source.check, "store": store.check, **wiring.needs}
     async with AsyncExitStack() as beside:
         # Closed last: queries are answered until their server has ended.
         beside.callback(worker.close)
         beside.callback(asyncio.create_task(watch(health, needs)).cancel)
-        for start in parts.beside:
+        for start in wiring.beside:
             await beside.enter_async_context(start(worker.device))
-        log.info("serving", tasks=[task.name for task in parts.tasks], pack=parts.pack)
+        log.info("serving", tasks=[task.name for task in wiring.tasks], pack=wiring.pack)
         await worker.run()
         await source.close()
         producer.close()

@@ -66,8 +66,8 @@ class Heads:
             "known_distances": (101,),
         }
         for name, shape in expected.items():
-            if (found := getattr(self, name).shape) != shape:
-                raise ValueError(f"{name} has shape {found}, not {shape}")
+            if (its_own := getattr(self, name).shape) != shape:
+                raise ValueError(f"{name} has shape {its_own}, not {shape}")
         if not ((self.voter_leaves >= 0) & (self.voter_leaves < leaves)).all():
             raise ValueError("voter_leaves names leaves that there are not")
 

@@ -63,7 +63,7 @@ class TrunkSpec(_Strict):
 
     @property
     def names(self) -> str:
-        """For a reader."""
+        """The architectures, for a reader."""
         return " and ".join(self.architectures)
 
 
@@ -179,7 +179,7 @@ class Manifest(_Strict):
         return f"{self.name}@{self.version}"
 
     def meaning_of(self, path: Sequence[str]) -> Meaning:
-        """Of a path that goes as far as is known. Of a node above leaves, every kind that any of them may be."""
+        """What a path means, as far as it goes: of a node above leaves, every kind that any of them may be."""
         entries = self._entries_of(path)
         return Meaning(
             attributes=tuple(dict.fromkeys(name for spec in entries for name in spec.attributes)),
@@ -285,21 +285,21 @@ def verify_files(folder: Path, manifest: Manifest) -> None:
     for name, sha256 in manifest.files.items():
         path = folder / name
         try:
-            found = sha256_of(path)
+            actual = sha256_of(path)
         except OSError as why:
             raise PackUnusable(f"{path}: {why.strerror}") from why
-        if found != sha256:
-            raise PackUnusable(f"{path}: sha256 is {found}, the manifest says {sha256}")
+        if actual != sha256:
+            raise PackUnusable(f"{path}: sha256 is {actual}, the manifest says {sha256}")
 
 
 def sha256_of(path: Path) -> str:
-    """In hex. Raises OSError."""
+    """The file's sha256 in hex. Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def open_pack(name: str) -> Pack:
-    """By name or folder; every checksum and the heads' shapes are verified. Raises PackUnusable."""
+    """The pack of this name or in this folder, its checksums and its heads' shapes verified. Raises PackUnusable."""
     folder = find_pack(name)
     manifest = read_manifest(folder)
     verify_files(folder, manifest)

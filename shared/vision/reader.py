@@ -94,8 +94,8 @@ class Reader:
     def categories(self, photos: Sequence[Photo]) -> list[image_pb2.Category]:
         """One per photo. An unknown photo has no label; its path goes as far as is known."""
         return [
-            image_pb2.Category(label=found.label or "", path=found.path, confidence=found.confidence)
-            for found in self._answers(photos, "category", self._pack.judge)
+            image_pb2.Category(label=judged.label or "", path=judged.path, confidence=judged.confidence)
+            for judged in self._answers(photos, "category", self._pack.judge)
         ]
 
     def audiences(self, photos: Sequence[Photo]) -> list[tuple[str, float]]:
@@ -114,7 +114,7 @@ class Reader:
         ]
 
     def _answers(self, photos: Sequence[Photo], name: str, of: Callable[[Array], list[T]]) -> list[T]:
-        """In one matrix product for all photos that were not asked yet."""
+        """Answers, in one matrix product for all photos that were not asked yet."""
         self.see(photos)
         key = f"{self.pack_name}/{name}"
         new = [photo for photo in dict.fromkeys(photos) if not photo.knows(key)]

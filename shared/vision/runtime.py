@@ -166,8 +166,8 @@ class _Forward:
         # Copies between pinned memory and a GPU wait for nobody.
         self._sent = torch.zeros(shape, dtype=torch.uint8, pin_memory=device.type == "cuda")
         self._pictures = torch.zeros(shape, dtype=torch.uint8, device=device)
-        found = self._prepared()
-        self._rows = torch.empty(found.shape, dtype=torch.float32, pin_memory=device.type == "cuda")
+        rows = self._prepared()
+        self._rows = torch.empty(rows.shape, dtype=torch.float32, pin_memory=device.type == "cuda")
 
     def launched(self, alike: Sequence[Pixels]) -> Tensor:
         """One row per picture, on the CPU: there once the device has been waited for, and until the next call."""
@@ -273,12 +273,12 @@ def open_runtime(
     for build in other_engines(network, identity, device, threads, cache):
         try:
             engine = build()
-            found = _timed(engine, pictures, engine.features(shown), wanted)
+            trial = _timed(engine, pictures, engine.features(shown), wanted)
         except Exception as why:  # noqa: BLE001  an engine that can't be had is no reason not to serve
             log.warning("an engine cannot be used: %s: %s", type(why).__name__, why)
             continue
         engines[engine.name] = engine
-        tried.append(found)
+        tried.append(trial)
     best = min((one for one in tried if not one.why_not), key=lambda one: one.milliseconds)
     said = (f"{one.name} {one.why_not or f'{one.milliseconds:.1f} ms a photo'}" for one in tried)
     log.info("runtime: %s, the fastest that agrees with torch (%s)", best.name, "; ".join(said))
@@ -310,14 +310,14 @@ def converted(network: Network, identity: str, cache: Path) -> Any:
     model = folder / "network.xml"
     if not model.is_file():
         example = torch.from_numpy(known_good((EXAMPLE, EXAMPLE), 2))
-        found = openvino.convert_model(network.eval(), example_input=example, input=[([-1, -1, -1, 3],)])
+        converted = openvino.convert_model(network.eval(), example_input=example, input=[([-1, -1, -1, 3],)])
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             beside = Path(tempfile.mkdtemp(dir=folder.parent))
         except OSError:
-            return found
+            return converted
         beside.chmod(0o755)
-        openvino.save_model(found, beside / model.name, compress_to_fp16=False)
+        openvino.save_model(converted, beside / model.name, compress_to_fp16=False)
         try:
             beside.rename(folder)
         except OSError:  # another process was faster
@@ -340,15 +340,15 @@ def known_good(canvas: Canvas, count: int = BATCH) -> NDArray[np.uint8]:
         noise = np.fft.irfft2(amplitude * np.exp(2j * np.pi * phase), s=canvas, axes=(0, 1))
         tinted = 1.5 * noise.mean(axis=2, keepdims=True) + 0.5 * noise
         pictures.append(128 + 60 * (tinted - tinted.mean()) / tinted.std())
-    found: NDArray[np.uint8] = np.clip(np.stack(pictures), 0, 255).astype(np.uint8)
-    return found
+    pixels: NDArray[np.uint8] = np.clip(np.stack(pictures), 0, 255).astype(np.uint8)
+    return pixels
 
 
 def cosines(one: Rows, other: Rows) -> Rows:
-    """Of each row with the other's; -1 where one is not finite."""
+    """The cosine of each row with the other's; -1 where one is not finite."""
     lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
-    found: Rows = (one * other).sum(axis=1) / np.maximum(lengths, 1e-12)
-    return np.nan_to_num(found, nan=-1.0)
+    cosines: Rows = (one * other).sum(axis=1) / np.maximum(lengths, 1e-12)
+    return np.nan_to_num(cosines, nan=-1.0)
 
 
 def _timed(engine: Engine, pictures: Sequence[Pixels], rows: Rows, wanted: Rows) -> Timed:
@@ -385,13 +385,13 @@ def _by_shape(pictures: Sequence[Pixels], at_most: int | None = None) -> Iterato
 def _in_place(answers: Iterable[tuple[list[int], Rows]]) -> Rows:
     """Answers to some of the pictures each, in whatever order, as one row per picture."""
     numbers, rows = zip(*answers, strict=True)
-    found = np.concatenate(rows)
-    in_order: Rows = found[np.argsort(np.concatenate(numbers))]
+    as_they_came = np.concatenate(rows)
+    in_order: Rows = as_they_came[np.argsort(np.concatenate(numbers))]
     return in_order
 
 
 def _compiled(network: Network) -> Callable[[Tensor], Tensor]:
-    """By Inductor, once for each canvas, whatever the batch size."""
+    """Compiled by Inductor, once for each canvas, whatever the batch size."""
     import torch._dynamo as compiler  # takes seconds, and only a GPU's engine compiles
 
     # By default it gives up after eight and runs slowly, without a word.

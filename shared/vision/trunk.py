@@ -88,7 +88,7 @@ def finals(trunks: nn.ModuleList) -> list[int]:
 
 
 def imagenet(architectures: Sequence[str]) -> Network:
-    """With the ImageNet weights of their packages. Raises ImportError and ValueError."""
+    """A network with the ImageNet weights of their packages. Raises ImportError and ValueError."""
     network = Network(architectures)
     for name, trunk in zip(architectures, network.trunks, strict=True):
         trunk.load_state_dict(trunk.state_dict() | _imagenet_weights(name))

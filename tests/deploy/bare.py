@@ -41,7 +41,7 @@ def make_root(folder: Path, *packages: str) -> None:
 
 
 def reach_variables() -> dict[str, str]:
-    """Of the environment, those that say how the registries are reached."""
+    """Variables of the environment that say how the registries are reached."""
     proxies = {name: value for name, value in os.environ.items() if name.lower().endswith("_proxy")}
     return proxies | {name: os.environ[name] for name in REACH_VARIABLES if name in os.environ}
 

@@ -59,7 +59,7 @@ class Images:
         return self._said("run", "--network=host", container, "--", *command)
 
     def bytes_of(self, container: str) -> int:
-        """Of all files in it, the base image's too."""
+        """The bytes of all files in it, the base image's too."""
         root = self._said("mount", container)
         counted = subprocess.run(["du", "-sxB1", root], check=True, capture_output=True, text=True, timeout=120)
         self._said("umount", container)

@@ -69,7 +69,7 @@ def test_only_what_learns_needs_scipy() -> None:
 
 
 def test_every_room_is_checked_and_packaged() -> None:
-    """By `make check`, by mypy, and by the wheel that the images are made of."""
+    """Checked by `make check` and mypy, packaged in the wheel that the images are made of."""
     rooms = {path.parent.name for path in PROJECT.glob("*/__init__.py")} - {"bench"}
     assert rooms == set(ROOMS)
     project = (PROJECT / "pyproject.toml").read_text(encoding="utf-8")

@@ -25,7 +25,7 @@ class Committing:
         self.published: asyncio.Queue[Any] = asyncio.Queue(1000)
 
     def begin(self, record: Record) -> None:
-        """In the order in which the source gave them."""
+        """Notes a record, in the order in which the source gave them."""
         self._begun.setdefault(record.assignment, deque()).append(record.offset)
         self._health.busy(True)
 

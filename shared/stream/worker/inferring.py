@@ -16,8 +16,8 @@ from shared.stream.worker.work import AnyTask, Work
 
 log = structlog.get_logger()
 T = TypeVar("T")
-# Of one task: the photos that it looks at, and its input from each.
-Asked = tuple[AnyTask, Sequence[Photo], Sequence[Any]]
+# A task, the photos that it looks at, and its input from each.
+TaskInputs = tuple[AnyTask, Sequence[Photo], Sequence[Any]]
 
 
 class Inferring:
@@ -40,8 +40,8 @@ class Inferring:
         metrics.BATCH_PHOTOS.observe(len(batch))
         metrics.BATCH_LIMIT.set(self._limit.photos)
         looking = [(task, [work for work in batch if task.name in work.inputs]) for task in self._tasks]
-        asked = [_asked(task, works) for task, works in looking]
-        answers = await self._on_device(self._answers, asked, len(batch))
+        inputs = [_inputs_of(task, works) for task, works in looking]
+        answers = await self._on_device(self._answers, inputs, len(batch))
         for (task, works), found in zip(looking, answers, strict=True):
             for work, one in zip(works, found, strict=True):
                 if isinstance(one, Poison):
@@ -57,10 +57,10 @@ class Inferring:
 
     # --- on the device's thread --------------------------------------------------------------------------------------
 
-    def _answers(self, asked: Sequence[Asked], photos: int) -> list[list[Any]]:
-        """Of each task, what it found in each photo, or its Poison."""
+    def _answers(self, inputs: Sequence[TaskInputs], photos: int) -> list[list[Any]]:
+        """What each task found in each photo, or its Poison."""
         started = time.perf_counter()
-        answers = [self._of_task(*one) for one in asked]
+        answers = [self._of_task(*one) for one in inputs]
         seconds = time.perf_counter() - started
         metrics.STAGE_SECONDS.labels("infer").observe(seconds)
         self._limit.took(photos, seconds)
@@ -95,5 +95,5 @@ class Inferring:
         return self._of_task(task, photos[:half], inputs[:half]) + self._of_task(task, photos[half:], inputs[half:])
 
 
-def _asked(task: AnyTask, works: Sequence[Work]) -> Asked:
+def _inputs_of(task: AnyTask, works: Sequence[Work]) -> TaskInputs:
     return task, [work.photo for work in works if work.photo is not None], [work.inputs[task.name] for work in works]

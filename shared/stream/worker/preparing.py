@@ -23,7 +23,7 @@ class Preparing:
         self._threads = Threads("prepare", limits.cpu_threads)
 
     async def work(self, record: Record, tasks: Sequence[AnyTask], era: int) -> Work:
-        """With inputs for each task that did not reject the photo. Raises Transient."""
+        """The record's work, with inputs for each task that did not reject the photo. Raises Transient."""
         work = Work(record, era)
         try:
             photo = await self._patience(record, "fetch", self._limits.fetch_seconds, lambda: self._fetch(record))

@@ -23,7 +23,7 @@ Through = Callable[[Record, Sequence[str] | None], Awaitable[tuple[Outcome, ...]
 
 
 class Holds(Protocol):
-    """Of a source: fetch nothing more, and go on."""
+    """What a source can be told: fetch nothing more, and go on."""
 
     def hold(self) -> None: ...
     def release(self) -> None: ...

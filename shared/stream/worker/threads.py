@@ -45,7 +45,7 @@ class Threads:
 
 
 class Room:
-    """For so many photos of so many bytes together; who comes first is let in first. A larger one gets it alone."""
+    """Places for so many photos of so many bytes together; first come, first let in. A larger one gets it alone."""
 
     def __init__(self, photos: int, size: int) -> None:
         self._photos = photos

@@ -34,7 +34,7 @@ class Source(Protocol):
 
 
 async def keeps_nothing() -> None:
-    """For tasks whose results are all there is to keep."""
+    """The flush of tasks whose results are all there is to keep."""
 
 
 class Worker:

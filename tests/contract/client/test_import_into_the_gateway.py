@@ -46,13 +46,13 @@ class Joined:
 
 
 @dataclass
-class Server:
+class RunningGateway:
     url: str
     joined: Joined
 
 
 @pytest.fixture
-async def gateway(tmp_path: Path) -> AsyncIterator[Server]:
+async def gateway(tmp_path: Path) -> AsyncIterator[RunningGateway]:
     start_tracing("gateway")
     joined, health, settings = Joined(), Health(), GatewaySettings()
     with ThreadPoolExecutor(2) as decoders, socket.socket() as listening:
@@ -62,7 +62,7 @@ async def gateway(tmp_path: Path) -> AsyncIterator[Server]:
         listening.listen()
         server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
         serving = asyncio.create_task(server.serve([listening]))
-        yield Server(f"http://127.0.0.1:{listening.getsockname()[1]}", joined)
+        yield RunningGateway(f"http://127.0.0.1:{listening.getsockname()[1]}", joined)
         server.should_exit = True
         await serving
 
@@ -72,12 +72,12 @@ def tee(price: str = "19.90", photos: tuple[bytes, ...] = (), **changes: Any) ->
     return ListingUpload("SKU-1", "s1", photos=photos or (photo(1), photo(2)), **said)
 
 
-async def imported(gateway: Server, upload: ListingUpload) -> Imported:
+async def imported(gateway: RunningGateway, upload: ListingUpload) -> Imported:
     (one,) = await import_listings([upload], gateway.url)
     return one
 
 
-async def test_without_any_state_each_outcome_is_told_as_it_is(gateway: Server) -> None:
+async def test_without_any_state_each_outcome_is_told_as_it_is(gateway: RunningGateway) -> None:
     said = [
         (tee("19.90"), Effect.IMPORTED),
         (tee("19.9"), Effect.UNCHANGED),
@@ -94,7 +94,7 @@ async def test_without_any_state_each_outcome_is_told_as_it_is(gateway: Server) 
     assert latest is not None and latest.claims.price.units == 19 and len(latest.photos) == 1
 
 
-async def test_what_was_taken_down_stays_down_and_is_said(gateway: Server) -> None:
+async def test_what_was_taken_down_stays_down_and_is_said(gateway: RunningGateway) -> None:
     first = await imported(gateway, tee())
     async with httpx.AsyncClient() as client:
         await client.delete(f"{gateway.url}/v1/listings/{first.listing_id}")
@@ -103,14 +103,14 @@ async def test_what_was_taken_down_stays_down_and_is_said(gateway: Server) -> No
     assert "was taken down" in (again.error or "")
 
 
-async def test_a_bad_photo_is_named(gateway: Server, tmp_path: Path) -> None:
+async def test_a_bad_photo_is_named(gateway: RunningGateway, tmp_path: Path) -> None:
     (tmp_path / "good.jpg").write_bytes(photo(1))
     (tmp_path / "照片.jpg").write_bytes(b"no photo at all")
     upload = ListingUpload("r", "s1", "t", (tmp_path / "good.jpg", tmp_path / "照片.jpg"))
     assert (await imported(gateway, upload)).error.startswith("照片.jpg: ")  # type: ignore[union-attr]
 
 
-async def test_what_was_once_posted_with_a_key_of_the_reference_is_the_same_listing(gateway: Server) -> None:
+async def test_what_was_once_posted_with_a_key_of_the_reference_is_the_same_listing(gateway: RunningGateway) -> None:
     key = deterministic_id("import", "s1", "SKU-1")
     async with httpx.AsyncClient(base_url=gateway.url) as client:
         posted = await client.post(

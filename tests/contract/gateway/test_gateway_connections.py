@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from services.gateway.__main__ import Server, served
+from services.gateway.__main__ import UvicornServer, served
 from services.gateway.app import create_app
 from services.gateway.intake import Intake
 from services.gateway.settings import GatewaySettings
@@ -38,7 +38,7 @@ async def port(tmp_path: Path, decoders: ThreadPoolExecutor) -> AsyncIterator[in
     health = Health()
     health.started()
     intake = Intake(open_photo_store(str(tmp_path)), FakeProducer(), settings, decoders)
-    server = Server(served(create_app(intake, FakeLookup(), health, settings), settings))
+    server = UvicornServer(served(create_app(intake, FakeLookup(), health, settings), settings))
     listener = socket.create_server(("127.0.0.1", 0))
     serving = asyncio.create_task(server.serve([listener]))
     yield listener.getsockname()[1]
@@ -59,7 +59,7 @@ class Client:
             await self.writer.drain()
 
     async def answer(self) -> bytes:
-        """Of a small response, all of it."""
+        """All of a small response."""
         async with asyncio.timeout(SOON):
             head = await self.reader.readuntil(b"\r\n\r\n")
             length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])

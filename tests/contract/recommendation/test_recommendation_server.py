@@ -26,7 +26,7 @@ from vitrine.recommendation.v1.recommendation_pb2_grpc import RecommendationServ
 from services.recommendation.fields import Enriched
 from services.recommendation.index import RedisVectorIndex
 from services.recommendation.lookups import MAX_BATCH, MAX_LIMIT, Lookups
-from services.recommendation.server import SERVICE, EmbeddingClient, Server
+from services.recommendation.server import SERVICE, EmbeddingClient, LookupServer
 from services.recommendation.store import Records, RedisRecords
 from shared.errors import CannotListen, Transient
 from shared.health import Health
@@ -67,7 +67,7 @@ class Served:
 
     stub: "RecommendationServiceAsyncStub"
     channel: aio.Channel
-    server: Server
+    server: LookupServer
     health: Health
     embedding: FakeEmbedding
     embedding_server: aio.Server
@@ -83,7 +83,7 @@ async def served(
     await embedding_server.start()
     health = Health()
     client = EmbeddingClient(f"127.0.0.1:{port}")
-    server = Server(records, Lookups(records, index), client, health, rpc_seconds, max_age_seconds)
+    server = LookupServer(records, Lookups(records, index), client, health, rpc_seconds, max_age_seconds)
     address = f"127.0.0.1:{await server.start('127.0.0.1', 0)}"
     async with aio.insecure_channel(address) as channel:
         yield Served(RecommendationServiceStub(channel), channel, server, health, fake, embedding_server)
@@ -349,9 +349,9 @@ async def test_a_port_that_is_taken_is_an_error_and_not_half_of_the_calls() -> N
     records = MemoryRecords()
     async with served(records, ExactVectorIndex()):
         client = EmbeddingClient("127.0.0.1:1")
-        first = Server(records, Lookups(records, ExactVectorIndex()), client, Health(), 1)
+        first = LookupServer(records, Lookups(records, ExactVectorIndex()), client, Health(), 1)
         port = await first.start("127.0.0.1", 0)
-        second = Server(records, Lookups(records, ExactVectorIndex()), client, Health(), 1)
+        second = LookupServer(records, Lookups(records, ExactVectorIndex()), client, Health(), 1)
         with pytest.raises(CannotListen, match=f"127.0.0.1:{port} can't be listened on"):
             await second.start("127.0.0.1", port)
         await first.stop(0)

@@ -26,12 +26,12 @@ async def records(request: pytest.FixtureRequest) -> AsyncIterator[Records]:
 
 
 def write_of(listing_id: str, before: Stored, *revisions: int) -> Write:
-    steps = [
+    updates = [
         fields.read(r.assignment.topic, r.key, r.value)
         for revision in revisions
         for r in delivered(changed(listing_id, revision), *results(listing_id, revision))
     ]
-    after = fields.merged(before.fields, steps)
+    after = fields.merged(before.fields, updates)
     return Write(listing_id, before, after, fields.enriched(after))
 
 

@@ -89,7 +89,7 @@ def test_a_csv_in_another_encoding_says_how_to_save_it(tmp_path: Path) -> None:
 
 
 def rows_of(folder: Path, body: bytes | str) -> Path:
-    """With the seller me, whatever encoding and separator the body has."""
+    """The sheet, in whatever encoding and with whatever separator, and photos beside it."""
     photo_files(folder, "a.jpg", "b.jpg")
     path = folder / "listings.csv"
     path.write_bytes(body.encode() if isinstance(body, str) else body)

@@ -87,7 +87,7 @@ def environment_of_pod(name: str) -> dict[str, str]:
 
 
 def environments(name: str) -> list[dict[str, str]]:
-    """Of one of the fleet, in compose and in Kubernetes."""
+    """The variables of one of the fleet, in compose and in Kubernetes."""
     return [SERVICES[name]["environment"], environment_of_pod(name)]
 
 
@@ -110,7 +110,7 @@ def requirements(name: str) -> str:
 
 
 def is_pinned(image: str) -> bool:
-    """By a full version, x.y or longer."""
+    """Whether a full version names it, x.y or longer."""
     return re.fullmatch(r"v?\d+\.\d+[\w.-]*", image.rpartition("/")[2].partition(":")[2]) is not None
 
 

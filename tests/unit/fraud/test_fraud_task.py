@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from vitrine.events.v1 import image_pb2
 
-from services.fraud.__main__ import parts
+from services.fraud.__main__ import wiring
 from services.fraud.task import BLOCKED_DISTANCE, MISMATCH_AT, WORLDS_APART_AT, FraudTask, copy_strength, judged
 from shared.errors import Poison, Transient
 from shared.photo_store import open_photo_store
@@ -249,6 +249,6 @@ def test_a_photo_that_cannot_be_decoded_is_poison(task: FraudTask) -> None:
 
 def test_the_workers_commits_wait_for_the_banks_disk() -> None:
     settings = WorkerSettings(redis="redis://127.0.0.1:1/0", wait_for_disk=False)
-    alone = parts(settings, FakeReader("garments"))  # type: ignore[arg-type]
+    alone = wiring(settings, FakeReader("garments"))  # type: ignore[arg-type]
     assert [flush.__qualname__ for flush in alone.flushes] == ["RedisBank.flushed"]
     asyncio.run(alone.flushed())  # whoever does not wait for the disk asks nobody

@@ -16,7 +16,7 @@ from tests.fakes_vision import jpeg, scenery
 def framed(
     pixels: Pixels, top: float, bottom: float, left: float, right: float, colour: tuple[int, int, int] = (255, 255, 255)
 ) -> Pixels:
-    """With margins in shares of the photo's sides."""
+    """The photo with margins, in shares of its sides."""
     height, width = pixels.shape[:2]
     sides = (round(top * height), round(bottom * height), round(left * width), round(right * width))
     return np.asarray(cv2.copyMakeBorder(pixels, *sides, cv2.BORDER_CONSTANT, value=colour), dtype=np.uint8)

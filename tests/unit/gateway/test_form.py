@@ -69,7 +69,7 @@ async def test_what_comes_after_the_last_boundary_is_ignored(epilogue: bytes, pi
 async def test_a_body_in_which_the_boundary_never_comes_says_so() -> None:
     with pytest.raises(Problem, match=r"malformed-form: .*boundary “XX” .*never") as caught:
         await read(b"--YY\r\n" * 1000)
-    assert caught.value.kind.status == 400
+    assert caught.value.type.status == 400
 
 
 # --- file names -------------------------------------------------------------------------------------------------------
@@ -123,7 +123,7 @@ async def test_any_body_is_a_form_or_a_problem_of_its_sender(body: bytes, piece:
     try:
         form = await read(body, piece)
     except Problem as why:
-        assert 400 <= why.kind.status < 500
+        assert 400 <= why.type.status < 500
         json.dumps([why.detail, why.where]).encode()
     else:
         for file in form.files:
@@ -145,7 +145,7 @@ async def test_any_content_type_is_one_or_a_problem(header: str) -> None:
         try:
             await read(WHOLE, content_type=content_type)
         except Problem as why:
-            assert 400 <= why.kind.status < 500
+            assert 400 <= why.type.status < 500
 
 
 JSON = st.recursive(
@@ -161,7 +161,7 @@ def test_any_claims_are_claims_or_a_problem_of_their_sender(body: bytes) -> None
     try:
         parse_claims(body).to_event()
     except Problem as why:
-        assert 400 <= why.kind.status < 500
+        assert 400 <= why.type.status < 500
         why.detail.encode()
 
 
@@ -189,7 +189,7 @@ async def test_a_small_body_costs_little_however_it_is_made(body: bytes) -> None
     try:
         await read(body)
     except Problem as why:
-        assert 400 <= why.kind.status < 500
+        assert 400 <= why.type.status < 500
     assert time.thread_time() - began < 0.5
 
 

@@ -93,7 +93,7 @@ def test_steps_and_epochs_are_told(photos: Photos, tmp_path: Path) -> None:
 
 
 def rates(total: int, recipe: Recipe) -> list[tuple[float, float]]:
-    """Of the trunk and of the linear layers, step by step."""
+    """The rates of the trunk and of the linear layers, step by step."""
     optimiser = optimiser_for(Classifier("tf_efficientnet_lite0", 3), recipe)
     schedule = rates_for(optimiser, recipe, total)
     seen = []

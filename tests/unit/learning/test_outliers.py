@@ -18,7 +18,7 @@ def around(centres: Array, each: int, seed: int, spread: float = 0.15) -> Array:
 
 
 def known(each: int, seed: int) -> Array:
-    """Of three kinds."""
+    """Known photos of three kinds."""
     return around(AXES[:3], each, seed)
 
 

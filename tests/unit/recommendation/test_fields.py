@@ -31,12 +31,12 @@ from tests.joining import (
 
 
 def joined(*messages: Message, one_by_one: bool = True) -> dict[str, bytes]:
-    steps = [read(r.assignment.topic, r.key, r.value) for r in delivered(*messages)]
+    updates = [read(r.assignment.topic, r.key, r.value) for r in delivered(*messages)]
     if not one_by_one:
-        return merged({}, steps)
+        return merged({}, updates)
     fields: dict[str, bytes] = {}
-    for step in steps:
-        fields = merged(fields, [step])
+    for update in updates:
+        fields = merged(fields, [update])
     return fields
 
 

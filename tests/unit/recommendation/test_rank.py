@@ -4,7 +4,7 @@ import pytest
 from vitrine.recommendation.v1 import recommendation_pb2 as api
 
 from services.recommendation.fields import Enriched, merged, read
-from services.recommendation.rank import Candidate, Filter, best, cosine, expression, matches, refusal
+from services.recommendation.rank import Candidate, Filter, best, cosine, expression, matches, what_is_wrong_with
 from tests.joining import BLOCK, changed, delivered, record_of, removed, results, unit
 
 
@@ -86,11 +86,11 @@ def test_opposite_vectors_have_similarity_minus_one() -> None:
     ],
 )
 def test_a_senseless_filter_is_refused_with_what_is_wrong(wanted: Filter, says: str) -> None:
-    assert says in str(refusal(wanted))
+    assert says in str(what_is_wrong_with(wanted))
 
 
 def test_nothing_that_a_caller_writes_can_end_a_string_of_the_expression() -> None:
     nasty = '" or .seller == "bob\\'
     wanted = Filter(seller_ids=[nasty], category_path=[nasty], attributes=[api.AttributeFilter(name=nasty, value="1")])
-    assert refusal(wanted) is None
+    assert what_is_wrong_with(wanted) is None
     assert expression(wanted).count('"') == 6 and "\\" not in expression(wanted)
