@@ -61,4 +61,5 @@ def _told(why: BaseException) -> str | None:
         return f"Kafka refused: {error.str()} ({error.name()})"
     if isinstance(why, AioRpcError):
         return f"the lookups answered {why.code().name}: {why.details()}"
-    return str(why) if isinstance(why, Transient | Unusable) else None
+    expected = isinstance(why, Transient | Unusable | OSError) and not isinstance(why, BrokenPipeError)
+    return str(why) if expected else None

@@ -13,9 +13,8 @@ from learning.fine_tuning import Phase, Recipe
 from learning.making import ARCHITECTURES, Commission, learn_unknown, make_pack, next_of, recipe_for
 from shared.screen import Rows
 from shared.settings import Settings
-from shared.text import plain
 from shared.vision.pack import NAME, SHIPPED, Manifest, find_pack, open_pack, read_manifest, verify_files
-from shared.vision.trunk import IMAGENET
+from shared.vision.trunk import IMAGENET, STEP
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 PHASES = "160x16,192x5,224x2"
@@ -27,7 +26,9 @@ _to = click.option(
 _replace_shipped = click.option(
     "--replace-shipped", is_flag=True, help="Write over the pack that Vitrine comes with, if --to is its folder."
 )
-_drawn = click.option("--drawn", default=32, show_default=True, help="Rendered photos of each rendered category.")
+_drawn = click.option(
+    "--drawn", type=click.IntRange(0), default=32, show_default=True, help="Rendered photos of each rendered category."
+)
 
 
 @click.group(cls=Group)
@@ -78,19 +79,16 @@ def pack(
     """Fine-tune trunks, fit the heads, measure all on the val split, and write the pack."""
     started = time.monotonic()
     to = _folder_to_write(to, replace_shipped)
-    try:
-        start = open_pack(start_name) if start_name else None
-        recipes = {
-            architecture: recipe_for(architecture, start, Recipe(_phases(phases), seed=seed + number))
-            for number, architecture in enumerate(dict.fromkeys(architectures))
-        }
-        begun = f"{start.manifest.pack_name if start else 'ImageNet'}-{phases.replace(',', '-')}-seed{seed}"
-        work = work or Settings().home / "training" / begun
-        next_version, next_generation = next_of(to)
-        version, generation = version or next_version, generation or next_generation
-        manifest = make_pack(Commission(data, to, work, version, generation, drawn, strange, recipes, start))
-    except ValueError as why:
-        raise click.ClickException(plain(str(why))) from why
+    start = open_pack(start_name) if start_name else None
+    recipes = {
+        architecture: recipe_for(architecture, start, Recipe(_phases(phases), seed=seed + number))
+        for number, architecture in enumerate(dict.fromkeys(architectures))
+    }
+    begun = f"{start.manifest.pack_name if start else 'ImageNet'}-{phases.replace(',', '-')}-seed{seed}"
+    work = work or Settings().home / "training" / begun
+    next_version, next_generation = next_of(to)
+    version, generation = version or next_version, generation or next_generation
+    manifest = make_pack(Commission(data, to, work, version, generation, drawn, strange, recipes, start))
     show(_figures(manifest))
     say(f"{to}: {manifest.pack_name}, trained in {time.monotonic() - started:.0f} s; curves are in {work}")
 
@@ -109,13 +107,10 @@ def unknown(name: str, data: Path, strange: Path, to: Path, replace_shipped: boo
     """
     started = time.monotonic()
     to = _folder_to_write(to, replace_shipped)
-    try:
-        start = open_pack(name)
-        if to == start.folder.resolve():
-            raise click.UsageError(f"{to} is the pack that is read: name another folder with --to")
-        manifest = learn_unknown(start, data, strange, to, drawn)
-    except ValueError as why:
-        raise click.ClickException(plain(str(why))) from why
+    start = open_pack(name)
+    if to == start.folder.resolve():
+        raise click.UsageError(f"{to} is the pack that is read: name another folder with --to")
+    manifest = learn_unknown(start, data, strange, to, drawn)
     show(_figures(manifest))
     say(f"{to}: {manifest.pack_name}, made in {time.monotonic() - started:.0f} s")
 
@@ -156,6 +151,11 @@ def _phases(text: str) -> tuple[Phase, ...]:
     """Raises click.BadParameter."""
     try:
         pairs = [tuple(map(int, part.split("x"))) for part in text.split(",")]
-        return tuple(Phase(side, epochs) for side, epochs in pairs)
+        phases = tuple(Phase(side, epochs) for side, epochs in pairs)
     except (ValueError, TypeError) as why:
         raise click.BadParameter(f"{text!r} is not like {PHASES}", param_hint="--phases") from why
+    if any(phase.side < STEP or phase.epochs < 0 for phase in phases):
+        raise click.BadParameter(
+            f"{text!r}: pictures have {STEP} pixels or more, and epochs can't be negative", param_hint="--phases"
+        )
+    return phases

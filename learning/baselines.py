@@ -95,8 +95,8 @@ def _imagenet(architectures: Sequence[str]) -> Network:
         raise BaselineAbsent(f"no package is known to carry ImageNet weights of {unknown}")
     try:
         return imagenet(architectures).eval()
-    except ImportError as why:
-        raise BaselineAbsent(f"{why.name}, which carries the ImageNet weights, is not here") from why
+    except Unusable as why:
+        raise BaselineAbsent(str(why)) from why
 
 
 def _colours(picture: Pixels) -> Rows:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from learning.fine_tuning import Classifier, Recipe
-from learning.training import Linear
+from learning.training import Linear, PhotosUnusable
 from shared.vision.pack import TRUNK, Pack
 from shared.vision.taxonomy import Taxonomy
 from shared.vision.trunk import Network, finals, imagenet, load_network
@@ -24,7 +24,7 @@ class Member:
 
 
 def members_of(pack: Pack) -> list[Member]:
-    """The pack's trunks in its order. Of their biases only the mean is known: each gets that. Raises ValueError."""
+    """The pack's trunks in its order. Of their biases only the mean is known: each gets that. Raises PackUnusable."""
     architectures, heads = pack.manifest.trunk.architectures, pack.heads
     trunks = load_network(architectures, pack.folder / TRUNK).trunks
     cuts = np.cumsum(finals(trunks))[:-1]
@@ -43,16 +43,19 @@ def members_of(pack: Pack) -> list[Member]:
 
 
 def members_to_start_from(pack: Pack | None, taxonomy: Taxonomy) -> list[Member]:
-    """None without a pack. Raises ValueError when it knows other categories, or its weights can't be read."""
+    """None without a pack. Raises PhotosUnusable when it knows other categories, PackUnusable for other weights."""
     if pack is None:
         return []
     if pack.taxonomy.leaves != taxonomy.leaves:
-        raise ValueError(f"{pack.folder} knows other categories than these photos: training can't go on from it")
+        raise PhotosUnusable(f"{pack.folder} knows other categories than these photos: training can't go on from it")
     return members_of(pack)
 
 
 def classifier_to_train(architecture: str, recipe: Recipe, members: Sequence[Member], taxonomy: Taxonomy) -> Classifier:
-    """It goes on from the member of its architecture; without one it starts from ImageNet's weights."""
+    """It goes on from the member of its architecture; without one it starts from ImageNet's weights.
+
+    Raises Unusable when no package here carries those.
+    """
     classifier = Classifier(architecture, len(taxonomy.leaves), recipe.dropout, recipe.frozen_blocks, recipe.drop_path)
     for member in members:
         if member.architecture == architecture:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -26,12 +27,19 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2  # type: ignore[import-untyped]
 
+from learning.training import PhotosUnusable
+from shared.errors import Unusable
 from shared.vision.taxonomy import Taxonomy
 from shared.vision.trunk import MEAN, STD, Canvas, canvases_of, nearest_canvas
 
 CHECKPOINTS = 2  # of which kind they are: what the optimiser's state means goes with the code that wrote it
 EVALUATED_AT_ONCE = 64
+WAY_OUT = "delete it, or name another folder"
 MIXUP = 0.4  # the beta distribution's parameter: mostly one photo with a little of another
+
+
+class RunUnusable(Unusable):
+    """What a run left in its folder is no state of this run. The message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +243,7 @@ class _Run:
         self._optimiser = optimiser_for(model, recipe)
         self._steps_per_epoch = len(learn) // recipe.batch
         if recipe.epochs and not self._steps_per_epoch:
-            raise ValueError(f"{len(learn)} photos to learn from don't fill a batch of {recipe.batch}: add more")
+            raise PhotosUnusable(f"{len(learn)} photos to learn from don't fill a batch of {recipe.batch}: add more")
         self._rates = rates_for(self._optimiser, recipe, self._steps_per_epoch * recipe.epochs)
         self._identity = _identity(learn, recipe)
         self.epochs_done = 0
@@ -317,9 +325,12 @@ class _Run:
         beside.replace(self._path)
 
     def _load(self) -> None:
-        state: dict[str, Any] = torch.load(self._path, map_location=self._device, weights_only=True)
-        if state["identity"] != self._identity:
-            raise ValueError(f"{self._path} is of another recipe or of other photos: delete it or name another folder")
+        try:
+            state: dict[str, Any] = torch.load(self._path, map_location=self._device, weights_only=True)
+        except (EOFError, RuntimeError, UnpicklingError) as why:
+            raise RunUnusable(f"{self._path} can't be read: {WAY_OUT}") from why
+        if not isinstance(state, dict) or state.get("identity") != self._identity:
+            raise RunUnusable(f"{self._path} is of another recipe or of other photos: {WAY_OUT}")
         self._model.load_state_dict(state["model"])
         self._ema.module.load_state_dict(state["averaged"])
         self._optimiser.load_state_dict(state["optimiser"])

@@ -94,7 +94,7 @@ def next_of(folder: Path) -> tuple[int, int]:
 
 
 def make_pack(commission: Commission) -> Manifest:
-    """Trains its trunks, fits its heads, measures it and writes it. Raises PhotosUnusable and ValueError."""
+    """Trains its trunks, fits its heads, measures it and writes it. Raises Unusable."""
     settings = Settings()
     keep_freed_memory()
     with meters() as progress:
@@ -120,7 +120,7 @@ def make_pack(commission: Commission) -> Manifest:
 
 
 def learn_unknown(start: Pack, data: Path, strange_folder: Path, to: Path, drawn: int) -> Manifest:
-    """A pack like the one to start from but for what it calls unknown. Raises PhotosUnusable and ValueError."""
+    """A pack like the one to start from but for what it calls unknown. Raises Unusable."""
     settings = Settings()
     spec = start.manifest.trunk
     with meters() as progress:
@@ -165,12 +165,12 @@ def _given(data: Path, drawn: int, progress: Meters) -> _Given:
 
 
 def _demand_same_photos(start: Pack, samples: list[Sample]) -> None:
-    """Raises ValueError when a pack was not made of these: its voters are those photos in their order."""
+    """Raises PhotosUnusable when a pack was not made of these: its voters are those photos in their order."""
     if taxonomy_of(samples).leaves != start.taxonomy.leaves:
-        raise ValueError(f"{start.folder} knows other categories than these photos")
+        raise PhotosUnusable(f"{start.folder} knows other categories than these photos")
     leaves = [start.taxonomy.number(sample.category) for sample in samples if sample.split == "train"]
     if leaves != start.heads.voter_leaves.tolist():
-        raise ValueError(f"{start.folder} was made of other photos: give those, and as many drawn ones (--drawn)")
+        raise PhotosUnusable(f"{start.folder} was made of other photos: give those, and as many drawn ones (--drawn)")
 
 
 def _kept(samples: list[Sample], settings: Settings, progress: Meters) -> Photos:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize  # type: ignore[import-untyped]
 from scipy.special import expit  # type: ignore[import-untyped]
 
+from shared.errors import Unusable
 from shared.vision.heads import Array, remoteness
 
 # How much what known photos and strangers say together weighs against keeping the direction short.
@@ -21,7 +22,7 @@ def fit_direction(landmarks: Array, unseen: Array, strange: Array) -> Array:
     """S: what to take off a photo's remoteness, for each unit that it goes in this direction of the landmarks' space.
 
     Rows of that space: K landmarks, m known photos that are none, n strangers. Zeros without strangers.
-    Raises ValueError when no minimum is found.
+    Raises Unusable when no minimum is found.
     """
     space = landmarks.shape[1]
     if not len(strange):
@@ -46,7 +47,7 @@ def fit_direction(landmarks: Array, unseen: Array, strange: Array) -> Array:
     start = np.append(np.zeros(space), [LEAST_OF_DISTANCE, 0])
     fitted = minimize(cost, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 2000})
     if fitted.status == 1:  # too many rounds; an exhausted line search is as near as floats get
-        raise ValueError(f"strangers can't be learned from: {fitted.message}")
+        raise Unusable(f"strangers can't be learned from ({fitted.message}): give others, or more of them")
     minimum = fitted.x
     direction: Array = (-minimum[:space] / (DISTANCE_SCALE * minimum[space])).astype(np.float32)
     return direction

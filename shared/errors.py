@@ -10,6 +10,7 @@
       CannotMove        groups whose offsets may not be moved like this           shared/stream/moves.py
       NoSuchLetter      an offset with no dead letter at it                       shared/stream/dead_letters.py
       PhotosUnusable    photos to train on or to measure with                     learning/training.py
+      RunUnusable       a training run that can't be gone on with                 learning/fine_tuning.py
       BaselineAbsent    an embedding to compare with that can't be fetched        learning/baselines.py
       NotReady          a machine that lacks what the fleet needs                 local/fleet.py
       ServerFailed      a Kafka or Redis of our own that did not start            local/servers.py

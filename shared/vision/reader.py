@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from vitrine.events.v1 import image_pb2
 
+from shared.errors import Unusable
 from shared.photos import Photo, Pixels
 from shared.settings import Settings
 from shared.vision.decode import decode
@@ -137,13 +138,14 @@ def runtime_of(pack: Pack, settings: Settings) -> Runtime:
     """The pack's network on the fastest engine of this machine. Raises PackUnusable and DeviceAbsent."""
     spec, path = pack.manifest.trunk, pack.folder / TRUNK
     device = open_device(settings.device)
+    network = load_network(spec.architectures, path)
+    if (network.final, network.stages) != (spec.final, spec.stages):
+        given = f"{network.final} and {network.stages} features"
+        raise PackUnusable(f"{path}: gives {given}, the manifest says otherwise")
     try:
-        network = load_network(spec.architectures, path)
-        if (network.final, network.stages) != (spec.final, spec.stages):
-            raise ValueError(f"gives {network.final} and {network.stages} features, the manifest says otherwise")
         sha256 = pack.manifest.files[TRUNK]
         return open_runtime(network, spec.canvases, sha256, device, settings.threads, settings.home / "cache")
-    except ValueError as why:
+    except Unusable as why:
         raise PackUnusable(f"{path}: {why}") from why
 
 

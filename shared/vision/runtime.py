@@ -258,7 +258,7 @@ def open_runtime(
     """The fastest engine of this machine that agrees with torch on every canvas; timed on the first one.
 
     `identity` tells networks apart in the cache of converted ones: a checksum of the weights. `threads`: 0 takes all.
-    Raises ValueError for a network whose features are not finite.
+    Raises Unusable for a network whose features are not finite.
     """
     if threads:
         torch.set_num_threads(threads)
@@ -267,7 +267,7 @@ def open_runtime(
     shown = pictures + [known_good(canvas, 1)[0] for canvas in canvases[1:]]
     wanted = reference.features(shown)
     if not np.isfinite(wanted).all():
-        raise ValueError("its features of a known-good picture are not finite")
+        raise Unusable("the network's features of a known-good picture are not finite")
     engines: dict[str, Engine] = {reference.name: reference}
     tried = [_timed(reference, pictures, wanted, wanted)]
     for build in other_engines(network, identity, device, threads, cache):

@@ -21,7 +21,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from shared.errors import Unusable
 from shared.photos import Photo, Pixels
+from shared.vision.pack import PackUnusable
 
 MEAN = 0.5
 STD = 0.5
@@ -88,7 +90,7 @@ def finals(trunks: nn.ModuleList) -> list[int]:
 
 
 def imagenet(architectures: Sequence[str]) -> Network:
-    """A network with the ImageNet weights of their packages. Raises ImportError and ValueError."""
+    """A network with the ImageNet weights of their packages. Raises Unusable where one is not installed."""
     network = Network(architectures)
     for name, trunk in zip(architectures, network.trunks, strict=True):
         trunk.load_state_dict(trunk.state_dict() | _imagenet_weights(name))
@@ -97,26 +99,32 @@ def imagenet(architectures: Sequence[str]) -> Network:
 
 def _imagenet_weights(architecture: str) -> dict[str, Tensor]:
     """The package's network and timm's list their tensors in the same order and shapes."""
-    package = import_module(IMAGENET[architecture])
+    try:
+        package = import_module(IMAGENET[architecture])
+    except ImportError as why:
+        raise Unusable(
+            f"{IMAGENET[architecture]} is not installed: it carries {architecture}'s ImageNet weights"
+        ) from why
     carrier = getattr(package, f"Efficientnet{architecture.rsplit('_', 1)[1].capitalize()}ModelFile")
     theirs = torch.load(carrier.get_model_file_path(), map_location="cpu", weights_only=True)
     given = [tensor for name, tensor in theirs.items() if not name.endswith("num_batches_tracked")]
     wanted = timm.create_model(architecture, pretrained=False).state_dict()
     names = [name for name in wanted if not name.endswith("num_batches_tracked")]
     if [tuple(tensor.shape) for tensor in given] != [tuple(wanted[name].shape) for name in names]:
-        raise ValueError(f"{IMAGENET[architecture]} does not hold the tensors of {architecture}")
+        raise Unusable(f"{IMAGENET[architecture]} does not hold the tensors of {architecture}")
     return {name: t for name, t in zip(names, given, strict=True) if not name.startswith("classifier.")}
 
 
 def load_network(architectures: Sequence[str], path: Path) -> Network:
-    """From safetensors, evaluated, at full precision. Raises ValueError for what is not this network's weights."""
+    """From safetensors, evaluated, at full precision. Raises PackUnusable for what is not this network's weights."""
     try:
         network = Network(architectures)
         state = network.trunks.state_dict()
         tensors = {name: tensor.to(state[name].dtype) for name, tensor in load_file(path).items() if name in state}
         network.trunks.load_state_dict({**_counters(state), **tensors})
     except (RuntimeError, SafetensorError, ValueError) as why:
-        raise ValueError(f"not the weights of {' and '.join(architectures)}: {str(why).splitlines()[0]}") from why
+        said = f"not the weights of {' and '.join(architectures)}: {str(why).splitlines()[0]}"
+        raise PackUnusable(f"{path}: {said}") from why
     return network.eval()
 
 

@@ -39,6 +39,7 @@ def ended(why: BaseException, kind: type[Command | Group] = Command) -> tuple[in
         (ServerFailed("Redis: port is busy"), "Redis: port is busy"),
         (GaveUp("embedding is not ready"), "embedding is not ready"),
         (ExceptionGroup("tasks", [GaveUp("given up"), Transient("away")]), "given up"),
+        (PermissionError(13, "Permission denied", "new/pack"), "[Errno 13] Permission denied: 'new/pack'"),
         (REFUSED, "Kafka refused: not yours (TOPIC_AUTHORIZATION_FAILED)"),
         (AWAY, "the lookups answered UNAVAILABLE: starting"),
     ],
@@ -51,6 +52,10 @@ def test_what_can_happen_to_anybody_is_one_line(why: Exception, line: str, kind:
 @pytest.mark.parametrize("why", [KeyError("x"), ExceptionGroup("tasks", [Transient("away"), KeyError("x")])])
 def test_a_bug_keeps_its_traceback(why: Exception) -> None:
     assert ended(why) == (1, "", why)
+
+
+def test_whoever_reads_no_further_is_told_nothing() -> None:
+    assert ended(BrokenPipeError(32, "Broken pipe"))[1] == ""
 
 
 def test_what_click_raises_passes_as_it_is() -> None:

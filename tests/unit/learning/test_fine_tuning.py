@@ -1,5 +1,6 @@
 """A run can be stopped and goes on as if it had not been; and it learns."""
 
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from learning.fine_tuning import (
     Photos,
     Picked,
     Recipe,
+    RunUnusable,
     Stepped,
     batches_of,
     fine_tune,
@@ -22,6 +24,7 @@ from learning.fine_tuning import (
     predict,
     rates_for,
 )
+from learning.training import PhotosUnusable
 from shared.vision.taxonomy import Taxonomy
 from shared.vision.trunk import canvases_of, nearest_canvas
 
@@ -72,12 +75,19 @@ def test_a_stopped_run_goes_on_to_the_very_weights_of_one_that_was_not(photos: P
 def test_a_folder_with_another_recipes_run_is_refused(photos: Photos, tmp_path: Path) -> None:
     with pytest.raises(Stopped):
         run(photos, tmp_path, stop_after=1)
-    with pytest.raises(ValueError, match="another recipe"):
+    with pytest.raises(RunUnusable, match="another recipe"):
         run(photos, tmp_path, recipe=replace(RECIPE, seed=2))
 
 
+@pytest.mark.parametrize("body", [b"", b"no checkpoint", b"PK\x03\x04 cut off", pickle.dumps([1, 2])])
+def test_a_damaged_checkpoint_is_named_with_the_way_out(photos: Photos, tmp_path: Path, body: bytes) -> None:
+    (tmp_path / "checkpoint.pt").write_bytes(body)
+    with pytest.raises(RunUnusable, match=r"checkpoint\.pt .*: delete it, or name another folder"):
+        run(photos, tmp_path)
+
+
 def test_too_few_photos_for_a_batch_are_refused(photos: Photos, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="24 photos to learn from don't fill a batch of 25"):
+    with pytest.raises(PhotosUnusable, match="24 photos to learn from don't fill a batch of 25"):
         run(photos, tmp_path, recipe=replace(RECIPE, batch=25))
 
 

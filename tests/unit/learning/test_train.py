@@ -1,6 +1,7 @@
 """Training goes on from a pack where that pack stands, and puts trunks side by side."""
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,14 +14,15 @@ from click.testing import CliRunner
 
 from cli.train import train
 from learning.card import CARD
-from learning.ensemble import Member, joined, members_of, members_to_start_from, take_over
+from learning.ensemble import Member, classifier_to_train, joined, members_of, members_to_start_from, take_over
 from learning.fine_tuning import Classifier, Phase, Recipe, predict
-from learning.making import FEWEST_STRANGERS, next_of, recipe_for, strangers_to_learn
-from learning.training import Linear, PhotosUnusable
-from shared.vision.pack import TRUNK, Pack, open_pack
+from learning.making import FEWEST_STRANGERS, _demand_same_photos, next_of, recipe_for, strangers_to_learn
+from learning.training import Linear, PhotosUnusable, Sample
+from shared.errors import Unusable
+from shared.vision.pack import TRUNK, Pack, PackUnusable, open_pack
 from shared.vision.runtime import Rows, Torch, known_good
 from shared.vision.taxonomy import Taxonomy
-from shared.vision.trunk import Network
+from shared.vision.trunk import IMAGENET, Network, save_network
 from tests.fakes_vision import jpeg, labelled_photos
 
 SIDE = 96
@@ -79,7 +81,7 @@ def test_trunks_side_by_side_say_the_mean_of_what_each_says() -> None:
 
 def test_a_pack_of_other_categories_cannot_be_gone_on_from(builtin: Pack) -> None:
     fewer = replace(builtin, taxonomy=Taxonomy(builtin.taxonomy.leaves[:-1]))
-    with pytest.raises(ValueError, match="other categories"):
+    with pytest.raises(PhotosUnusable, match="other categories"):
         members_to_start_from(fewer, builtin.taxonomy)
 
 
@@ -158,6 +160,34 @@ def test_what_is_unknown_is_not_learned_from_photos_of_other_categories(builtin:
     found = CliRunner().invoke(train, [*words, "--to", str(tmp_path / "new"), "--drawn", "1"])
     assert found.exit_code == 1 and f"{builtin.folder} knows other categories" in found.output
     assert not (tmp_path / "new").exists()
+
+
+def test_what_is_unknown_is_not_learned_from_other_photos_than_the_packs(builtin: Pack) -> None:
+    category, *_ = builtin.taxonomy.leaves
+    one = [Sample(b"", leaf, "train", group=str(number)) for number, leaf in enumerate(builtin.taxonomy.leaves)]
+    with pytest.raises(PhotosUnusable, match="made of other photos"):
+        _demand_same_photos(builtin, [*one, Sample(b"", category, "train", group="another")])
+
+
+@pytest.mark.parametrize("phases", ["64", "64xmany", "0x1", "-64x1", "64x-1"])
+def test_phases_that_make_no_sense_are_refused_before_anything_is_learned(tmp_path: Path, phases: str) -> None:
+    words = ["pack", "--data", str(tmp_path), "--to", str(tmp_path / "new"), "--phases", phases]
+    found = CliRunner().invoke(train, words)
+    assert found.exit_code == 2 and "--phases" in found.output
+
+
+def test_without_the_package_that_carries_imagenets_weights_its_name_is_said(
+    builtin: Pack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(IMAGENET, "tf_efficientnet_lite0", "no_such_package")
+    with pytest.raises(Unusable, match="no_such_package is not installed"):
+        classifier_to_train("tf_efficientnet_lite0", Recipe((Phase(64, 0),)), [], builtin.taxonomy)
+
+
+def test_a_pack_whose_trunk_is_another_network_is_not_gone_on_from(builtin: Pack, tmp_path: Path) -> None:
+    save_network(Network(["tf_efficientnet_lite0"]), tmp_path / TRUNK)
+    with pytest.raises(PackUnusable, match=re.escape(f"{tmp_path / TRUNK}: not the weights of")):
+        members_of(replace(builtin, folder=tmp_path))
 
 
 def test_too_few_strangers_teach_nothing(tmp_path: Path) -> None:
