@@ -102,9 +102,8 @@ def _imagenet_weights(architecture: str) -> dict[str, Tensor]:
     try:
         package = import_module(IMAGENET[architecture])
     except ImportError as why:
-        raise Unusable(
-            f"{IMAGENET[architecture]} is not installed: it carries {architecture}'s ImageNet weights"
-        ) from why
+        carried = f"it carries {architecture}'s ImageNet weights (see requirements/dev.in)"
+        raise Unusable(f"{IMAGENET[architecture]} is not installed: {carried}") from why
     carrier = getattr(package, f"Efficientnet{architecture.rsplit('_', 1)[1].capitalize()}ModelFile")
     theirs = torch.load(carrier.get_model_file_path(), map_location="cpu", weights_only=True)
     given = [tensor for name, tensor in theirs.items() if not name.endswith("num_batches_tracked")]

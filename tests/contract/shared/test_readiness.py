@@ -26,7 +26,7 @@ from tests.conftest import home
 from tests.probing import asked
 
 NOWHERE = "127.0.0.1:1"
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 150.0
 PROCESSES = {
     "gateway": ("services.gateway",),
     "embedding": ("services.embedding",),
