@@ -99,6 +99,7 @@ def make_pack(commission: Commission) -> Manifest:
     keep_freed_memory()
     with meters() as progress:
         given = _given(commission.data, commission.drawn, progress)
+        _demand_enough(commission.data, given.samples)
         to_learn = strangers_to_learn(commission.strangers)
         samples, to = given.samples, commission.to
         photos = _kept(samples, settings, progress)
@@ -126,6 +127,7 @@ def learn_unknown(start: Pack, data: Path, strange_folder: Path, to: Path, drawn
     with meters() as progress:
         given = _given(data, drawn, progress)
         _demand_same_photos(start, given.samples)
+        _demand_enough(data, given.samples)
         to_learn = strangers_to_learn(strange_folder)
         runtime = runtime_of(start, settings)
         rows = progress.features_of(given.samples, runtime, spec, "features")
@@ -162,6 +164,15 @@ def strangers_to_learn(folder: Path | None) -> list[Sample]:
 def _given(data: Path, drawn: int, progress: Meters) -> _Given:
     real = read_samples(data)
     return _Given(real, drawn_samples(progress.counted(training_photos(DRAWN_SEED, drawn), "drawing")))
+
+
+def _demand_enough(data: Path, samples: list[Sample]) -> None:
+    """Raises PhotosUnusable, before hours of training, when there is nothing to fit temperatures or to measure on."""
+    if not any(sample.split == "val" for sample in samples):
+        raise PhotosUnusable(f"{data} has no photo of the val split, which a pack is measured on")
+    if not held_out(samples).any():
+        groups = "senders of garments, or eight groceries in a row"
+        raise PhotosUnusable(f"{data} has too few photos: a category needs two groups ({groups}), one to be held out")
 
 
 def _demand_same_photos(start: Pack, samples: list[Sample]) -> None:

@@ -174,6 +174,21 @@ def test_what_is_unknown_is_not_learned_from_other_photos_than_the_packs(builtin
         _demand_same_photos(builtin, [*one, Sample(b"", category, "train", group="another")])
 
 
+def test_photos_of_which_none_can_be_held_out_or_measured_on_are_refused_before_anything_is_learned(
+    tmp_path: Path,
+) -> None:
+    photos = labelled_photos(tmp_path / "photos")
+    words = ["pack", "--data", str(photos), "--to", str(tmp_path / "new"), "--phases", "64x0", "--drawn", "0"]
+    few = CliRunner().invoke(train, words)
+    assert few.exit_code == 1 and "too few photos" in few.output
+    (photos / "grocery" / "val.txt").write_text("")
+    labels = photos / "clothing" / "labels.csv"
+    labels.write_text("\n".join(line for line in labels.read_text().splitlines() if ",val," not in line))
+    none = CliRunner().invoke(train, words)
+    assert none.exit_code == 1 and "no photo of the val split" in none.output
+    assert not (tmp_path / "new").exists()
+
+
 @pytest.mark.parametrize("phases", ["64", "64xmany", "0x1", "-64x1", "64x-1"])
 def test_phases_that_make_no_sense_are_refused_before_anything_is_learned(tmp_path: Path, phases: str) -> None:
     words = ["pack", "--data", str(tmp_path), "--to", str(tmp_path / "new"), "--phases", phases]
