@@ -251,7 +251,12 @@ async def test_an_embedding_that_takes_too_long_is_a_deadline_exceeded() -> None
 
 
 class Stuck(MemoryRecords):
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = asyncio.Event()
+
     async def records(self, listing_ids: object) -> Any:
+        self.asked.set()
         await asyncio.Future()
 
 
@@ -261,12 +266,15 @@ async def test_a_callers_deadline_that_passes_is_counted_as_that_and_not_as_a_ca
         return RPC.get_sample_value("vitrine_rpc_seconds_count", labels) or 0
 
     before = counted("DEADLINE_EXCEEDED"), counted("CANCELLED")
-    async with served(Stuck(), ExactVectorIndex()) as shop:
+    records = Stuck()
+    async with served(records, ExactVectorIndex()) as shop:
         request = api.GetListingRequest(listing_id="a")
         with fails(Code.DEADLINE_EXCEEDED, ""):
             await shop.stub.GetListing(request, timeout=0.2)
+        records.asked.clear()
         hangs_up = shop.stub.GetListing(request)
-        await asyncio.sleep(0.2)
+        async with asyncio.timeout(5):
+            await records.asked.wait()
         hangs_up.cancel()
         async with asyncio.timeout(5):
             while (counted("DEADLINE_EXCEEDED"), counted("CANCELLED")) != (before[0] + 1, before[1] + 1):  # noqa: ASYNC110  no event tells

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from vitrine.events.v1 import image_pb2
 
@@ -18,7 +18,7 @@ from shared.photos import Photo
 from shared.stream.admin import create_topics
 from shared.stream.producer import KafkaSink, Producer
 from shared.stream.records import Assignment, Outcome
-from shared.stream.source import GroupProtocol, KafkaSource
+from shared.stream.source import GroupProtocol, KafkaSource, librdkafka_consumer
 from shared.stream.worker import Limits, Worker
 from shared.topics import DEAD_LETTERS, IMAGE_CLASSIFIED, IMAGE_EMBEDDED, IMAGE_UPLOADED
 from tests.fakes import CANARY, MemorySink, MemorySource, Shout, Whisper, inline, said, uploaded
@@ -96,8 +96,15 @@ class KafkaLine:
         producer.close()
         self.count += len(bodies)
 
-    def source(self) -> KafkaSource:
-        return KafkaSource(self.bootstrap, self.group, [self.topic], protocol=self.protocol, max_queued=16)
+    def source(self, open_consumer: Callable[[dict[str, Any]], Consumer] = librdkafka_consumer) -> KafkaSource:
+        return KafkaSource(
+            self.bootstrap,
+            self.group,
+            [self.topic],
+            protocol=self.protocol,
+            max_queued=16,
+            open_consumer=open_consumer,
+        )
 
     async def work(self, *tasks: Shout, limits: Limits = QUICK, sink: KafkaSink | None = None) -> None:
         """Until all that was fed is committed."""
@@ -309,16 +316,42 @@ async def test_a_dead_letter_keeps_the_bytes_and_says_where_they_came_from(kafka
     assert headers["dlq_pack"] == "dummy@1"
 
 
+class Watched(Consumer):
+    """Tells that it was paused and has been polled for long since, and counts what it gave."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        super().__init__(settings)
+        self.given = self._polls = 0
+        self._paused = False
+        self.polled_on = threading.Event()
+
+    def pause(self, partitions: list[TopicPartition]) -> None:
+        super().pause(partitions)
+        self._paused = True
+
+    def consume(self, *args: Any, **kwargs: Any) -> list[Message]:
+        messages = super().consume(*args, **kwargs)
+        self.given += len(messages)
+        self._polls += self._paused
+        if self._polls == 20:
+            self.polled_on.set()
+        return messages
+
+
 async def test_a_full_queue_pauses_the_partitions_and_the_group_keeps_the_worker(kafka_line: KafkaLine) -> None:
     await kafka_line.feed([b"a"] * 500)
-    source = kafka_line.source()
+    opened: list[Watched] = []
+
+    def open_consumer(settings: dict[str, Any]) -> Consumer:
+        opened.append(Watched(settings))
+        return opened[0]
+
+    source = kafka_line.source(open_consumer)
+    [consumer] = opened
     records = aiter(source)
     first = await anext(records)
-    async with asyncio.timeout(30):
-        while not source._paused:  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
-    await asyncio.sleep(2)
-    assert source._queue.qsize() < 100, "reads no further than a bounded way ahead"
+    assert await asyncio.to_thread(consumer.polled_on.wait, 30), "never paused, or polled no more"
+    assert consumer.given < 100, "reads no further than a bounded way ahead"
     rest = [await anext(records) for _ in range(499)]
     per_partition = Counter(r.assignment.partition for r in [first, *rest])
     assert [r.assignment.epoch for r in rest] == [first.assignment.epoch] * 499, "never rebalanced"
