@@ -14,6 +14,7 @@ from vitrine.events.v1 import image_pb2
 
 from shared.errors import Poison
 from shared.events import Event
+from shared.logs import LIBRDKAFKA
 from shared.photos import Photo
 from shared.stream.admin import create_topics
 from shared.stream.producer import KafkaSink, Producer
@@ -320,7 +321,7 @@ class Watched(Consumer):
     """Tells that it was paused and has been polled for long since, and counts what it gave."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
-        super().__init__(settings)
+        super().__init__(settings, logger=LIBRDKAFKA)
         self.given = self._polls = 0
         self._paused = False
         self.polled_on = threading.Event()

@@ -118,7 +118,7 @@ def trained(folder: Path, name: str, *words: str) -> None:
     assert ended.returncode == 0, ended.stderr
 
 
-@pytest.mark.timeout(900)  # a minute where nothing else runs
+@pytest.mark.timeout(900)  # it trains on whatever the cores have left
 def test_a_pack_is_made_of_photos_and_gone_on_from(tmp_path: Path) -> None:
     labelled_photos(tmp_path / "photos", each=12)  # with those drawn a batch of 48, and a few held out
     strange = ("--strangers", str(strangers(tmp_path / "strangers", FEWEST_STRANGERS)))
