@@ -8,9 +8,18 @@ is linear in the file's bytes, and bounded: boxes, items, extents, and units of 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from shared.heif_coding import Coded, HeifDamaged, HeifUnsupported, av1_item, av1_settings, hevc_item, hevc_settings
+from shared.heif_coding import (
+    MAX_UNITS,
+    Coded,
+    HeifDamaged,
+    HeifUnsupported,
+    av1_item,
+    av1_settings,
+    hevc_item,
+    hevc_settings,
+)
 
-__all__ = ["Box", "HeifDamaged", "HeifUnsupported", "Item", "Picture", "boxes", "is_heif", "picture_of"]
+__all__ = ["Box", "HeifDamaged", "HeifUnsupported", "Item", "Picture", "boxes", "is_heif", "is_moving", "picture_of"]
 
 # What may stand in a file; libheif reads no more than so many items either.
 MAX_ITEMS = 1000
@@ -24,6 +33,7 @@ _STILL = frozenset((b"heic", b"heix", b"heim", b"heis", b"mif1", b"miaf", b"avif
 _MOVING = frozenset((b"hevc", b"hevx", b"hevm", b"hevs", b"msf1", b"avis"))
 _ALPHA = (b"urn:mpeg:hevc:2015:auxid:1\0", b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha\0")
 _CODED = {b"hvc1": hevc_item, b"av01": av1_item}
+_SETTINGS = {b"hvc1": b"hvcC", b"av01": b"av1C"}
 # Of a picture and of its colours. Of what else there is decoders need nothing.
 _PROPERTIES = frozenset((b"ispe", b"pixi", b"colr", b"pasp", b"clap", b"irot", b"imir", b"hvcC", b"av1C", b"auxC")) | (
     frozenset((b"a1op", b"a1lx", b"lsel", b"clli", b"mdcv", b"cclv", b"amve"))
@@ -116,6 +126,7 @@ class _Reader:
         self._extents = self._read_extents()
         self._properties = self._read_properties()
         self._references = self._read_references()
+        self._kept: dict[int, Box] = {}  # by the id of what it was; self._properties keeps that alive
 
     def picture(self) -> Picture:
         pitm = self._box(b"pitm")
@@ -124,13 +135,17 @@ class _Reader:
         colour = [primary, *tiles]
         alpha = [start for kind, start, to in self._references if kind == b"auxl" and self._is_alpha(start, to, colour)]
         numbers = list(dict.fromkeys([*colour, *alpha, *(tile for one in alpha for tile in self._tiles(one))]))
-        items, coded = [], []
+        if sum(len(piece) for number in numbers for piece in self._extents.get(number, ())) > len(self._view):
+            raise HeifDamaged("its parts overlap")
+        items, coded, units = [], [], 0
         for number in numbers:
             item, claims = self._item(number)
             items.append(item)
-            coded += [claims] if claims else []
-        if sum(len(piece) for item in items for piece in item.data) > len(self._view):
-            raise HeifDamaged("its parts overlap")
+            if claims:
+                coded.append(claims)
+                units += claims.units
+            if units > MAX_UNITS:
+                raise HeifDamaged("it is coded in more pieces than a photo is")
         codings = {item.kind for item in items} & set(_CODED)
         if len(codings) != 1 or not coded:
             raise HeifUnsupported("a HEIF of mixed codings")
@@ -199,7 +214,7 @@ class _Reader:
 
     def _read_properties(self) -> dict[int, list[tuple[Box, bool]]]:
         iprp = list(boxes(self._box(b"iprp")))
-        known = [box for part in iprp if part.kind == b"ipco" for box in boxes(part.payload)]
+        known = list(boxes(next((part.payload for part in iprp if part.kind == b"ipco"), memoryview(b""))))
         found: dict[int, list[tuple[Box, bool]]] = {}
         left = MAX_ASSOCIATIONS
         for part in iprp:
@@ -262,30 +277,35 @@ class _Reader:
     def _item(self, number: int) -> tuple[Item, Coded | None]:
         kind, data = self._kinds[number], tuple(self._extents.get(number, ()))
         properties = []
-        settings: memoryview | None = None
         for box, essential in self._properties.get(number, ()):
-            if box.kind not in _PROPERTIES:
-                if essential:
-                    raise HeifUnsupported("a HEIF that needs what few readers know")
-                continue
-            if box.kind == b"hvcC":
-                settings = hevc_settings(box.payload)
-                box = Box(box.kind, settings)
-            elif box.kind == b"av1C":
-                settings = av1_settings(box.payload)
-                box = Box(box.kind, settings)
-            elif box.kind == b"auxC":
-                box = Box(box.kind, memoryview(_only_urn(box.payload)))
-            properties.append((box, essential))
+            if box.kind in _PROPERTIES:
+                properties.append((self._reduced(box), essential))
+            elif essential:
+                raise HeifUnsupported("a HEIF that needs what few readers know")
         if kind not in _CODED:
             return Item(number, kind, data, tuple(properties)), None
+        settings = next((box.payload for box, _ in properties if box.kind == _SETTINGS[kind]), None)
         if settings is None:
             raise HeifDamaged("it does not say how it is coded")
-        coded = _CODED[kind](settings, b"".join(data) if len(data) > 1 else data[0] if data else b"")
+        coded = _CODED[kind](settings, b"".join(data))
         width, height = self._size(number)
         if coded.width >= width + PADDING or coded.height >= height + PADDING:
             raise HeifDamaged("what is coded is larger than it says")
         return Item(number, kind, coded.data, tuple(properties)), coded
+
+    def _reduced(self, box: Box) -> Box:
+        """Without what is no part of the picture; the same one for all that share it."""
+        if id(box) not in self._kept:
+            match box.kind:
+                case b"hvcC":
+                    self._kept[id(box)] = Box(box.kind, hevc_settings(box.payload))
+                case b"av1C":
+                    self._kept[id(box)] = Box(box.kind, av1_settings(box.payload))
+                case b"auxC":
+                    self._kept[id(box)] = Box(box.kind, _only_urn(box.payload))
+                case _:
+                    self._kept[id(box)] = box
+        return self._kept[id(box)]
 
     def _size(self, number: int) -> tuple[int, int]:
         for box, _ in self._properties.get(number, ()):
@@ -345,6 +365,6 @@ def _number(view: memoryview, at: int, size: int) -> int:
     return int.from_bytes(view[at : at + size], "big")
 
 
-def _only_urn(payload: memoryview) -> bytes:
+def _only_urn(payload: memoryview) -> memoryview:
     """What follows the name of an auxiliary picture's kind is the encoder's own."""
-    return bytes(payload[:4]) + bytes(payload[4:]).partition(b"\0")[0] + b"\0"
+    return memoryview(bytes(payload[:4]) + bytes(payload[4:]).partition(b"\0")[0] + b"\0")

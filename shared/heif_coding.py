@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from shared.limits import MAX_PHOTO_PIXELS
 
-MAX_UNITS = 10_000
+MAX_UNITS = 10_000  # of coded data, in all of a photo
+MAX_PARAMETER_SETS = 16  # that its items share
 # AV1 may hold a picture in so many layers of rising quality.
 MAX_FRAMES = 4
 
@@ -33,6 +34,7 @@ class Coded:
     height: int
     pixels: int  # that it may make room for: frames may say a size of their own
     data: tuple[memoryview, ...]
+    units: int  # that were looked at
 
 
 def hevc_settings(hvcc: memoryview) -> memoryview:
@@ -50,9 +52,9 @@ def hevc_settings(hvcc: memoryview) -> memoryview:
 
 def hevc_item(hvcc: memoryview, data: bytes | memoryview) -> Coded:
     """Raises HeifDamaged: no size, several pictures, or too many units."""
-    view, prefix = memoryview(data), (hvcc[21] & 3) + 1
     sizes = [_hevc_size(unit) for _, units in _arrays(hvcc) for unit in units if _hevc_kind(unit) == _SPS]
-    kept, at, pictures = [], 0, 0
+    view, prefix = memoryview(data), (hvcc[21] & 3) + 1
+    kept, at, pictures, units = [], 0, 0, 0
     for _ in range(MAX_UNITS):
         if at == len(view):
             break
@@ -60,6 +62,7 @@ def hevc_item(hvcc: memoryview, data: bytes | memoryview) -> Coded:
         end = begin + int.from_bytes(view[at:begin], "big")
         if not begin + 2 <= end <= len(view):
             raise HeifDamaged("its coded data end early")
+        units += 1
         unit = view[begin:end]
         kind = _hevc_kind(unit)
         if kind <= 31:
@@ -72,19 +75,22 @@ def hevc_item(hvcc: memoryview, data: bytes | memoryview) -> Coded:
     if at != len(view) or pictures != 1 or not sizes:
         raise HeifDamaged("its coded data are not those of one picture")
     width, height = max(w for w, _ in sizes), max(h for _, h in sizes)
-    return Coded(width, height, width * height, tuple(kept))
+    return Coded(width, height, width * height, tuple(kept), units)
 
 
 def av1_settings(av1c: memoryview) -> memoryview:
     """Its sequence header alone. Raises HeifDamaged."""
-    return memoryview(bytes(av1c[:4]) + b"".join(raw for kind, raw, _ in _obus(av1c[4:]) if kind == _SEQUENCE))
+    return memoryview(
+        bytes(av1c[:4]) + b"".join(raw for kind, raw, _ in _obus(av1c[4:], MAX_PARAMETER_SETS) if kind == _SEQUENCE)
+    )
 
 
 def av1_item(av1c: memoryview, data: bytes | memoryview) -> Coded:
     """Raises HeifDamaged: no size, several pictures, or too many units."""
-    sizes = [_av1_size(payload) for kind, _, payload in _obus(av1c[4:]) if kind == _SEQUENCE]
-    kept, frames = [], 0
+    sizes = [_av1_size(payload) for kind, _, payload in _obus(av1c[4:], MAX_PARAMETER_SETS) if kind == _SEQUENCE]
+    kept, frames, units = [], 0, 0
     for kind, raw, payload in _obus(memoryview(data)):
+        units += 1
         frames += kind in (_FRAME_HEADER, _FRAME)
         if kind == _SEQUENCE:
             sizes.append(_av1_size(payload))
@@ -93,7 +99,7 @@ def av1_item(av1c: memoryview, data: bytes | memoryview) -> Coded:
     if not 1 <= frames <= MAX_FRAMES or not sizes:
         raise HeifDamaged("its coded data are not those of one picture")
     largest = max(size[2] for size in sizes)
-    return Coded(max(size[0] for size in sizes), max(size[1] for size in sizes), largest, tuple(kept))
+    return Coded(max(size[0] for size in sizes), max(size[1] for size in sizes), largest, tuple(kept), units)
 
 
 class _Bits:
@@ -121,7 +127,7 @@ class _Bits:
 def _arrays(hvcc: memoryview) -> Iterator[tuple[int, list[memoryview]]]:
     if len(hvcc) < 23:
         raise HeifDamaged("it does not say how it is coded")
-    at, left = 23, MAX_UNITS
+    at, left = 23, MAX_PARAMETER_SETS
     for _ in range(hvcc[22]):
         head, count = bytes(hvcc[at : at + 1]), int.from_bytes(hvcc[at + 1 : at + 3], "big")
         at += 3
@@ -159,10 +165,10 @@ def _hevc_size(sps: memoryview) -> tuple[int, int]:
     return bits.exp_golomb(), bits.exp_golomb()
 
 
-def _obus(data: memoryview) -> Iterator[tuple[int, memoryview, memoryview]]:
+def _obus(data: memoryview, most: int = MAX_UNITS) -> Iterator[tuple[int, memoryview, memoryview]]:
     """Kind, all of it, and what follows its header."""
     at = 0
-    for _ in range(MAX_UNITS):
+    for _ in range(most):
         if at == len(data):
             return
         head = data[at]

@@ -3,15 +3,11 @@
 NAMES = "JPEG, PNG, WebP, HEIC and AVIF"
 # By a file's ending, in lower case.
 MEDIA_TYPES = {
-    ".jpg": "image/jpeg",
-    ".jpeg": "image/jpeg",
-    ".jpe": "image/jpeg",
-    ".jfif": "image/jpeg",
+    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".jfi", ".pjpeg", ".pjp"), "image/jpeg"),
     ".png": "image/png",
     ".webp": "image/webp",
     ".heic": "image/heic",
-    ".heif": "image/heif",
-    ".hif": "image/heif",
+    **dict.fromkeys((".heif", ".hif"), "image/heif"),
     ".avif": "image/avif",
 }
 SUFFIXES = frozenset(MEDIA_TYPES)
