@@ -11,8 +11,8 @@ from io import BytesIO
 import numpy as np
 from PIL import Image, ImageCms
 
-# Profiles of printers are one or two MiB. Larger ones are ignored, as broken ones are.
-MOST_BYTES = 4 * 1024 * 1024
+from shared.limits import MAX_PROFILE_BYTES
+
 # Levels of 255. Rounding makes two of them; camera makers' variants of sRGB a few more.
 VISIBLE = 6
 _STEPS = 9
@@ -25,7 +25,7 @@ _CHAINS = frozenset((b"D2B0", b"D2B1", b"D2B2", b"D2B3"))
 
 def in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """RGB, of an image in RGB, L or CMYK. A profile for other colours than the image's, or a broken one, is ignored."""
-    conversion = _conversion(profile) if profile and len(profile) <= MOST_BYTES else None
+    conversion = _conversion(profile) if profile and len(profile) <= MAX_PROFILE_BYTES else None
     if conversion is not None:
         mode, transform = conversion
         # Grey pictures often carry a profile for colours.
