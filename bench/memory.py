@@ -14,6 +14,7 @@ from typing import Any
 import click
 import httpx
 from PIL import Image
+from pillow_heif import register_heif_opener
 from rich.console import Console
 from rich.table import Table
 
@@ -31,9 +32,17 @@ Columns = dict[str, dict[str, int]]  # by process and column, MiB
 
 def largest() -> list[bytes]:
     """One of each kind, of as many pixels as the gateway takes."""
-    side = int(GatewaySettings().max_photo_pixels ** 0.5)
+    register_heif_opener()
+    side = int(GatewaySettings().max_photo_pixels ** 0.5) // 16 * 16  # whole blocks: a HEIF is filled up to them
     shown = (Image.new("RGBA", (side, side), (200, 90, 40, 200)), Image.new("RGB", (side, side), (40, 90, 200)))
-    return [encoded(shown[0], "PNG"), encoded(shown[1], "PNG"), encoded(shown[0], "WEBP", lossless=True)]
+    return [
+        encoded(shown[0], "PNG"),
+        encoded(shown[1], "PNG"),
+        encoded(shown[0], "WEBP", lossless=True),
+        encoded(shown[1], "JPEG", progressive=True),
+        encoded(shown[0], "HEIF", enc_params={"preset": "ultrafast"}),
+        encoded(shown[0], "AVIF", speed=10),
+    ]
 
 
 def encoded(picture: Image.Image, kind: str, **options: object) -> bytes:
@@ -79,7 +88,7 @@ def read(fleet: Fleet, names: Sequence[str], field: str) -> Mapping[str, int]:
     return mib
 
 
-async def measured(home: Path, photos: Sequence[bytes]) -> Columns:
+async def measured(home: Path, photos: Sequence[bytes], large: Sequence[bytes]) -> Columns:
     plan = Plan(home, ports=Ports.free(), cores=THREADS_EACH * 4)
     columns: Columns = {}
     async with running(plan) as fleet:
@@ -90,7 +99,7 @@ async def measured(home: Path, photos: Sequence[bytes]) -> Columns:
         await upload(fleet, photos, 8, "ordinary")
         await settled(fleet)
         columns["ordinary"] = dict(read(fleet, names, "VmHWM"))
-        await upload(fleet, largest() * 8, 8, "large")
+        await upload(fleet, large, 8, "large")
         await settled(fleet)
         columns["largest"] = dict(read(fleet, names, "VmHWM"))
     return columns
@@ -111,12 +120,13 @@ def main(photos: int) -> None:
     """Print what each process holds when idle, at most while it starts, and at most while it is sent photos."""
     fetched = Settings().home.resolve()
     ordinary = [photo for listing in demo_catalogue(seed=7, listings=photos) for photo in listing.photos][:photos]
+    large = largest() * 4
     kafka = kafka_jars(fetched).parent.name
     for title, shared in (("everything converted", (kafka, "cache")), ("nothing converted", (kafka,))):
         with tempfile.TemporaryDirectory() as folder:
             for name in shared:
                 (Path(folder) / name).symlink_to(fetched / name)
-            show(title, asyncio.run(measured(Path(folder), ordinary)))
+            show(title, asyncio.run(measured(Path(folder), ordinary, large)))
 
 
 if __name__ == "__main__":

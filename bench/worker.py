@@ -39,6 +39,7 @@ from cli.tables import number, show
 from local.servers import KafkaServer, RedisServer, ServerFailed, kafka_jars
 from local.supervisor import thread_environment
 from shared.errors import Poison
+from shared.photo_formats import SUFFIXES
 from shared.screen import Rows
 from shared.settings import Settings
 from shared.stream.admin import admin, create_topics, once_ready
@@ -48,7 +49,6 @@ from studio import demo_catalogue
 
 DUMMY, FUSED = "dummy", "fused"
 KINDS = (DUMMY, *TASKS, FUSED)
-PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 SEED = 20_001  # neither the demo's photos nor those that are trained on
 FLAT = 0.05
 # After the forward, where a bare decode and forward has nothing like it.
@@ -211,7 +211,7 @@ def hear_out(workload: Workload, findings: Findings) -> None:
 def chosen_photos(folder: Path, given: Path | None, count: int) -> list[Path]:
     """Files of photos that decode: the first `count` of the given folder, else rendered into `folder`."""
     if given:
-        files = sorted(file for file in given.rglob("*") if file.suffix.lower() in PHOTO_SUFFIXES)
+        files = sorted(file for file in given.rglob("*") if file.suffix.lower() in SUFFIXES)
         return readable(spread(files, count), given)
     folder.mkdir()
     files = []

@@ -13,8 +13,9 @@ from rich.progress import Progress
 
 from cli.plain import Command
 from cli.tables import say
-from client.folders import MEDIA_TYPES, photos_below
+from client.folders import photos_below
 from local.analyst import Analyst
+from shared.photo_formats import MEDIA_TYPES
 from shared.settings import Settings
 from shared.text import json_text
 from shared.vision.reader import open_reader

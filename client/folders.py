@@ -8,17 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from client.listing import BadRow, ListingUpload, PassedOver, Source, composed, distinct
+from shared.photo_formats import SUFFIXES
 from shared.text import named
 
-# By the file's suffix, in small letters. What the gateway takes it decides by the bytes.
-MEDIA_TYPES = {
-    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".jfi", ".pjpeg", ".pjp"), "image/jpeg"),
-    ".png": "image/png",
-    ".webp": "image/webp",
-    ".heic": "image/heic",
-    **dict.fromkeys((".heif", ".hif"), "image/heif"),
-    ".avif": "image/avif",
-}
 # Images that nobody should miss without a word.
 # fmt: off
 OTHER_IMAGES = frozenset({
@@ -28,7 +20,7 @@ OTHER_IMAGES = frozenset({
     ".sr2", ".srf", ".srw", ".svg", ".tga", ".tif", ".tiff", ".wbmp", ".wmf", ".x3f", ".xcf",
 })
 # fmt: on
-OTHERWISE = "convert it to JPEG, PNG or WebP"
+OTHERWISE = "convert it to JPEG, PNG, WebP, HEIC or AVIF"
 NO_SUCH_FILE = "no such file"
 # What other systems leave behind, thumbnails among it, beside all that is hidden by a dot (._x.jpg, .DS_Store,
 # .Trashes, .@__thumb). As file names match them, in small letters.
@@ -87,7 +79,7 @@ def photos_below(folder: Path) -> Found:
             found.passed_over.append(PassedOver(where, "a link to a folder, which is not followed: import that folder"))
         elif suffix_of(entry) in OTHER_IMAGES:
             found.bad.append(BadRow(where, "", f"{entry.suffix} is not accepted; {OTHERWISE}"))
-        elif suffix_of(entry) not in MEDIA_TYPES:
+        elif suffix_of(entry) not in SUFFIXES:
             found.passed_over.append(PassedOver(where, problem or "no photo by its name"))
         elif problem:
             found.bad.append(BadRow(where, "", problem))

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from client.folders import MEDIA_TYPES, read_folder, suffix_of
+from client.folders import read_folder, suffix_of
 from client.listing import NotImportable, Source
 from client.sheets import read_csv
+from shared.photo_formats import MEDIA_TYPES
 from shared.text import plain
 
 SELLER = "local"  # of a folder whose seller isn't said

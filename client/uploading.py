@@ -12,11 +12,12 @@ import uuid
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 
-from client.folders import MEDIA_TYPES, suffix_of
+from client.folders import suffix_of
 from client.gateway import GATEWAY, Accepted, Gateway, GatewayAway, Held, Photo, Retries, UploadRefused
 from client.listing import Effect, Imported, ListingUpload, PhotoSource
 from client.state import Done, State
 from shared.events import deterministic_id
+from shared.photo_formats import MEDIA_TYPES
 
 
 async def import_listings(

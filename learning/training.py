@@ -21,6 +21,7 @@ from scipy.linalg import eigh  # type: ignore[import-untyped]
 from learning.embedding import fit_embedding
 from learning.outliers import fit_direction
 from shared.errors import Poison, Unusable
+from shared.photo_formats import SUFFIXES
 from shared.photos import Pixels
 from shared.vision.decode import decode
 from shared.vision.heads import Array, Heads, Votes, described, remoteness, sigmoid, unit_rows
@@ -40,7 +41,6 @@ SOFTNESS = 0.05
 # Not fitted: of groceries held out near likenesses are among those trained on, so votes seem needless there.
 SHARE = 0.25
 BATCH = 32
-PHOTO_ENDINGS = {".jpg", ".jpeg", ".png", ".webp"}
 
 Advance = Callable[[int], None]
 
@@ -123,7 +123,7 @@ def strange_samples(photos: Iterable[Path]) -> list[Sample]:
 
 def photos_under(folder: Path) -> list[Path]:
     """By name, so that those of one folder lie side by side."""
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in PHOTO_ENDINGS)
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
 
 
 def features_of(samples: Sequence[Sample], runtime: Runtime, canvases: Sequence[Canvas], advance: Advance) -> Array:

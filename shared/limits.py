@@ -23,3 +23,6 @@ MAX_SCANNED_PIXELS = 1_000_000_000
 MAX_PROFILE_BYTES = 4 * 1024 * 1024
 # Of EXIF, XMP and texts together, inflated, no more is read, and what follows is thrown away unread.
 MAX_METADATA_BYTES = 1024 * 1024
+# What a process holds at most of pictures that are being decoded: one of the largest of the costliest kind, or more of
+# smaller ones (shared/decoding.py).
+DECODING_BYTES = 832 * 1024 * 1024

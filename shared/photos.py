@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Photo:
-    """Decoded at most once per size, however many tasks ask. Belongs to one thread at a time."""
+    """Decoded at most once per size, however many tasks prepare it. Belongs to one thread at a time."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Photo:
     def knows(self, name: str) -> bool:
         return name in self._known
 
-    def forget_pixels(self) -> None:
-        """Called after the last stage that looks, so that what waits to be published stays small."""
-        for name in [name for name in self._known if name.startswith("pixels/")]:
+    def forget(self, kind: str) -> None:
+        """What has been known under names of this kind, KIND/…: what waits must stay small."""
+        for name in [name for name in self._known if name.startswith(f"{kind}/")]:
             del self._known[name]

@@ -19,7 +19,7 @@ SOUND = b"sound"
 
 def uploaded(body: bytes, listing: str = "listing") -> bytes:
     """An upload event whose photo is its object key."""
-    photo = listing_pb2.Photo(sha256="00", object_key=body.decode())
+    photo = listing_pb2.Photo(sha256="00", object_key=body.decode(), size_bytes=len(body))
     return image_pb2.ImageUploaded(listing_id=listing, revision=1, photo=photo).SerializeToString()
 
 

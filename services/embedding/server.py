@@ -13,6 +13,7 @@ from vitrine.embedding.v1 import embedding_pb2, embedding_pb2_grpc
 
 from shared.errors import OutOfMemory, Poison
 from shared.grpc import Context, GrpcServer, Refusal, deadline_passed
+from shared.photo_formats import NAMES
 from shared.photos import Photo
 from shared.settings import Port, Settings
 from shared.vision.reader import Reader, photo_of
@@ -42,7 +43,7 @@ class EmbeddingServicer(embedding_pb2_grpc.EmbeddingServiceServicer):
         """INVALID_ARGUMENT for what is no photo, RESOURCE_EXHAUSTED when the device has no memory for it."""
         body = request.photo
         if not body:
-            raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "photo is empty: send the bytes of a JPEG, PNG or WebP")
+            raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, f"photo is empty: send the bytes of one photo ({NAMES})")
         photo = photo_of(body)
         try:
             await asyncio.to_thread(self._reader.prepare, photo)

@@ -26,6 +26,7 @@ from services.gateway.settings import GatewaySettings
 from shared.errors import Transient
 from shared.health import Health
 from shared.metrics import HTTP_SECONDS, INTAKE, REFUSED, export
+from shared.photo_formats import MEDIA_TYPES, NAMES
 from shared.tracing import current_trace_id, extracted, tracer
 
 log = structlog.get_logger()
@@ -288,14 +289,14 @@ _FORM: dict[str, Any] = {
                         "listing": {"$ref": "#/components/schemas/ListingClaims"},
                         "photos": {
                             "type": "array",
-                            "description": "One part for each photo: JPEG, PNG or WebP",
+                            "description": f"One part for each photo: {NAMES}",
                             "items": {"type": "string", "format": "binary"},
                         },
                     },
                 },
                 "encoding": {
                     "listing": {"contentType": "application/json"},
-                    "photos": {"contentType": "image/jpeg, image/png, image/webp"},
+                    "photos": {"contentType": ", ".join(dict.fromkeys(MEDIA_TYPES.values()))},
                 },
             }
         },

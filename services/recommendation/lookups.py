@@ -14,6 +14,7 @@ from services.recommendation.rank import Candidate, Filter, best, what_is_wrong_
 from services.recommendation.store import Records
 from shared.grpc import Refusal
 from shared.limits import MAX_ANSWER_BYTES, MAX_PHOTO_BYTES
+from shared.photo_formats import NAMES
 
 MAX_BATCH = 500
 MAX_LIMIT = 100
@@ -69,7 +70,7 @@ class Lookups:
     async def by_photo(self, photo: bytes, limit: int, wanted: Filter, embed: Embed) -> list[api.Hit]:
         limit = _checked(limit, wanted)
         if not photo:
-            raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "photo is empty; send the bytes of a JPEG, PNG or WebP")
+            raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, f"photo is empty; send the bytes of one photo ({NAMES})")
         if len(photo) > MAX_PHOTO_BYTES:
             raise Refusal(
                 grpc.StatusCode.INVALID_ARGUMENT,

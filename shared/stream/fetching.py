@@ -7,11 +7,20 @@ from vitrine.events.v1 import image_pb2
 
 from shared.errors import Poison
 from shared.events import parse
+from shared.limits import MAX_PHOTO_BYTES
 from shared.photo_store import MissingObject, PhotoStore
 from shared.photos import Photo, Pixels
 from shared.stream.records import Record
 
 Fetch = Callable[[Record], Awaitable[Photo]]
+
+
+def bytes_to_fetch(record: Record) -> int:
+    """As the upload says; the most that a photo may have where it says nothing or can't be read."""
+    try:
+        return parse(image_pb2.ImageUploaded, record.value).photo.size_bytes or MAX_PHOTO_BYTES
+    except Poison:
+        return MAX_PHOTO_BYTES
 
 
 def fetch_from(store: PhotoStore, decode: Callable[[bytes, int | None], Pixels]) -> Fetch:

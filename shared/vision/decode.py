@@ -1,8 +1,4 @@
-"""From a photo's bytes to upright RGB pixels: the one place that checks limits and applies EXIF orientation."""
-
-import threading
-from contextlib import nullcontext
-from io import BytesIO
+"""From a photo's bytes to upright RGB pixels: the one place that checks limits, and applies orientation and colours."""
 
 import numpy as np
 import simplejpeg  # type: ignore[import-untyped]
@@ -10,25 +6,24 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from shared.containers import TooManyParts, check_parts
+from shared.decoding import ROOM, UNREADABLE, Opened, TooLarge, opened, orientation_of
 from shared.errors import Poison
-from shared.limits import MAX_PHOTO_BYTES, MAX_PHOTO_PIXELS, MAX_PHOTO_SIDE
+from shared.heif import HeifUnsupported
+from shared.limits import MAX_PHOTO_BYTES
+from shared.photo_formats import NAMES
 from shared.photos import Pixels
+from shared.vision.colour import in_srgb
 
-# Photos of more pixels that have to be decoded whole take turns, or a few of them at once would fill the process.
-# Of phones' JPEGs none does: they are decoded at a fraction of their size.
-LARGE_PIXELS = 16_000_000
-
-ORIENTATION = 0x0112  # the EXIF tag
-_one_large = threading.Lock()
-
-UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, KeyError, MemoryError)
+# Pictures are looked at by so many of their pixels at a time: beside a decoded one nothing of its size is made.
+STRIP_PIXELS = 4_000_000
 
 
 def decode(body: bytes, at_least: int | None = None) -> Pixels:
-    """Upright RGB, height x width x 3, uint8, C-contiguous, of a JPEG, PNG or WebP.
+    """Upright sRGB, height x width x 3, uint8, C-contiguous, of a JPEG, PNG, WebP, HEIC or AVIF.
 
     Large photos are decoded smaller, as far as the shorter side keeps `at_least` pixels; None keeps every pixel.
-    A photo is never enlarged. Transparent parts become white; of an animation only the first frame is seen.
+    A photo is never enlarged. Transparent parts become white; animations of PNG and WebP are seen by their first frame.
+    Large ones take turns (shared/decoding.py).
     Raises Poison("too_large") by the header alone, and Poison("unreadable") for what is not such a photo.
     """
     if len(body) > MAX_PHOTO_BYTES:
@@ -37,48 +32,34 @@ def decode(body: bytes, at_least: int | None = None) -> Pixels:
         check_parts(body)
     except TooManyParts as why:
         raise Poison("too_large", str(why)) from why
-    image = _opened(body)
+    photo = _opened(body)
+    image = photo.image
     try:
-        pixels = _jpeg(body, at_least) if image.format in ("JPEG", "MPO") else None
-        with nullcontext() if pixels is not None or image.width * image.height <= LARGE_PIXELS else _one_large:
-            # Within its turn: to look for a PNG's EXIF block is to decode it.
+        with ROOM.take(photo.bytes_to_decode(at_least)):
             try:
-                orientation = _orientation(image)
+                pixels = _jpeg(body, at_least, image) if image.format in ("JPEG", "MPO") else None
                 if pixels is None:
                     pixels = _by_pillow(image, at_least)
+                return _upright(pixels, orientation_of(image))
             finally:
                 image.close()  # it is part of a cycle, and would wait for the collector
     except UNREADABLE as why:
         raise Poison("unreadable", f"broken {image.format} data: {why}") from why
-    return _upright(pixels, orientation)
 
 
-def _opened(body: bytes) -> Image.Image:
+def _opened(body: bytes) -> Opened:
     """Reads the header only."""
     try:
-        image = Image.open(BytesIO(body), formats=("JPEG", "PNG", "WEBP"))
-    except Image.DecompressionBombError as why:
-        raise Poison("too_large", f"{why}; at most {MAX_PHOTO_PIXELS} pixels are read") from why
+        return opened(body)
+    except TooLarge as why:
+        raise Poison("too_large", str(why)) from why
+    except HeifUnsupported as why:
+        raise Poison("unreadable", f"{why}, which is not read") from why
     except UNREADABLE as why:
-        raise Poison("unreadable", "not a JPEG, PNG or WebP photo") from why
-    width, height = image.size
-    if width * height > MAX_PHOTO_PIXELS or max(width, height) > MAX_PHOTO_SIDE:
-        raise Poison(
-            "too_large", f"{width}x{height} pixels; at most {MAX_PHOTO_PIXELS} and {MAX_PHOTO_SIDE} a side are read"
-        )
-    return image
+        raise Poison("unreadable", f"not a photo in {NAMES.replace(' and ', ' or ')}") from why
 
 
-def _orientation(image: Image.Image) -> int:
-    """1 to 8; 1 as well when the EXIF block is missing or broken: that is no reason to refuse a photo."""
-    try:
-        value = image.getexif().get(ORIENTATION, 1)
-    except UNREADABLE:
-        return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
-
-
-def _jpeg(body: bytes, at_least: int | None) -> Pixels | None:
+def _jpeg(body: bytes, at_least: int | None, image: Image.Image) -> Pixels | None:
     """None when libjpeg-turbo can't or won't (CMYK, harmless oddities): Pillow then has the last word."""
     wanted = {} if at_least is None else {"min_height": at_least, "min_width": at_least, "min_factor": 1.0}
     try:
@@ -87,30 +68,48 @@ def _jpeg(body: bytes, at_least: int | None) -> Pixels | None:
         pixels: Pixels = simplejpeg.decode_jpeg(body, "RGB", **wanted)
     except ValueError:
         return None
+    if profile := image.info.get("icc_profile"):
+        shown = Image.fromarray(pixels[:, :, 0] if image.mode == "L" else pixels)
+        converted = in_srgb(shown, profile)
+        return pixels if converted is shown else np.array(converted)
     return pixels
 
 
 def _by_pillow(image: Image.Image, at_least: int | None) -> Pixels:
+    """Strip by strip, each made smaller before it is laid on white and converted."""
     if at_least is not None:
         image.draft(None, (at_least, at_least))
-    if image.mode.startswith("I;16"):
-        return np.repeat((np.asarray(image) >> 8).astype(np.uint8)[:, :, None], 3, axis=2)
-    transparent = image.has_transparency_data
-    if transparent:
-        # Made smaller with colours weighted by how much they cover; a large picture must not be laid on another.
-        image = _as("RGBA", image).convert("RGBa")
-    if at_least is not None and (factor := min(image.size) // max(at_least, 1)) > 1:
-        image = (image if transparent else _as("RGB", image)).reduce(factor)
-    if transparent:
-        photo = image.convert("RGBA")
-        image = Image.new("RGBA", photo.size, "white")
-        image.alpha_composite(photo)
-    return np.array(_as("RGB", image), dtype=np.uint8)
+    image.load()
+    factor = 1 if at_least is None else max(1, min(image.size) // max(at_least, 1))
+    rows = max(1, STRIP_PIXELS // image.width // factor) * factor
+    width, height = image.size
+    made = np.empty((-(-height // factor), -(-width // factor), 3), np.uint8)
+    profile = image.info.get("icc_profile")
+    for top in range(0, height, rows):
+        strip = image.crop((0, top, width, min(top + rows, height)))
+        shown = np.asarray(in_srgb(_on_white(_plain(strip, image), factor), profile))
+        made[top // factor : top // factor + len(shown)] = shown
+    return made
 
 
-def _as(mode: str, image: Image.Image) -> Image.Image:
-    """convert() copies a picture that has the mode already."""
-    return image if image.mode == mode else image.convert(mode)
+def _plain(strip: Image.Image, image: Image.Image) -> Image.Image:
+    """In L, RGB, CMYK or RGBa: colours weighted by how much they cover, or what is hidden would bleed when shrunk."""
+    if strip.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(strip) >> 8).astype(np.uint8))
+    if image.has_transparency_data:
+        return (strip if strip.mode == "RGBA" else strip.convert("RGBA")).convert("RGBa")
+    return strip if strip.mode in ("L", "RGB", "CMYK") else strip.convert("RGB")
+
+
+def _on_white(strip: Image.Image, factor: int) -> Image.Image:
+    if factor > 1:
+        strip = strip.reduce(factor)
+    if strip.mode != "RGBa":
+        return strip
+    photo = strip.convert("RGBA")
+    ground = Image.new("RGBA", photo.size, "white")
+    ground.alpha_composite(photo)
+    return ground.convert("RGB")
 
 
 def _upright(pixels: Pixels, orientation: int) -> Pixels:

@@ -162,8 +162,8 @@ def detail_of(canvases: Sequence[Canvas]) -> int:
 
 
 def model_input(photo: Photo, canvases: Sequence[Canvas]) -> Pixels:
-    """The whole photo as height x width x RGB, uint8. Kept on the photo as pixels are. Raises Poison."""
-    return photo.once(f"pixels/input-{canvases}", lambda: fitted(photo.pixels(detail_of(canvases)), canvases))
+    """The whole photo as height x width x RGB, uint8. Kept on the photo until it was looked at. Raises Poison."""
+    return photo.once(f"input/{canvases}", lambda: fitted(photo.pixels(detail_of(canvases)), canvases))
 
 
 def fitted(pixels: Pixels, canvases: Sequence[Canvas]) -> Pixels:

@@ -5,34 +5,27 @@ the orientation. EXIF, GPS, XMP, IPTC, comments, thumbnails, further pictures an
 No torch, no service: decoders and bytes.
 """
 
-import io
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
 import simplejpeg  # type: ignore[import-untyped]
-from PIL import Image
 from vitrine.events.v1 import listing_pb2
 
-from services.gateway.imaging import jpeg, png, webp
+from services.gateway.imaging import heif, jpeg, png, webp
 from services.gateway.imaging.kinds import describe
 from services.gateway.imaging.parts import BadPhoto, Metadata, Size, damaged, editor_of, generator_of
 from shared.containers import JPEG_SIGNATURE, PNG_SIGNATURE, BadContainer, TooManyParts
+from shared.decoding import ROOM, UNREADABLE, opened, orientation_of
+from shared.heif import is_heif
 from shared.limits import ACCEPTED_PHOTO_PIXELS, MAX_PHOTO_BYTES, MAX_PHOTO_SIDE
+from shared.photo_formats import NAMES
 
 __all__ = ["BadPhoto", "CleanPhoto", "Header", "Limits", "clean", "read_header", "too_large"]
 
 T = TypeVar("T")
 
-ACCEPTED = "JPEG, PNG and WebP are accepted."
-
-
-# What Pillow's decoders raise on bad data.
-_UNDECODABLE = (
-    *(OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, EOFError, MemoryError),
-    *(struct.error, Image.DecompressionBombError),
-)
+ACCEPTED = f"{NAMES} are accepted."
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +59,16 @@ class CleanPhoto:
 
 @dataclass(frozen=True, slots=True)
 class _Format:
-    name: str  # Pillow's
-    media_type: str
+    name: str
+    media_type: Callable[[bytes], str]
     size: Callable[[bytes], Size]
     strip: Callable[[bytes], tuple[bytes, Metadata]]
 
 
-_JPEG = _Format("JPEG", "image/jpeg", jpeg.size, jpeg.strip)
-_PNG = _Format("PNG", "image/png", png.size, png.strip)
-_WEBP = _Format("WEBP", "image/webp", webp.size, webp.strip)
+_JPEG = _Format("JPEG", lambda _: "image/jpeg", jpeg.size, jpeg.strip)
+_PNG = _Format("PNG", lambda _: "image/png", png.size, png.strip)
+_WEBP = _Format("WEBP", lambda _: "image/webp", webp.size, webp.strip)
+_HEIF = _Format("HEIF", heif.media_type, heif.size, heif.strip)
 
 
 def read_header(body: bytes, limits: Limits | None = None) -> Header:
@@ -93,7 +87,7 @@ def read_header(body: bytes, limits: Limits | None = None) -> Header:
     if size.animated:
         raise animated(f"a {kind.name}")
     _check_pixels(size, limits)
-    return Header(kind.media_type, size.width, size.height)
+    return Header(kind.media_type(body), size.width, size.height)
 
 
 def clean(body: bytes, limits: Limits | None = None) -> CleanPhoto:
@@ -104,10 +98,8 @@ def clean(body: bytes, limits: Limits | None = None) -> CleanPhoto:
     header = read_header(body, limits)
     kind = _format_of(body)
     stripped, metadata = _followed(kind.strip, body)
-    _decode(stripped, kind, header.width, header.height)
-    width, height = header.width, header.height
-    if metadata.orientation() >= 5:  # a quarter turn, mirrored or not
-        width, height = height, width
+    width, height = _decode(stripped, kind)
+    _check_pixels(Size(width, height), limits or Limits())  # a HEIF may show less than it holds
     summary = listing_pb2.PhotoMetadata(
         editor=editor_of(metadata), generator=generator_of(metadata), c2pa=metadata.c2pa
     )
@@ -138,6 +130,8 @@ def _format_of(body: bytes) -> _Format:
         return _PNG
     if body.startswith(b"RIFF") and body[8:12] == b"WEBP":
         return _WEBP
+    if is_heif(body):
+        return _HEIF
     other = describe(body)
     if other is None:
         raise BadPhoto(
@@ -188,16 +182,23 @@ def _check_pixels(size: Size, limits: Limits) -> None:
         )
 
 
-def _decode(body: bytes, kind: _Format, width: int, height: int) -> None:
-    """Every coefficient is read; of a JPEG an eighth of each side is computed, in a fraction of the time and memory."""
-    if kind is _JPEG and _decodes_strictly(body, width // 8, height // 8):
-        return
+def _decode(body: bytes, kind: _Format) -> tuple[int, int]:
+    """Width and height of the upright picture.
+
+    Every coefficient is read; of a JPEG an eighth of each side is computed, in a fraction of the time and memory.
+    """
     try:
-        with Image.open(io.BytesIO(body), formats=(kind.name,)) as image:
-            image.draft(None, (width // 8, height // 8))
-            image.load()
-    except _UNDECODABLE as why:
+        photo = opened(body)
+        with photo.image as image:
+            width, height = image.size
+            with ROOM.take(photo.bytes_to_decode(min(width, height) // 8)):
+                if kind is not _JPEG or not _decodes_strictly(body, width // 8, height // 8):
+                    image.draft(None, (width // 8, height // 8))
+                    image.load()
+            turned = orientation_of(image) >= 5  # a quarter, mirrored or not
+    except UNREADABLE as why:
         raise damaged(f"it could not be decoded ({why})") from why
+    return (height, width) if turned else (width, height)
 
 
 def _decodes_strictly(body: bytes, width: int, height: int) -> bool:

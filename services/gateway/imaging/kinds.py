@@ -2,11 +2,7 @@
 
 from dataclasses import dataclass
 
-_HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-_AVIF = (b"avif", b"avis")
-
 _EXPORT = "Export it as a JPEG."
-_FROM_IPHONE = "On an iPhone choose Settings › Camera › Formats › Most Compatible, or export it as a JPEG."
 _STARTS = (
     (b"II*\0", "a TIFF", _EXPORT),
     (b"MM\0*", "a TIFF", _EXPORT),
@@ -30,10 +26,6 @@ class Kind:
 
 def describe(body: bytes) -> Kind | None:
     """None when the first bytes are those of nothing known."""
-    if body[4:8] == b"ftyp" and body[8:12] in _HEIC:
-        return Kind("a HEIC photo", _FROM_IPHONE)
-    if body[4:8] == b"ftyp" and body[8:12] in _AVIF:
-        return Kind("an AVIF photo", _EXPORT)
     if body.startswith((b"GIF87a", b"GIF89a")):
         return Kind("GIF", "", animated=True) if _has_several_frames(body) else Kind("a GIF", "Save it as a PNG.")
     for start, name, remedy in _STARTS:

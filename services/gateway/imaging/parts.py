@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from PIL import ExifTags, Image
 
+from shared.decoding import UNREADABLE, orientation_in
 from shared.limits import MAX_METADATA_BYTES, MAX_PROFILE_BYTES
 
 _DIRECTORY_BYTES = 64 * 1024  # where its tags are looked for: a JPEG's EXIF is no longer
@@ -79,8 +80,7 @@ class Metadata:
 
     def orientation(self) -> int:
         """EXIF's, 1 to 8; 1 if there is none or it makes no sense. XMP's is ignored, as browsers do."""
-        stated = _exif_tag(self.exif, ExifTags.Base.Orientation)
-        return stated if isinstance(stated, int) and stated in _TIFF_ORIENTATIONS else 1
+        return orientation_in(self.exif) if self.exif else 1
 
 
 def exif_with_only(orientation: int) -> bytes:
@@ -119,7 +119,7 @@ def _exif_tag(tiff: bytes, tag: int) -> object:
         exif.load(b"Exif\0\0" + tiff[:_DIRECTORY_BYTES])
         return exif.get(tag)
     # Metadata that nobody can read say nothing; the photo itself may be sound.
-    except (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, struct.error):
+    except UNREADABLE:
         return None
 
 

@@ -35,7 +35,7 @@ class Concluding:
         # Not those that prepare: decoding the next batch must not stand behind what is concluded of the last.
         self._quick = Threads("conclude", limits.cpu_threads)
         self._long = Threads("read", limits.cpu_threads, nice=YIELDING)
-        self._waiting = Room(limits.waiting_photos, limits.waiting_bytes)
+        self._waiting = Room(limits.waiting_bytes, limits.waiting_photos)
 
     async def conclude(self, work: Work, ready: Callable[[Work], Awaitable[None]], until_quick: AsyncExitStack) -> None:
         """Calls `ready` once or twice, whenever the work has outcomes to be taken. Raises Transient.
@@ -45,8 +45,7 @@ class Concluding:
         if (photo := work.photo) is not None:
             quick = [task for task in self._asked(work) if not task.takes_long(work.found[task.name])]
             await self._tasks_of(work, photo, quick, self._quick)
-            # Decoded once more for what takes long: what waits must stay small.
-            photo.forget_pixels()
+            photo.forget("input")
         lengthy = self._asked(work)
         if not lengthy:
             work.photo = None

@@ -18,6 +18,9 @@ class Limits:
     prepare_seconds: float = 10.0
     conclude_seconds: float = 30.0
     cpu_threads: int = 4
+    # Of photos in flight, as they are stored: from before they are fetched until they were looked at, or only wait for
+    # what takes long.
+    photo_bytes: int = 256 * 1024 * 1024
     # Photos that wait for what takes long (reading text), all but that published. With more of them waiting nothing new
     # is begun. They are what is left to do after SIGTERM, so they must fit into a pod's grace.
     waiting_photos: int = 64

@@ -6,7 +6,6 @@ from typing import Any
 from shared.errors import Poison
 from shared.photos import Photo
 from shared.stream.fetching import Fetch
-from shared.stream.records import Record
 from shared.stream.worker.limits import Limits
 from shared.stream.worker.patience import Patience
 from shared.stream.worker.threads import Threads
@@ -22,9 +21,9 @@ class Preparing:
         self._patience = patience
         self._threads = Threads("prepare", limits.cpu_threads)
 
-    async def work(self, record: Record, tasks: Sequence[AnyTask], era: int) -> Work:
-        """The record's work, with inputs for each task that did not reject the photo. Raises Transient."""
-        work = Work(record, era)
+    async def work(self, work: Work, tasks: Sequence[AnyTask]) -> Work:
+        """The work given, with inputs for each task that did not reject the photo. Raises Transient."""
+        record = work.record
         try:
             photo = await self._patience(record, "fetch", self._limits.fetch_seconds, lambda: self._fetch(record))
         except Poison as why:
@@ -55,11 +54,12 @@ class Preparing:
 
 
 def _prepared(photo: Photo, tasks: Sequence[AnyTask]) -> tuple[Photo, Mapping[str, Any]]:
-    """What each task made of it, or its Poison."""
+    """What each task made of it, or its Poison. Of its pixels nothing stays but that: a photo waits for its batch."""
     prepared: dict[str, Any] = {}
     for task in tasks:
         try:
             prepared[task.name] = task.prepare(photo)
         except Poison as why:
             prepared[task.name] = why
+    photo.forget("pixels")
     return photo, prepared

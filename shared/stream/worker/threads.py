@@ -1,6 +1,7 @@
 """Threads, and what may wait for them."""
 
 import asyncio
+import math
 import os
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -45,10 +46,11 @@ class Threads:
 
 
 class Room:
-    """Places for so many photos of so many bytes together; first come, first let in. A larger one gets it alone."""
+    """Places for photos of so many bytes together; first come, first let in. A larger one gets it alone."""
 
-    def __init__(self, photos: int, size: int) -> None:
-        self._photos = photos
+    def __init__(self, size: int, photos: int | None = None) -> None:
+        """`photos`: and no more than so many."""
+        self._photos = math.inf if photos is None else photos
         self._bytes = size
         self._size = size
         self._turn = asyncio.Lock()

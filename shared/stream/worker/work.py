@@ -1,5 +1,6 @@
 """One record on its way through the stages."""
 
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +28,7 @@ class Work:
     found: dict[str, Any] = field(default_factory=dict)  # until it has concluded
     outcomes: list[Outcome] = field(default_factory=list)  # until they are published
     inferred: bool = False
+    room: AsyncExitStack = field(default_factory=AsyncExitStack)  # that its photo takes, until this is closed
 
     def reject(self, stage: str, why: Poison, *tasks: AnyTask) -> None:
         """The record can't succeed for these tasks; the others go on."""

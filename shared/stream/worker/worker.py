@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from shared import metrics
 from shared.health import Health
 from shared.stream.batching import END, BatchLimit, batches
-from shared.stream.fetching import Fetch
+from shared.stream.fetching import Fetch, bytes_to_fetch
 from shared.stream.records import Assignment, Outcome, Record
 from shared.stream.worker.committing import Committing
 from shared.stream.worker.concluding import Concluding
@@ -20,6 +20,7 @@ from shared.stream.worker.patience import Patience
 from shared.stream.worker.preparing import Preparing
 from shared.stream.worker.publishing import Publishing, Sink
 from shared.stream.worker.self_test import SelfTest
+from shared.stream.worker.threads import Room
 from shared.stream.worker.work import AnyTask, Work
 
 
@@ -63,6 +64,7 @@ class Worker:
         self.health = health or Health()
         patience = Patience(lambda record: self._self_test.excuses(record))
         self._batch_limit = BatchLimit(self.limits.batch_photos, self.limits.batch_seconds)
+        self._room = Room(self.limits.photo_bytes)
         self._preparing = Preparing(fetch, self.limits, patience)
         self._inferring = Inferring(tasks, self._batch_limit)
         self._concluding = Concluding(tasks, self.limits, patience)
@@ -108,8 +110,9 @@ class Worker:
     async def _consume(self, stages: asyncio.TaskGroup) -> None:
         async for record in self.source:
             self._committing.begin(record)
-            work = self._preparing.work(record, self.tasks, self._self_test.era)
-            await self._prepared.put(stages.create_task(work))
+            work = Work(record, self._self_test.era)
+            await work.room.enter_async_context(self._room.of(bytes_to_fetch(record)))
+            await self._prepared.put(stages.create_task(self._preparing.work(work, self.tasks)))
         await self._prepared.put(END)
 
     async def _infer_and_conclude(self) -> None:
@@ -129,6 +132,7 @@ class Worker:
         async with AsyncExitStack() as place:
             place.callback(self._concluded.release)
             work = await preparing
+            place.push_async_callback(work.room.aclose)
             if not work.inferred:  # a straggler
                 await self._inferring.batch([work])
             await self._concluding.conclude(work, self._publish, place)
@@ -144,7 +148,7 @@ class Worker:
             outcomes.extend(work.take_ready().outcomes)
 
         chosen = [task for task in self.tasks if tasks is None or task.name in tasks]
-        work = await self._preparing.work(record, chosen, self._self_test.era)
+        work = await self._preparing.work(Work(record, self._self_test.era), chosen)
         await self._inferring.batch([work])
         await self._concluding.conclude(work, keep, AsyncExitStack())
         return tuple(outcomes)

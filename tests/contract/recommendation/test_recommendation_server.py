@@ -55,7 +55,7 @@ class FakeEmbedding(embedding_pb2_grpc.EmbeddingServiceServicer):
         self.remaining = context.time_remaining()
         self.traceparent = dict(context.invocation_metadata()).get("traceparent")
         if request.photo == b"text":
-            await context.abort(Code.INVALID_ARGUMENT, "not a JPEG, PNG or WebP")
+            await context.abort(Code.INVALID_ARGUMENT, "not a photo")
         if request.photo == b"slow":
             await asyncio.Future()
         return embedding_pb2.EmbedPhotoResponse(space=SPACE, vector=unit(request.photo[0]).tolist())

@@ -35,7 +35,9 @@ def test_by_folder_each_folder_of_photos_is_a_listing(tmp_path: Path) -> None:
 def test_images_that_the_gateway_refuses_by_kind_are_reported_not_uploaded(tmp_path: Path) -> None:
     photo_files(tmp_path, "a.GIF", "b.jpg")
     source = read_folder(tmp_path, "me")
-    assert [str(bad) for bad in source.bad] == ["a.GIF: .GIF is not accepted; convert it to JPEG, PNG or WebP"]
+    assert [str(bad) for bad in source.bad] == [
+        "a.GIF: .GIF is not accepted; convert it to JPEG, PNG, WebP, HEIC or AVIF"
+    ]
     assert len(source.uploads) == 1
 
 

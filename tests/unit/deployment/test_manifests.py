@@ -19,9 +19,12 @@ import pytest
 import yaml
 
 from cli.__main__ import main as vitrine
+from services.attributes.task import TEXT_SIDE
 from services.gateway.settings import GatewaySettings
 from shared.health import Health, serve_health
+from shared.limits import DECODING_BYTES, MAX_PHOTO_SIDE
 from shared.settings import Settings
+from shared.stream.worker import Limits
 from tests.manifests import (
     KUSTOMIZATIONS,
     ROOT,
@@ -435,13 +438,15 @@ class Memory:
     converting: int
     ordinary: int
     largest: int
+    photos: int
+    decoding: int
     request: int
     limit: int
 
 
 def memory_table() -> dict[str, Memory]:
     chapter = (ROOT / "docs" / "architecture.md").read_text().partition("## Memory")[2].partition("\n## ")[0]
-    rows = re.findall(r"^\| (\w+) \|((?: [\d,]+ \|){7})$", chapter, re.MULTILINE)
+    rows = re.findall(r"^\| (\w+) \|((?: [\d,]+ \|){9})$", chapter, re.MULTILINE)
     return {name: Memory(*(int(cell.replace(",", "")) for cell in cells.split("|")[:-1])) for name, cells in rows}
 
 
@@ -455,16 +460,24 @@ def test_a_pod_asks_for_what_it_was_measured_to_hold_and_is_allowed_what_it_hold
     row, resources = memory_table()[name], containers()[name]["resources"]
     assert mebibytes(resources["requests"]["memory"]) == row.request >= row.ordinary
     assert mebibytes(resources["limits"]["memory"]) == row.limit >= 1.1 * max(row.largest, row.start, row.converting)
+    assert row.limit >= row.ordinary + row.photos + row.decoding
     assert mebibytes(SERVICES[name]["mem_limit"]) in (row.limit, 512)
     assert mebibytes(SERVICES[name]["mem_limit"]) >= row.limit
 
 
-def test_the_gateway_has_room_for_all_that_its_settings_let_it_hold() -> None:
-    given = environment_of_pod("gateway")
-    bodies, threads = int(given["VITRINE_UPLOAD_MEMORY_BYTES"]), int(given["VITRINE_THREADS"])
-    # WebP is the worst: libwebp's two canvases of four bytes a pixel, and Pillow's own.
-    decoding = threads * 3 * 4 * GatewaySettings().max_photo_pixels
-    assert memory_table()["gateway"].idle + (bodies + decoding) / 2**20 <= memory_table()["gateway"].limit
+@every_member
+def test_the_table_of_memory_has_what_the_bounds_in_the_code_let_each_process_hold(name: str) -> None:
+    row, given = memory_table()[name], environment_of_pod(name)
+    photos = decoding = 0
+    if name == "gateway":
+        photos, decoding = int(given["VITRINE_UPLOAD_MEMORY_BYTES"]), DECODING_BYTES
+    elif name in CONSUMERS:
+        # A thread looks at a photo of the longest side, of which the shorter was just not halved.
+        shorter = 2 * (TEXT_SIDE if name == "attributes" else 224)
+        looked_at = int(given["VITRINE_THREADS"]) * 3 * MAX_PHOTO_SIDE * shorter
+        photos, decoding = Limits().photo_bytes + Limits().waiting_bytes, DECODING_BYTES + looked_at
+    assert row.photos == -(-photos // 2**20)
+    assert row.decoding == -(-decoding // 2**20)
 
 
 @every_pod

@@ -319,9 +319,6 @@ def test_text_is_not_a_photo() -> None:
 @pytest.mark.parametrize(
     ("start", "name"),
     [
-        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
-        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "HEIC"),
-        (b"\0\0\0\x1cftypavif\0\0\0\0avifmif1", "AVIF"),
         (b"II*\0\x08\0\0\0", "TIFF"),
         (b"BM\x36\0\0\0", "BMP"),
         (b"%PDF-1.7", "PDF"),
@@ -331,7 +328,7 @@ def test_text_is_not_a_photo() -> None:
 def test_other_types_are_called_by_their_name(start: bytes, name: str) -> None:
     why = refusal(start + b"\0" * 100)
     assert why.code == "unsupported-type" and name in why.message
-    assert "JPEG, PNG and WebP" in why.remedy
+    assert "JPEG, PNG, WebP, HEIC and AVIF" in why.remedy
 
 
 def animation(kind: str) -> bytes:

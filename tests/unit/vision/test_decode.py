@@ -9,8 +9,9 @@ from io import BytesIO
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageCms
 
+from shared.decoding import Room
 from shared.errors import Poison
 from shared.limits import MAX_PHOTO_BYTES, MAX_PHOTO_PIXELS
 from shared.vision import decode as decoding
@@ -53,15 +54,16 @@ UNDONE = {
 }
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "HEIF", "AVIF"])
 @pytest.mark.parametrize("orientation", UNDONE)
 def test_every_orientation_comes_out_upright(kind: str, orientation: int) -> None:
     undone = UNDONE[orientation]
     stored = corners() if undone is None else corners().transpose(undone)
     exif = Image.Exif()
     exif[0x0112] = orientation
+    body = encoded(stored, kind, exif=exif.tobytes())
     for at_least in (None, 100):
-        pixels = decode(encoded(stored, kind, exif=exif), at_least)
+        pixels = decode(body, at_least)
         assert quarters(pixels) == [RED, GREEN, BLUE, WHITE]
         assert pixels.shape[1] > pixels.shape[0]
         assert pixels.flags.c_contiguous
@@ -87,8 +89,9 @@ def test_jpegs_of_other_colour_spaces_become_rgb(mode: str) -> None:
     assert pixels.dtype == np.uint8
 
 
-def test_what_is_transparent_becomes_white() -> None:
-    assert (decode(encoded(Image.new("RGBA", (8, 8), (0, 0, 0, 0)), "PNG")) == 255).all()
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "HEIF", "AVIF"])
+def test_what_is_transparent_becomes_white(kind: str) -> None:
+    assert (decode(encoded(Image.new("RGBA", (64, 64), (0, 0, 0, 0)), kind)) >= 254).all()
 
 
 def test_sixteen_bit_greys_keep_their_brightness() -> None:
@@ -104,10 +107,24 @@ def test_sixteen_bit_greys_keep_their_brightness() -> None:
         encoded(corners())[:3000],
         encoded(corners(), "PNG")[:500],
         encoded(corners(), "WEBP")[:200],
+        encoded(corners(), "HEIF")[:-100],
+        encoded(corners(), "AVIF")[:-100],
+        b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
         encoded(corners(), "GIF"),
         encoded(corners(), "TIFF"),
     ],
-    ids=["empty", "text", "truncated JPEG", "truncated PNG", "truncated WebP", "GIF", "TIFF"],
+    ids=[
+        "empty",
+        "text",
+        "truncated JPEG",
+        "truncated PNG",
+        "truncated WebP",
+        "truncated HEIC",
+        "truncated AVIF",
+        "HEIC brand alone",
+        "GIF",
+        "TIFF",
+    ],
 )
 @pytest.mark.parametrize("at_least", [None, 64])
 def test_what_is_no_whole_photo_is_unreadable(body: bytes, at_least: int | None) -> None:
@@ -140,7 +157,7 @@ def test_too_many_bytes_are_refused_unread() -> None:
     assert why.value.code == "too_large"
 
 
-def test_photos_that_must_be_decoded_whole_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_photos_are_decoded_in_the_room_that_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """Eight at once held eight pictures of 50 megapixels, and a pod has memory for one."""
     at_once, most = 0, 0
     by_pillow = decoding._by_pillow
@@ -153,14 +170,25 @@ def test_photos_that_must_be_decoded_whole_take_turns(monkeypatch: pytest.Monkey
         at_once -= 1
         return by_pillow(image, at_least)
 
-    monkeypatch.setattr(decoding, "_by_pillow", counted)
-    monkeypatch.setattr(decoding, "LARGE_PIXELS", 1000)
     large, small = (encoded(Image.new("RGBA", (side, side), (9, 9, 9, 99)), "PNG") for side in (100, 20))
+    monkeypatch.setattr(decoding, "_by_pillow", counted)
+    monkeypatch.setattr(decoding, "ROOM", Room(100_000))
     with ThreadPoolExecutor(8) as threads:
         assert {one.shape for one in threads.map(decode, [large] * 16)} == {(100, 100, 3)}
         assert most == 1
         list(threads.map(decode, [small] * 16))
         assert most > 1
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P"])
+def test_strips_make_the_picture_that_one_piece_makes(kind: str, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = np.random.default_rng(3).integers(0, 256, (203, 117, 4), np.uint8)
+    body = encoded(Image.fromarray(noise).convert(mode), kind, lossless=True)
+    whole = [decode(body, at_least) for at_least in (None, 30)]
+    monkeypatch.setattr(decoding, "STRIP_PIXELS", 117 * 20)
+    for before, at_least in zip(whole, (None, 30), strict=True):
+        assert (decode(body, at_least) == before).all()
 
 
 def test_what_is_transparent_does_not_bleed_into_what_is_not_when_it_is_made_smaller() -> None:
@@ -170,3 +198,172 @@ def test_what_is_transparent_does_not_bleed_into_what_is_not_when_it_is_made_sma
     assert made.shape == (10, 10, 3)
     assert (made[:, :5] == (0, 0, 255)).all()
     assert (made[:, 5:] == 255).all()
+
+
+# --- colours ----------------------------------------------------------------------------------------------------------
+
+# Columns are XYZ (D50) of red, green and blue.
+SRGB = np.array(
+    [[0.4360747, 0.3850649, 0.1430804], [0.2225045, 0.7168786, 0.0606169], [0.0139322, 0.0971045, 0.7141733]]
+)
+SPACES = {
+    "ProPhoto": (
+        np.array([[0.7976749, 0.1351917, 0.0313534], [0.2880402, 0.7118741, 0.0000857], [0.0, 0.0, 0.8252100]]),
+        1.8,
+    ),
+    "Adobe RGB": (
+        np.array(
+            [[0.6097559, 0.2052401, 0.149224], [0.3111242, 0.625656, 0.0632197], [0.0194811, 0.0608902, 0.7448387]]
+        ),
+        2.2,
+    ),
+    "Display P3": (
+        np.array(
+            [[0.5151187, 0.2919778, 0.1571035], [0.2411892, 0.6922441, 0.0665668], [-0.0010505, 0.0418791, 0.784071]]
+        ),
+        2.2,
+    ),
+}
+D50 = np.array([0.9642, 1.0, 0.8249])
+
+
+def profile(matrix: np.ndarray, gamma: float, tags: dict[bytes, bytes] | None = None) -> bytes:
+    """An ICC profile, version 2, of three colours and one curve."""
+
+    def xyz(values: np.ndarray) -> bytes:
+        return b"XYZ \0\0\0\0" + b"".join(struct.pack(">i", round(v * 65536)) for v in values)
+
+    curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256))
+    text = b"desc\0\0\0\0" + struct.pack(">I", 5) + b"wide\0" + bytes(78)
+    content = {b"desc": text, b"cprt": b"text\0\0\0\0none\0", b"wtpt": xyz(D50)}
+    content |= {b"rXYZ": xyz(matrix[:, 0]), b"gXYZ": xyz(matrix[:, 1]), b"bXYZ": xyz(matrix[:, 2])}
+    content |= {b"rTRC": curve, b"gTRC": curve, b"bTRC": curve, **(tags or {})}
+    at, table, data = 132 + 12 * len(content), struct.pack(">I", len(content)), b""
+    for name, body in content.items():
+        padded = body + bytes(-len(body) % 4)
+        table += name + struct.pack(">II", at + len(data), len(body))
+        data += padded
+    head = struct.pack(">I4sI4s4s4s", at + len(data), b"none", 0x02100000, b"mntr", b"RGB ", b"XYZ ")
+    head += struct.pack(">6H", 2026, 1, 1, 0, 0, 0) + b"acsp" + bytes(28)
+    head += b"".join(struct.pack(">i", round(v * 65536)) for v in D50) + bytes(48)
+    return head + table + data
+
+
+def as_stored(rgb: np.ndarray, matrix: np.ndarray, gamma: float) -> NDArray[np.uint8]:
+    """The numbers that mean the same colours in another space."""
+    x = rgb / 255
+    linear = np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4)
+    stored = np.clip(linear @ SRGB.T @ np.linalg.inv(matrix).T, 0, 1) ** (1 / gamma)
+    return np.asarray(np.round(stored * 255), dtype=np.uint8)
+
+
+def swatches() -> NDArray[np.uint8]:
+    colours = np.array([(200, 40, 30), (30, 60, 160), (230, 140, 30), (40, 140, 60), (128, 128, 128), (250, 250, 250)])
+    return np.repeat(np.repeat(colours.reshape(2, 3, 3), 64, axis=0), 64, axis=1).astype(np.uint8)
+
+
+def furthest(pixels: np.ndarray, from_: np.ndarray) -> int:
+    """Between the middles of swatches."""
+    return int(np.abs(pixels[32::64, 32::64].astype(int) - from_[32::64, 32::64]).max())
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "HEIF", "AVIF"])
+@pytest.mark.parametrize("space", SPACES)
+def test_colours_are_those_that_people_see(kind: str, space: str) -> None:
+    stored = Image.fromarray(as_stored(swatches(), *SPACES[space]))
+    chroma: dict[str, dict[str, object]] = {"PNG": {}, "HEIF": {"chroma": 444}, "AVIF": {"subsampling": "4:4:4"}}
+    options = chroma.get(kind, {"subsampling": 0}) | ({} if kind == "PNG" else {"quality": 97})
+    body = encoded(stored, kind, icc_profile=profile(*SPACES[space]), **options)
+    for at_least in (None, 100):
+        assert furthest(decode(body, at_least), swatches()) <= 8
+
+
+def test_transparent_pictures_have_their_profile_applied_too() -> None:
+    stored = Image.fromarray(as_stored(swatches(), *SPACES["ProPhoto"])).convert("RGBA")
+    body = encoded(stored, "PNG", icc_profile=profile(*SPACES["ProPhoto"]))
+    assert furthest(decode(body), swatches()) <= 6
+
+
+def test_a_profile_of_srgb_changes_nothing() -> None:
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for kind in ("JPEG", "PNG"):
+        assert (decode(encoded(corners(), kind, icc_profile=srgb)) == decode(encoded(corners(), kind))).all()
+
+
+def test_grey_pictures_are_read_with_a_profile_for_colours_as_well_as_with_one_for_greys() -> None:
+    for kind in ("JPEG", "PNG"):
+        grey = encoded(Image.new("L", (64, 64), 100), kind, icc_profile=profile(*SPACES["ProPhoto"]))
+        assert abs(int(decode(grey)[0, 0, 0]) - 119) <= 2  # (100 / 255) ** 1.8, as sRGB
+        assert (decode(grey).std(axis=2) < 2).all()
+
+
+OF_NO_USE = {
+    "text": b"no profile",
+    "zeros": bytes(4000),
+    "cut": profile(*SPACES["ProPhoto"])[:200],
+    "no signature": profile(*SPACES["ProPhoto"]).replace(b"acsp", b"nope"),
+    "of other colours": profile(*SPACES["ProPhoto"]).replace(b"RGB ", b"CMYK"),
+    "with calculations": profile(*SPACES["ProPhoto"], {b"D2B0": b"mpet" + bytes(100)}),
+    "huge": profile(*SPACES["ProPhoto"]) + bytes(5 * 1024 * 1024),
+}
+
+
+# Pillow refuses a PNG with a huge one, as the gateway does.
+@pytest.mark.parametrize(
+    ("kind", "what"),
+    [(kind, what) for kind in ("JPEG", "PNG") for what in OF_NO_USE if (kind, what) != ("PNG", "huge")],
+)
+def test_a_profile_that_is_no_use_is_ignored(kind: str, what: str) -> None:
+    body = encoded(corners(), kind, icc_profile=OF_NO_USE[what])
+    assert (decode(body) == decode(encoded(corners(), kind))).all()
+
+
+# --- HEIC and AVIF ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["HEIF", "AVIF"])
+def test_phones_photos_are_decoded(kind: str) -> None:
+    pixels = decode(encoded(corners(800, 600), kind), 224)
+    assert quarters(pixels) == [RED, GREEN, BLUE, WHITE]
+    assert pixels.shape == (300, 400, 3)
+
+
+def test_tiles_are_joined() -> None:
+    assert quarters(decode(encoded(corners(800, 600), "HEIF", tile_size=256))) == [RED, GREEN, BLUE, WHITE]
+
+
+def test_an_orientation_in_the_exif_of_a_heic_counts_for_nothing() -> None:
+    """The turn of a HEIF is a property of its picture; EXIF repeats it."""
+    plain = encoded(corners(), "HEIF", exif=exif_of(1))
+    assert b"MM\0*" in plain
+    turned = plain.replace(exif_of(1), exif_of(6))
+    assert turned != plain
+    assert decode(turned).shape == (480, 640, 3)
+
+
+def exif_of(orientation: int) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif.tobytes().removeprefix(b"Exif\0\0")
+
+
+def claiming(body: bytes, width: int, height: int) -> bytes:
+    """What its boxes say; the coded picture stays as it is."""
+    said = body.index(b"ispe") + 8
+    return body[:said] + struct.pack(">II", width, height) + body[said + 8 :]
+
+
+@pytest.mark.parametrize("kind", ["HEIF", "AVIF"])
+@pytest.mark.parametrize("size", [(60_000, 60_000), (MAX_PHOTO_PIXELS // 1000 + 1, 1000), (40_000, 480)])
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_a_heif_whose_boxes_claim_too_much_is_refused_before_decoding(kind: str, size: tuple[int, int]) -> None:
+    with pytest.raises(Poison) as why:
+        decode(claiming(encoded(corners(), kind), *size))
+    assert why.value.code == "too_large"
+
+
+@pytest.mark.parametrize("kind", ["HEIF", "AVIF"])
+def test_a_heif_whose_boxes_claim_less_than_is_coded_is_refused_before_decoding(kind: str) -> None:
+    """Decoders make room for what is coded."""
+    with pytest.raises(Poison, match="not a photo"):
+        decode(claiming(encoded(corners(), kind), 64, 64))

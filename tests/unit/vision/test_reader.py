@@ -67,7 +67,7 @@ def test_nothing_asked_is_nothing_answered(reader: Reader) -> None:
 def test_answers_outlive_the_pixels(reader: Reader, trunk: CountingTrunk) -> None:
     seen = photo(1)
     reader.see([seen])
-    seen.forget_pixels()
+    seen.forget("input")
     assert len(reader.categories([seen])) == 1
     assert trunk.forwards == [1]
 

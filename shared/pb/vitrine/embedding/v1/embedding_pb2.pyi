@@ -25,7 +25,7 @@ class EmbedPhotoRequest(_message.Message):
 
     PHOTO_FIELD_NUMBER: _builtins.int
     photo: _builtins.bytes
-    """JPEG, PNG or WebP; at most 20 MiB."""
+    """JPEG, PNG, WebP, HEIC or AVIF; at most 20 MiB."""
     def __init__(
         self,
         *,

@@ -183,7 +183,7 @@ class Photo(_message.Message):
     object_key: _builtins.str
     """Where the photo store keeps it."""
     media_type: _builtins.str
-    """image/jpeg, image/png or image/webp."""
+    """image/jpeg, image/png, image/webp, image/heic, image/heif or image/avif."""
     width: _builtins.int
     """Pixels, after orientation."""
     height: _builtins.int

@@ -169,7 +169,7 @@ class SearchByPhotoRequest(_message.Message):
     LIMIT_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
     photo: _builtins.bytes
-    """JPEG, PNG or WebP; at most 20 MiB."""
+    """JPEG, PNG, WebP, HEIC or AVIF; at most 20 MiB."""
     limit: _builtins.int
     """1 to 100; 0 means 10."""
     @_builtins.property

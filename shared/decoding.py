@@ -1,0 +1,148 @@
+"""Pillow as every process uses it: which formats are opened, what can go wrong, which way is up, and whose turn it is.
+
+No torch: the gateway decodes too.
+"""
+
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+
+from PIL import AvifImagePlugin, ExifTags, Image
+from pillow_heif import register_heif_opener
+
+from shared import heif
+from shared.limits import DECODING_BYTES, MAX_PHOTO_PIXELS, MAX_PHOTO_SIDE
+
+# Photos are decoded on threads of our own. Of a HEIF's several pictures only the primary is looked at: its thumbnail
+# may show something else.
+register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+
+# What Pillow and its plugins raise on bad data.
+UNREADABLE = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    IndexError,
+    TypeError,
+    KeyError,
+    MemoryError,
+    RuntimeError,
+    struct.error,
+    Image.DecompressionBombError,
+)
+
+_SHOWN_AS_STORED = ("JPEG", "PNG", "WEBP")
+# Bytes for each pixel while one is decoded whole, as measured: the decoder's own planes, then Pillow's four. HEIC and
+# AVIF with two bytes a sample, no colour left out, and transparency.
+_BYTES_A_PIXEL = {"PNG": 5, "WEBP": 17, "HEIF": 16, "AVIF": 18, "JPEG": 4, "MPO": 4}
+_COEFFICIENTS = 8  # of a progressive JPEG, which is held whole: two bytes for each of three colours, or of four
+_OUTPUT = 3  # RGB
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A photo whose header was read. `pixels` is what a decoder makes room for: a HEIF's may be more than it shows."""
+
+    image: Image.Image
+    pixels: int
+
+    def bytes_to_decode(self, at_least: int | None) -> int:
+        """About what decoding holds at most beside the file itself, when the shorter side may shrink to `at_least`."""
+        image = self.image
+        factor = 1 if at_least is None else max(1, min(image.size) // max(at_least, 1))
+        if image.format not in ("JPEG", "MPO"):
+            return self.pixels * _BYTES_A_PIXEL[str(image.format)] + _OUTPUT * self.pixels // factor**2
+        held = _COEFFICIENTS if image.info.get("progressive") else 0
+        return self.pixels * held + (_BYTES_A_PIXEL["JPEG"] + _OUTPUT) * self.pixels // min(8, factor) ** 2
+
+
+class TooLarge(ValueError):
+    """By its header; the message says how large, and how large a photo may be."""
+
+
+def opened(body: bytes) -> Opened:
+    """Reads the header only. Raises TooLarge, HeifUnsupported, HeifDamaged, or another of UNREADABLE."""
+    if not heif.is_heif(body):
+        try:
+            image = Image.open(BytesIO(body), formats=_SHOWN_AS_STORED)
+        except Image.DecompressionBombError as why:
+            raise TooLarge(f"{why}; at most {MAX_PHOTO_PIXELS} pixels are read") from why
+        _check_size(*image.size)
+        return Opened(image, image.width * image.height)
+    if heif.is_moving(body):
+        raise heif.HeifUnsupported("a HEIF with several frames")
+    picture = heif.picture_of(body)
+    _check_size(picture.width, picture.height)
+    image = Image.open(BytesIO(body), formats=("AVIF" if picture.is_avif else "HEIF",))
+    _check_size(*image.size)
+    return Opened(image, max(picture.pixels, image.width * image.height))
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PHOTO_PIXELS or max(width, height) > MAX_PHOTO_SIDE:
+        raise TooLarge(f"{width}x{height} pixels; at most {MAX_PHOTO_PIXELS} and {MAX_PHOTO_SIDE} a side are read")
+
+
+def orientation_of(image: Image.Image) -> int:
+    """How its pixels have to be turned, 1 to 8, as EXIF counts. Of a PNG it is known once that is decoded.
+
+    HEIC comes upright. AVIF's own turn is told by Pillow as if it were EXIF's, which counts for nothing there.
+    """
+    if image.format == "HEIF":
+        return 1
+    if "exif" not in image.info and "Raw profile type exif" not in image.info:
+        return 1  # getexif() would look into XMP, which browsers don't
+    try:
+        return _sensible(image.getexif().get(ExifTags.Base.Orientation))
+    except UNREADABLE:
+        return 1
+
+
+def orientation_in(tiff: bytes) -> int:
+    """The same, of an EXIF block without its prefix. A broken one says nothing: the photo itself may be sound."""
+    exif = Image.Exif()
+    try:
+        exif.load(b"Exif\0\0" + tiff)
+        return _sensible(exif.get(ExifTags.Base.Orientation))
+    except UNREADABLE:
+        return 1
+
+
+def _sensible(stated: object) -> int:
+    return stated if isinstance(stated, int) and 1 <= stated <= 8 else 1
+
+
+class Room:
+    """So many bytes of pictures are decoded at once in a process; who needs more than are free waits.
+
+    In order of arrival, or small ones would keep a large one waiting for ever. One that needs more than all there is
+    gets all there is, alone.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._free = most
+        self._door = threading.Lock()
+        self._left = threading.Condition()
+
+    @contextmanager
+    def take(self, wanted: int) -> Iterator[None]:
+        """Entered when there is room."""
+        taken = min(wanted, self._most)
+        with self._door, self._left:
+            self._left.wait_for(lambda: self._free >= taken)
+            self._free -= taken
+        try:
+            yield
+        finally:
+            with self._left:
+                self._free += taken
+                self._left.notify_all()
+
+
+ROOM = Room(DECODING_BYTES)
