@@ -7,6 +7,7 @@ broken, or a key of another type, is a bug and stays the error that it is.
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import redis
@@ -69,6 +70,11 @@ def reaching_redis(what: str = "Redis") -> Iterator[None]:
 def is_away(why: Exception) -> bool:
     """Whether the same call may succeed later without anybody mending the program."""
     return isinstance(why, _UNREACHED + _NOT_NOW) or bool(_NOT_NOW_CODES.search(str(why)))
+
+
+def lua(*files: Path) -> str:
+    """A script, of files that lie beside the module that runs it: what several scripts begin with is a file too."""
+    return "".join(file.read_text("utf-8") for file in files)
 
 
 def wait_for_disk(pipe: Any, marker: str, seconds: float) -> None:

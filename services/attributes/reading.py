@@ -15,9 +15,11 @@ from itertools import pairwise
 from pathlib import Path
 
 from services.attributes.text import Line
+from shared.errors import Unusable
 from shared.vision.pack import CategorySpec, Meaning, PackUnusable
 
 BRANDS = Path(__file__).with_name("brands.toml")
+UNITS = Path(__file__).with_name("units.toml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,20 +103,6 @@ def _continues(one: Line, other: Line, widest_gap: float) -> bool:
 NUMBER = r"(?<![\d.,%/])(\d{1,4}(?:[.,]\d{1,3})?)"
 # The sign for a checked quantity, ℮, is often read as an e that sticks to the unit.
 UNIT_ENDS = r"[e℮]?(?![^\W\d_])"
-VOLUME_UNITS = {
-    **dict.fromkeys(("ml", "m1", "мл", "毫升", "millilitre", "milliliter"), Decimal(1)),
-    **dict.fromkeys(("cl", "c1"), Decimal(10)),
-    "dl": Decimal(100),
-    **dict.fromkeys(
-        ("liters", "liter", "litres", "litre", "litros", "litro", "litri", "ltr", "l", "л", "升"), Decimal(1000)
-    ),
-}
-WEIGHT_UNITS = {
-    **dict.fromkeys(("grams", "gramm", "gram", "gr", "g", "г", "克"), Decimal(1)),
-    **dict.fromkeys(("kilos", "kilo", "kg", "кг", "公斤", "千克"), Decimal(1000)),
-}
-VOLUME = re.compile(NUMBER + r"\s*(" + "|".join(VOLUME_UNITS) + ")" + UNIT_ENDS)
-WEIGHT = re.compile(NUMBER + r"\s*(" + "|".join(WEIGHT_UNITS) + ")" + UNIT_ENDS)
 # "per 100 ml" and its like speak of nutrition, not of content.
 PER = re.compile(r"(?:\b(?:per|pro|par|por|je|pr|på)\b|/|每)\s*(?:100|1)\s*(?:ml|g|dl|l|克|毫升)")
 LEAST_VOLUME, MOST_VOLUME = Decimal(5), Decimal(20_000)  # ml
@@ -131,19 +119,44 @@ class _Stated:
 
 def volume_in(rows: Sequence[Row]) -> ReadAttribute | None:
     """The content of a bottle or carton."""
-    stated = _quantities(rows, VOLUME, VOLUME_UNITS, LEAST_VOLUME, MOST_VOLUME)
+    stated = _quantities(rows, _units()["volume"], LEAST_VOLUME, MOST_VOLUME)
     return _largest_print("volume", stated, ("ml", "l"))
 
 
 def weight_in(rows: Sequence[Row]) -> ReadAttribute | None:
     """The content of a package."""
-    stated = _quantities(rows, WEIGHT, WEIGHT_UNITS, LEAST_WEIGHT, MOST_WEIGHT)
+    stated = _quantities(rows, _units()["weight"], LEAST_WEIGHT, MOST_WEIGHT)
     return _largest_print("weight", stated, ("g", "kg"))
 
 
-def _quantities(
-    rows: Sequence[Row], pattern: re.Pattern[str], units: dict[str, Decimal], least: Decimal, most: Decimal
-) -> list[_Stated]:
+@cache
+def _units() -> Mapping[str, Mapping[str, Decimal]]:
+    """Of each quantity: spelling -> how many of the smallest unit."""
+    return units_in(UNITS.read_text("utf-8"))
+
+
+def units_in(text: str) -> Mapping[str, Mapping[str, Decimal]]:
+    """Raises Unusable for what is no table of units."""
+    units: dict[str, dict[str, Decimal]] = {}
+    try:
+        for quantity, sizes in tomllib.loads(text).items():
+            spelled = [(word, Decimal(size)) for size, words in sizes.items() for word in words]
+            if strings := [size for size, words in sizes.items() if not isinstance(words, list)]:
+                raise ValueError(f"[{quantity}] has no list of spellings for {', '.join(strings)}")
+            units[quantity] = dict(spelled)
+            if len(units[quantity]) < len(spelled):
+                raise ValueError(f"[{quantity}] has a spelling twice")
+            if wrong := [word for word, size in spelled if word != word.casefold() or not word or size <= 0]:
+                raise ValueError(f"[{quantity}] spells units in lower case, of sizes above 0: {', '.join(wrong)}")
+        if missing := {"volume", "weight"} - units.keys():
+            raise ValueError(f"[{'], ['.join(sorted(missing))}] is missing")
+    except (ValueError, ArithmeticError, AttributeError, TypeError) as why:
+        raise Unusable(f"{UNITS.name}: {why}") from why
+    return units
+
+
+def _quantities(rows: Sequence[Row], units: Mapping[str, Decimal], least: Decimal, most: Decimal) -> list[_Stated]:
+    pattern = re.compile(NUMBER + r"\s*(" + "|".join(map(re.escape, units)) + ")" + UNIT_ENDS)
     found = []
     for row in rows:
         text = _digits_mended(PER.sub(" ", row.text.casefold()))

@@ -24,7 +24,7 @@ import redis
 import structlog
 
 from services.fraud.pdq import Fingerprint, distances, packed
-from shared.redis import confirm_on_disk, connect_blocking, reaching_redis, wait_for_disk
+from shared.redis import confirm_on_disk, connect_blocking, lua, reaching_redis, wait_for_disk
 
 log = structlog.get_logger()
 
@@ -129,7 +129,7 @@ class Bank(Protocol):
 
 
 def _script(name: str) -> str:
-    return "".join(Path(__file__).with_name(f"{part}.lua").read_text("utf-8") for part in ("start", name))
+    return lua(*(Path(__file__).with_name(f"{part}.lua") for part in ("start", name)))
 
 
 def open_bank(address: str, *, wait_for_disk: bool = True) -> "RedisBank":

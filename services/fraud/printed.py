@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from shared.photos import Pixels
 
 SIDE = 224  # that pictures are judged at
+# The waves that a JPEG has around strokes are evened out; steps of more levels, as from ink to ground, stay.
+SMOOTHED_OVER, SMOOTHED_LEVELS, SMOOTHED_REACH = 7, 20, 3
 FLAT_RANGE = 4  # levels between the darkest and the lightest of nine neighbours: drawn, or the noise of a JPEG
 GROUND_RANGE = 6
 INK_RANGE = 24  # levels from the ground
@@ -31,9 +33,9 @@ def is_of_text(pixels: Pixels) -> bool:
 
     A product on white is none: its inside has shades.
     """
-    small = np.asarray(cv2.resize(pixels, (SIDE, SIDE), interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    neighbours = np.ones((3, 3), np.uint8)
-    flat = (cv2.dilate(small, neighbours).astype(np.int16) - cv2.erode(small, neighbours)).max(axis=2) <= FLAT_RANGE
+    rough = np.asarray(cv2.resize(pixels, (SIDE, SIDE), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    small = _smooth(rough)
+    flat = _flat(small)
     if flat.mean() < LEAST_FLAT:
         return False
     departure = np.abs(small.astype(np.int16) - _ground(small[flat])).max(axis=2)
@@ -44,7 +46,8 @@ def is_of_text(pixels: Pixels) -> bool:
     away = cv2.dilate(ink.astype(np.uint8), stroke) == 0
     inside = cv2.erode(ink.astype(np.uint8), stroke, borderValue=1) == 1
     clean = (departure[away] <= GROUND_RANGE).mean() if away.any() else 0.0
-    shaded = (inside & ~flat).mean()
+    # Cloth has little more of a pattern than a JPEG has noise: smoothed, it is of one colour too.
+    shaded = (inside & ~_flat(rough)).mean()
     contrast = np.percentile(departure[ink], 90)
     return bool(clean >= LEAST_CLEAN and shaded <= MOST_SHADED and contrast >= LEAST_CONTRAST)
 
@@ -63,6 +66,16 @@ def text_hashes(pixels: Pixels) -> tuple[str, ...]:
         for down, across in flips
     )
     return tuple(np.packbits(some > 0).tobytes().hex() for some in turned)
+
+
+def _flat(picture: Pixels) -> NDArray[np.bool_]:
+    neighbours = np.ones((3, 3), np.uint8)
+    levels = cv2.dilate(picture, neighbours).astype(np.int16) - cv2.erode(picture, neighbours)
+    return np.asarray(levels.max(axis=2) <= FLAT_RANGE)
+
+
+def _smooth(picture: Pixels) -> Pixels:
+    return np.asarray(cv2.bilateralFilter(picture, SMOOTHED_OVER, SMOOTHED_LEVELS, SMOOTHED_REACH), dtype=np.uint8)
 
 
 def _ground(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -9,32 +9,16 @@ All of one listing lies in one slot, by the hash tag {LISTING_ID}:
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from redis.asyncio import Redis
 
 from services.recommendation.fields import Enriched, Vector, embedding_field, vector_in
-from shared.redis import confirm_on_disk, reaching_redis, wait_for_disk
+from shared.redis import confirm_on_disk, lua, reaching_redis, wait_for_disk
 
 # Results whose listing never came: kept as long as the topics keep theirs.
 ORPHANS_KEPT_SECONDS = 7 * 24 * 3600
-
-# The record and its fields change together, and only if nobody changed them since they were read.
-_WRITE = """
-local version = redis.call('HGET', KEYS[2], 'version') or '0'
-if version ~= ARGV[1] then return 0 end
-local kept_seconds, gone = ARGV[4], tonumber(ARGV[5])
-for i = 6, 5 + gone do redis.call('HDEL', KEYS[2], ARGV[i]) end
-for i = 6 + gone, #ARGV, 2 do redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1]) end
-redis.call('HSET', KEYS[2], 'version', ARGV[2])
-if ARGV[3] ~= '' then
-    redis.call('SET', KEYS[1], ARGV[3])
-    redis.call('PERSIST', KEYS[2])
-else
-    redis.call('EXPIRE', KEYS[2], kept_seconds)
-end
-return 1
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +78,7 @@ class RedisRecords:
         self._redis = redis
         self._wait_for_disk = wait_for_disk
         self._disk_timeout_seconds = disk_timeout_seconds
+        self._write = lua(Path(__file__).with_name("write.lua"))
 
     async def stored(self, listing_ids: Sequence[str]) -> list[Stored]:
         pipe = self._redis.pipeline(transaction=False)
@@ -106,7 +91,7 @@ class RedisRecords:
     async def write(self, writes: Sequence[Write]) -> list[bool]:
         pipe = self._redis.pipeline(transaction=False)
         for write in writes:
-            pipe.eval(_WRITE, 2, record_key(write.listing_id), _fields_key(write.listing_id), *_arguments(write))
+            pipe.eval(self._write, 2, record_key(write.listing_id), _fields_key(write.listing_id), *_arguments(write))
         with reaching_redis():
             return [bool(done) for done in await pipe.execute()] if writes else []
 

@@ -15,10 +15,12 @@ from services.attributes.reading import (
     memory_in,
     rows_of,
     size_in,
+    units_in,
     volume_in,
     weight_in,
 )
 from services.attributes.text import Line
+from shared.errors import Unusable
 from tests.fakes_vision import BUILTIN, line
 
 CARTON = BUILTIN.meaning_of(("packages", "carton"))
@@ -299,3 +301,20 @@ def test_edits_are_a_distance(one: str, other: str) -> None:
 @given(st.text())
 def test_folding_twice_changes_nothing(text: str) -> None:
     assert folded(folded(text)) == folded(text)
+
+
+@pytest.mark.parametrize(
+    ("table", "why"),
+    [
+        ('[volume]\n1 = ["ml"]', r"\[weight\] is missing"),
+        ('[volume]\n1 = ["ml"]\n10 = ["ml"]\n[weight]\n1 = ["g"]', "twice"),
+        ('[volume]\n1 = ["ML"]\n[weight]\n1 = ["g"]', "lower case"),
+        ('[volume]\none = ["ml"]', "units.toml"),
+        ("[volume", "units.toml"),
+        ("volume = 1", "units.toml"),
+        ('[volume]\n1 = "ml"\n[weight]\n1 = ["g"]', "no list"),
+    ],
+)
+def test_a_table_that_is_none_of_units_is_refused(table: str, why: str) -> None:
+    with pytest.raises(Unusable, match=why):
+        units_in(table)

@@ -1,14 +1,21 @@
 """The real text reader on drawn labels."""
 
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from services.attributes.text import TextReader
+from services.attributes.reading import ReadAttribute, attributes_in
+from services.attributes.text import Line, TextReader
 from shared.photos import Pixels
+from shared.vision.decode import decode
+from shared.vision.pack import Meaning
+from studio.demo import demo_catalogue
+from tests.fakes_vision import BUILTIN
 
 
 def label(*texts: str, width: int = 800, height: int = 600) -> Pixels:
@@ -54,3 +61,65 @@ def test_many_threads_read_what_one_reads(reader: TextReader) -> None:
     alone = [reader.read(picture) for picture in pictures]
     with ThreadPoolExecutor(2) as threads:
         assert list(threads.map(reader.read, pictures)) == alone
+
+
+TURNS: dict[str, Callable[[Pixels], Pixels]] = {
+    "upside down": lambda photo: np.rot90(photo, 2),
+    "lying on its left side": lambda photo: np.rot90(photo, 1),
+    "lying on its right side": lambda photo: np.rot90(photo, 3),
+    "mirrored": lambda photo: photo[:, ::-1],
+    "mirrored and upside down": lambda photo: photo[::-1],
+}
+
+
+def texts(lines: Sequence[Line]) -> list[str]:
+    return [line.text.replace(" ", "").lower() for line in lines]
+
+
+@pytest.mark.parametrize("turn", TURNS)
+def test_text_is_read_however_its_photo_is_turned(reader: TextReader, turn: str) -> None:
+    upright = reader.read(label("Dunmere", "Oat Drink", "200 ml"))
+    turned = reader.read(np.ascontiguousarray(TURNS[turn](label("Dunmere", "Oat Drink", "200 ml"))))
+    assert texts(turned) == texts(upright) == ["dunmere", "oatdrink", "200ml"]
+    for one, other in zip(turned, upright, strict=True):
+        assert (one.left, one.top) == pytest.approx((other.left, other.top), abs=0.02)
+
+
+@pytest.mark.parametrize("downwards", [True, False])
+def test_a_line_that_runs_up_or_down_an_upright_label_is_read_too(reader: TextReader, downwards: bool) -> None:
+    picture = label("Oat Drink", "organic", "200 ml")
+    spine = np.rot90(label("Dunmere", width=600, height=130), 3 if downwards else 1)
+    assert sorted(texts(reader.read(np.hstack([picture, spine])))) == ["200ml", "dunmere", "oatdrink", "organic"]
+
+
+@pytest.fixture(scope="module", params=["volume", "memory"])
+def product(request: pytest.FixtureRequest, reader: TextReader) -> tuple[Pixels, Meaning, set[tuple[str, str, str]]]:
+    """A drawn carton or phone, what its kind means and what is read on it."""
+    drawn = next(listing for listing in demo_catalogue(77, 40) if request.param in listing.expected.attributes)
+    photo, meaning = decode(drawn.photos[0], 720), BUILTIN.meaning_of(drawn.expected.path)
+    read = attributes_in(reader.read(photo), meaning)
+    assert stated(read) == {(name, *value) for name, value in drawn.expected.attributes.items()}
+    return photo, meaning, stated(read)
+
+
+def stated(attributes: Sequence[ReadAttribute]) -> set[tuple[str, str, str]]:
+    return {(attribute.name, attribute.value, attribute.unit) for attribute in attributes}
+
+
+@pytest.mark.parametrize("turn", TURNS)
+def test_a_product_that_is_turned_has_its_attributes_or_none(
+    reader: TextReader, product: tuple[Pixels, Meaning, set[tuple[str, str, str]]], turn: str
+) -> None:
+    photo, meaning, upright = product
+    turned = attributes_in(reader.read(np.ascontiguousarray(TURNS[turn](photo))), meaning)
+    assert stated(turned) <= upright
+
+
+def test_real_labels_that_are_turned_have_their_attributes_or_none(reader: TextReader, photos: Path) -> None:
+    meaning = BUILTIN.meaning_of(("groceries", "Packages"))
+    labels = sorted((photos / "grocery" / "train" / "Packages").glob("*/*/*.jpg"))[::230]
+    for path in labels:
+        photo = decode(path.read_bytes(), 720)
+        upright = stated(attributes_in(reader.read(photo), meaning))
+        turned = stated(attributes_in(reader.read(np.ascontiguousarray(np.rot90(photo, 2))), meaning))
+        assert turned <= upright, path.name
