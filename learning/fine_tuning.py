@@ -4,11 +4,9 @@ Deterministic given a seed, a machine and its number of threads: the order and a
 seed and the epoch's number alone. So a run that was stopped goes on from its last whole epoch as if nothing had been.
 """
 
-import ctypes
 import hashlib
 import json
 import math
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -390,22 +388,6 @@ class Augmented(Dataset[Any]):
         row, photos = self._photos.rows[number], self._photos.photos
         pixels = torch.from_numpy(np.array(photos.pixels[row])).permute(2, 0, 1)
         return self._views[canvas](pixels), int(photos.leaf[row]), int(photos.kids[row])
-
-
-def keep_freed_memory() -> None:
-    """Ask glibc not to give freed activations back to the kernel after each layer: steps take two thirds of the time.
-
-    For the whole process, so it is the command's to ask. Does nothing where there is no glibc. https://www.gnu.org/software/libc/manual/html_node/Malloc-Tunable-Parameters.html
-    """
-    if sys.platform != "linux":
-        return
-    trim_threshold, top_pad, mmap_max, arena_max = -1, -2, -4, -8
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except AttributeError:
-        return
-    for parameter, value in ((trim_threshold, 2**31 - 1), (top_pad, 2**28), (mmap_max, 0), (arena_max, 1)):
-        mallopt(parameter, value)
 
 
 def _scaled(pixels: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from learning.card import write_card
 from learning.curves import Curves
 from learning.ensemble import Member, classifier_to_train, joined, member_of, members_to_start_from
 from learning.evaluation import measured
-from learning.fine_tuning import Augmented, Photos, Picked, Recipe, Stepped, fine_tune, keep_freed_memory
+from learning.fine_tuning import Augmented, Photos, Picked, Recipe, Stepped, fine_tune
 from learning.meters import Meters, meters
 from learning.packing import manifest_of, write_manifest, write_weights
 from learning.strangers import photos_of_packages
@@ -31,6 +31,7 @@ from learning.training import (
     strange_samples,
     taxonomy_of,
 )
+from shared.malloc import keep_freed_memory
 from shared.photos import Pixels
 from shared.settings import Settings
 from shared.vision.heads import Array

@@ -15,6 +15,7 @@ import structlog
 from shared.errors import Transient, Unusable, root_causes
 from shared.health import Health, serve_health
 from shared.logs import start_logging
+from shared.malloc import give_back_large_blocks
 from shared.settings import BadSettings, Settings
 from shared.tracing import start_tracing
 
@@ -48,6 +49,7 @@ def run(name: str, settings: Callable[[], S], service: Callable[[S, Process], Aw
 
     A service that returns or is cancelled without having been told to stop has failed.
     """
+    give_back_large_blocks()
     start_logging(name)
     start_tracing(name)
     try:
