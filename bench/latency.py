@@ -120,7 +120,9 @@ async def measured(home: Path, fused: bool, rates: Sequence[float], bodies: Sequ
     async with running(plan) as fleet:
         store = open_photo_store(plan.photos)
         photos = [
-            listing_pb2.Photo(sha256=hashlib.sha256(body).hexdigest(), object_key=await store.put(body))
+            listing_pb2.Photo(
+                sha256=hashlib.sha256(body).hexdigest(), object_key=await store.put(body), size_bytes=len(body)
+            )
             for body in bodies
         ]
         await waits_at(fleet, photos[:16], 4.0, "warm-up")
