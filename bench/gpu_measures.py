@@ -288,7 +288,7 @@ class Answers:
 
 
 def record(place: int) -> Record:
-    photo = listing_pb2.Photo(sha256="00", object_key=str(place))
+    photo = listing_pb2.Photo(sha256="00", object_key=str(place), size_bytes=1024)
     upload = image_pb2.ImageUploaded(listing_id=f"listing-{place}", revision=1, photo=photo)
     return Record(Assignment("uploads", 0), place, str(place).encode(), upload.SerializeToString())
 
