@@ -369,7 +369,7 @@ async def measure_photos(workload: Workload) -> None:
 
 async def measure_records(workload: Workload) -> None:
     """The worker with a task that does nothing, and a bare consume-produce-commit loop; then memory."""
-    uploads = Numbered([b""])
+    uploads = Numbered([b"no photo"])
     canary_record = Record(Assignment("canary", 0), 0, b"canary", uploads.next().SerializeToString())
     running = RunningWorker(workload, [Dummy()], from_the_event, canary_record)
     bare = BareBrokerLoop(workload)
