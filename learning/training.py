@@ -122,7 +122,7 @@ def strange_samples(photos: Iterable[Path]) -> list[Sample]:
 
 
 def photos_under(folder: Path) -> list[Path]:
-    """By name, so that those of one folder lie side by side."""
+    """The photos below a folder by name, so that those of one folder lie side by side."""
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
 
 
@@ -372,7 +372,7 @@ def _domains(samples: Sequence[Sample]) -> NDArray[np.str_]:
 
 
 def calibrated(votes: Votes, heads: Heads, asked: _Asked) -> Votes:
-    """With the temperature of the least negative log-likelihood.
+    """The votes at the temperature of the least negative log-likelihood.
 
     Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
     """

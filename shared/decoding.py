@@ -62,7 +62,7 @@ class Opened:
 
 
 class TooLarge(ValueError):
-    """By its header; the message says how large, and how large a photo may be."""
+    """A photo that is too large by its header; the message says how large, and how large a photo may be."""
 
 
 def opened(body: bytes) -> Opened:

@@ -80,7 +80,7 @@ def _lab(pixels: Pixels) -> Lab:
 
 # --- product and background -------------------------------------------------------------------------------------------
 def _distance_from_background(lab: Lab) -> NDArray[np.float32]:
-    """Of each pixel to the nearest of the colours along the rim."""
+    """How far each pixel is from the nearest of the colours along the rim."""
     weights = np.array([0.5, 1.0, 1.0], np.float32)
     pixels, backgrounds = lab * weights, _background_colours(lab) * weights
     # |p - b|² = |p|² - 2 p·b + |b|²: one small product instead of all differences.
@@ -129,7 +129,7 @@ def _seeds(distance: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def _generous_seeds(distance: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """For a product that shares colours with the rim, or that the first cut lost: the middle is it, the rim is not."""
+    """The product where the first cut lost it, or it shares colours with the rim: the middle is it, the rim is not."""
     middle = _middle(distance.shape)
     seeds = np.full(distance.shape, cv2.GC_PR_BGD, dtype=np.uint8)
     seeds[(middle < 0.9) & (distance > 4)] = cv2.GC_PR_FGD

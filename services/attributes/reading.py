@@ -131,7 +131,7 @@ def weight_in(rows: Sequence[Row]) -> ReadAttribute | None:
 
 @cache
 def _units() -> Mapping[str, Mapping[str, Decimal]]:
-    """Of each quantity: spelling -> how many of the smallest unit."""
+    """How many of the smallest unit each spelling stands for, by quantity."""
     return units_in(UNITS.read_text("utf-8"))
 
 

@@ -123,7 +123,7 @@ class TextReader:
         self._of_thread = threading.local()
 
     def read(self, pixels: Pixels) -> list[Line]:
-        """From RGB, height x width x 3, of any size; the lines from top to bottom.
+        """The lines of RGB pixels, height x width x 3, of any size, from top to bottom.
 
         A photo that stands on its head, lies on its side or is mirrored is read as if it were turned so that its text
         is upright, and the boxes are of that. Where no way makes sense of it there are no lines.

@@ -62,7 +62,7 @@ def fingerprint_of(photo: Photo) -> Fingerprint:
 
 
 def fingerprint(pixels: Pixels) -> Fingerprint:
-    """Of upright RGB pixels, height x width x 3, of any size and aspect."""
+    """The hashes of upright RGB pixels, height x width x 3, of any size and aspect."""
     variants, quality = _hashed(pixels)
     if is_of_text(pixels):
         return Fingerprint(text_hashes(pixels), quality, of_text=True)

@@ -47,7 +47,7 @@ class Records(Protocol):
     """The joined records of all listings. Everything raises Transient when the store stayed away."""
 
     async def stored(self, listing_ids: Sequence[str]) -> list[Stored]:
-        """In the order asked for."""
+        """What stands there, in the order asked for."""
         ...
 
     async def write(self, writes: Sequence[Write]) -> list[bool]:
@@ -61,7 +61,7 @@ class Records(Protocol):
         ...
 
     async def records(self, listing_ids: Sequence[str]) -> list[Enriched | None]:
-        """In one round; None for a listing that isn't known. Removed ones are there, with their status."""
+        """The records, in one round; None for a listing that isn't known. Removed ones are there, with their status."""
         ...
 
     async def vectors(self, space: str, photos: Sequence[tuple[str, str]]) -> list[Vector | None]:

@@ -24,7 +24,7 @@ def size(body: bytes) -> Size:
 
 
 def media_type(body: bytes) -> str:
-    """By how it is coded, and for HEVC by the file's own word. Raises BadPhoto."""
+    """What it is by how it is coded, and for HEVC by the file's own word. Raises BadPhoto."""
     picture = _picture(body)
     if picture.is_avif:
         return "image/avif"

@@ -16,7 +16,7 @@ _PICTURE = SOF | {_DATA, _DHT, _DAC, _DQT, _DRI, SOS}
 
 
 def size(body: bytes) -> Size:
-    """From the frame header. Raises BadPhoto when there is none, and BadContainer."""
+    """What the frame header says. Raises BadPhoto when there is none, and BadContainer."""
     for segment in jpeg_segments(body):
         if segment.marker in SOF:
             frame = frame_of(segment)

@@ -35,7 +35,7 @@ def describe(body: bytes) -> Kind | None:
 
 
 def _has_several_frames(gif: bytes) -> bool:
-    """By its blocks (GIF89a, appendix A), as far as they are looked at."""
+    """Whether a GIF is an animation, by its blocks (GIF89a, appendix A), as far as they are looked at."""
     gif = gif[:_LOOKED_AT]
     at, frames = 13 + _table_bytes(gif[10:11]), 0
     while (block := gif[at : at + 1]) in (b",", b"!"):
@@ -51,6 +51,6 @@ def _has_several_frames(gif: bytes) -> bool:
 
 
 def _table_bytes(flags: bytes) -> int:
-    """Of the colour table that a header with these flags announces."""
+    """The length of the colour table that a header with these flags announces."""
     told = int.from_bytes(flags, "big")
     return 3 * 2 ** ((told & 7) + 1) if told & 0x80 else 0

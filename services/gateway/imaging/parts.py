@@ -35,7 +35,7 @@ def damaged(why: str) -> BadPhoto:
 
 
 def check_profile(size: int, most: int = MAX_PROFILE_BYTES) -> None:
-    """Of all parts of a colour profile together, unpacked. Raises BadPhoto."""
+    """Raises BadPhoto for a colour profile whose parts, unpacked, have more bytes together."""
     if size > most:
         raise BadPhoto(
             "profile-too-large",

@@ -18,7 +18,7 @@ _MOST_PROFILE = PngImagePlugin.MAX_TEXT_CHUNK  # the decoder inflates no more
 
 
 def size(body: bytes) -> Size:
-    """From the image header. Raises BadPhoto when there is none, and BadContainer."""
+    """What the image header says. Raises BadPhoto when there is none, and BadContainer."""
     width = height = 0
     for chunk in png_chunks(body):
         if chunk.kind == b"IHDR" and len(chunk.payload) == 13 and not width:

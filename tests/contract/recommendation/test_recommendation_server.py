@@ -219,7 +219,7 @@ async def test_a_refusal_has_its_code_and_says_what_to_do(shop: Served) -> None:
 
 
 async def test_a_photo_that_the_embedding_service_refuses_is_the_callers_fault(shop: Served) -> None:
-    with fails(Code.INVALID_ARGUMENT, "not a JPEG"):
+    with fails(Code.INVALID_ARGUMENT, "not a photo"):
         await shop.stub.SearchByPhoto(api.SearchByPhotoRequest(photo=b"text"))
 
 
