@@ -20,7 +20,7 @@ STROKE = 7  # pixels: what is thicker is a shape
 _STROKE = np.ones((STROKE, STROKE), np.uint8)
 LEAST_FLAT, LEAST_GROUND, LEAST_CLEAN = 0.55, 0.45, 0.97
 LEAST_CONTRAST = 60  # levels between ground and ink
-# Of the picture: shapes that aren't of one colour, as products are. Of 2,632 photos of garments and groceries none has
+# Of the picture: shapes that aren't of one colour, as products are. Of 2,000 photos of garments and groceries one has
 # as little on a ground as clean.
 MOST_SHADED = 0.02
 
