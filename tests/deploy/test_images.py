@@ -51,10 +51,12 @@ def ready(port: int) -> tuple[int, str]:
         return 0, str(why)
 
 
-def starts(images: Images, container: str, log: Path, *command: str, **variables: str) -> None:
+def starts(
+    images: Images, container: str, log: Path, *command: str, port_in: str = "VITRINE_METRICS_PORT", **variables: str
+) -> None:
     """Fails when its /readyz does not say that all is well."""
     port = free_port()
-    given = {"VITRINE_METRICS_PORT": str(port), "VITRINE_DRAIN_SECONDS": "0", **variables}
+    given = {port_in: str(port), "VITRINE_DRAIN_SECONDS": "0", **variables}
     with images.running(container, log, "python", "-m", *command, **given) as process:
         deadline = time.monotonic() + START_SECONDS
         while (answer := ready(port))[0] != 200:
@@ -69,13 +71,18 @@ def with_topics(kafka: str) -> str:
 
 
 @pytest.mark.timeout(1200)
-def test_the_base_image_is_small_and_looks_listings_up(
-    images: Images, base: str, redis_url: str, tmp_path: Path
+def test_the_base_image_is_small_takes_photos_in_and_looks_listings_up(
+    images: Images, base: str, kafka: str, redis_url: str, tmp_path: Path
 ) -> None:
     assert images.bytes_of(base) <= 0.5 * GIB
     assert images.run(base, "vitrine", "--version").startswith("vitrine")
     serve = ("services.recommendation", "serve")
     starts(images, base, tmp_path / "serve.log", *serve, VITRINE_REDIS=redis_url, VITRINE_GRPC_PORT=str(free_port()))
+    intake = {
+        "VITRINE_KAFKA": with_topics(kafka),
+        "VITRINE_PHOTO_STORE": f"/tmp/{tmp_path.name}-{os.getpid()}",
+    }
+    starts(images, base, tmp_path / "gateway.log", "services.gateway", port_in="VITRINE_HTTP_PORT", **intake)
 
 
 @pytest.mark.timeout(1200)
