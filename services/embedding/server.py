@@ -31,7 +31,7 @@ class EmbeddingServerSettings(Settings):
 
 
 class EmbeddingServicer(embedding_pb2_grpc.EmbeddingServiceServicer):
-    """Decodes on a CPU thread; the forward waits for the device's thread, so for one batch at most."""
+    """Decodes on a CPU thread; the forward waits for a thread of the device's, so for one batch at most."""
 
     def __init__(self, reader: Reader, device: Executor) -> None:
         self._reader = reader
@@ -69,7 +69,7 @@ async def serve_embedding(
 ) -> AsyncIterator[int]:
     """Serves while entered; yields the port. `port` 0 takes any free one, None that of VITRINE_GRPC_PORT.
 
-    `device` is the one thread that touches the device. Raises CannotListen.
+    `device` has the threads that touch the device. Raises CannotListen.
     """
     wanted = EmbeddingServerSettings().grpc_port if port is None else port
     servicer = EmbeddingServicer(reader, device)

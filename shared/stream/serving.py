@@ -58,7 +58,7 @@ class Wiring:
 
     tasks: Sequence[Task[Any, Any]]
     pack: str
-    # Run as long as the worker does. Each is handed the device's thread, so that queries take turns with batches.
+    # Run as long as the worker does. Each is handed the device's threads, so that queries take turns with batches.
     beside: Sequence[Callable[[Executor], AbstractAsyncContextManager[Any]]] = ()
     # Each returns once what its task keeps elsewhere is on disk. They block, and raise Transient.
     flushes: Sequence[Callable[[], None]] = ()

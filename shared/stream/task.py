@@ -39,7 +39,10 @@ class Task(Protocol[Prepared, Found]):
         ...
 
     def infer(self, photos: Sequence[Photo], inputs: Sequence[Prepared]) -> Sequence[Found]:
-        """One output per input, in order. The only call that touches the device; raises OutOfMemory."""
+        """One output per input, in order. The only call that touches the device; raises OutOfMemory.
+
+        Two threads may be here at once, each with other photos.
+        """
         ...
 
     def takes_long(self, found: Found) -> bool:

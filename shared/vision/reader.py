@@ -31,7 +31,7 @@ class Trunk(Protocol):
 
 
 class Reader:
-    """Answers about photos. `prepare` runs on any CPU thread, everything else on the device's thread."""
+    """Answers about photos. `prepare` runs on any CPU thread, everything else on the device's threads."""
 
     def __init__(self, trunk: Trunk, pack: Pack) -> None:
         self._trunk = trunk

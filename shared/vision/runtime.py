@@ -13,10 +13,13 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Lock
 from typing import Any, Protocol
 
 import numpy as np
@@ -51,7 +54,7 @@ class DeviceAbsent(Unusable):
 
 
 class Engine(Protocol):
-    """Runs one network. One thread at a time may call it: kernels queue on one device anyway."""
+    """Runs one network. Any threads may call it, though most engines let them in one at a time."""
 
     name: str
 
@@ -89,9 +92,11 @@ class Torch:
         self.name = f"torch on {device.type}"
         self._network = network.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._device = device
+        self._turn = Lock()  # more than one at once would only fight for the cores, or for memory
 
     def features(self, pictures: Sequence[Pixels]) -> Rows:
-        return _in_place((numbers, self._of(np.stack(alike))) for numbers, alike in _by_shape(pictures))
+        with self._turn:
+            return _in_place((numbers, self._of(np.stack(alike))) for numbers, alike in _by_shape(pictures))
 
     def _of(self, pictures: NDArray[np.uint8]) -> Rows:
         # By default cuDNN rounds a convolution's operands to TF32, of ten bits.
@@ -120,11 +125,13 @@ class Half:
         self._network = _compiled(half) if compiled else half
         # A compiler takes a batch of one for a case of its own, which it compiles separately.
         self._least = 2 if compiled else 1
+        self._turn = Lock()  # for the buffers
         self._forget()
 
     def features(self, pictures: Sequence[Pixels]) -> Rows:
         try:
             with (
+                self._turn,
                 torch.inference_mode(),
                 _out_of_memory_named(),
                 # Graphs outlive what autocast keeps.
@@ -216,8 +223,6 @@ class OpenVino:
 
     def __init__(self, model: Any, threads: int, bfloat16: bool) -> None:
         """`model`: as `converted` returns it. `threads`: 0 takes all cores."""
-        import openvino  # type: ignore[import-untyped]
-
         self.name = "OpenVINO, bfloat16" if bfloat16 else "OpenVINO"
         threads = threads or os.cpu_count() or 1
         streams = min(threads, MOST_STREAMS)
@@ -226,20 +231,30 @@ class OpenVino:
             "INFERENCE_NUM_THREADS": threads,
             "INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32",
         }
-        self._streams = openvino.AsyncInferQueue(_core().compile_model(model, "CPU", config), streams)
-        self._streams.set_callback(_keep_answer)
+        compiled = _core().compile_model(model, "CPU", config)
+        self._idle: SimpleQueue[Any] = SimpleQueue()
+        for _ in range(streams):
+            self._idle.put(compiled.create_infer_request())
+        self._threads = ThreadPoolExecutor(streams, thread_name_prefix="stream")  # each waits for one stream
 
     def features(self, pictures: Sequence[Pixels]) -> Rows:
-        answers: list[tuple[list[int], Rows]] = []
+        """What several threads ask for is dealt out to the same streams, first come, first served."""
+        numbers, alike = zip(*_by_shape(pictures, AT_ONCE), strict=True)
+        return _in_place(zip(numbers, self._threads.map(self._of, alike), strict=True))
+
+    def _of(self, alike: Sequence[Pixels]) -> Rows:
+        request = self._idle.get()
         try:
-            for numbers, alike in _by_shape(pictures, AT_ONCE):
-                self._streams.start_async([np.stack(alike)], userdata=(answers, numbers))
-            self._streams.wait_all()
+            request.start_async([np.stack(alike)])
+            request.wait()
+            # The output lives in the engine's own memory until the next call.
+            return np.array(request.get_output_tensor(0).data, dtype=np.float32)
         except RuntimeError as why:
             if "alloc" in str(why):
                 raise OutOfMemory(str(why)) from why
             raise
-        return _in_place(answers)
+        finally:
+            self._idle.put(request)
 
 
 def open_device(wanted: str) -> torch.device:
@@ -303,7 +318,7 @@ def converted(network: Network, identity: str, cache: Path) -> Any:
 
     One for all sides that are multiples of shared.vision.trunk.STEP; of others it is wrong.
     """
-    import openvino
+    import openvino  # type: ignore[import-untyped]
 
     version = openvino.__version__.split("-")[0]
     folder = cache / "openvino" / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}-{version}"
@@ -362,12 +377,6 @@ def _timed(engine: Engine, pictures: Sequence[Pixels], rows: Rows, wanted: Rows)
         best, rounds, spent = min(best, seconds), rounds + 1, spent + seconds
     why_not = "" if agreement >= AGREEMENT else f"its features differ from torch's: cosine {agreement:.4f}"
     return Timed(engine.name, best / len(pictures) * 1000, agreement, why_not)
-
-
-def _keep_answer(request: Any, place: tuple[list[tuple[list[int], Rows]], list[int]]) -> None:
-    answers, numbers = place
-    # The output lives in the engine's own memory until the next call.
-    answers.append((numbers, np.array(request.get_output_tensor(0).data, dtype=np.float32)))
 
 
 def _by_shape(pictures: Sequence[Pixels], at_most: int | None = None) -> Iterator[tuple[list[int], list[Pixels]]]:

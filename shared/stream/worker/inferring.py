@@ -1,9 +1,14 @@
-"""The second stage: the device, a batch at a time."""
+"""The second stage: the device, two batches at a time.
+
+At the end of a batch some of the device is idle already, and then the heads run on a CPU. Meanwhile the device works on
+the next one.
+"""
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import structlog
@@ -16,18 +21,21 @@ from shared.stream.worker.work import AnyTask, Work
 
 log = structlog.get_logger()
 T = TypeVar("T")
+BATCHES_AT_ONCE = 2
 # A task, the photos that it looks at, and its input from each.
 TaskInputs = tuple[AnyTask, Sequence[Photo], Sequence[Any]]
 
 
 class Inferring:
-    """Runs the tasks on one thread. A batch that fails is halved until the culprit is alone."""
+    """Runs the tasks on threads of its own. A batch that fails is halved until the culprit is alone."""
 
     def __init__(self, tasks: Sequence[AnyTask], limit: BatchLimit) -> None:
         self._tasks = tasks
         self._limit = limit
-        # One thread: kernels queue on one stream anyway. Query photos share it, so they wait for at most a batch.
-        self.device = ThreadPoolExecutor(1, thread_name_prefix="infer")
+        # Query photos share them: one waits until a batch ends, and then for its turn.
+        self.device = ThreadPoolExecutor(BATCHES_AT_ONCE, thread_name_prefix="infer")
+        self._at_work = 0
+        self._idle_since = time.perf_counter()
 
     async def warm_up(self) -> None:
         for task in self._tasks:
@@ -41,7 +49,12 @@ class Inferring:
         metrics.BATCH_LIMIT.set(self._limit.photos)
         looking = [(task, [work for work in batch if task.name in work.inputs]) for task in self._tasks]
         inputs = [_inputs_of(task, works) for task, works in looking]
-        answers = await self._on_device(self._answers, inputs, len(batch))
+        self._at_work += 1
+        try:
+            answers = await self._on_device(self._answers, inputs, len(batch))
+        finally:
+            self._at_work -= 1
+            self._idle_since = time.perf_counter()
         for (task, works), found in zip(looking, answers, strict=True):
             for work, one in zip(works, found, strict=True):
                 if isinstance(one, Poison):
@@ -52,10 +65,18 @@ class Inferring:
             work.inferred = True
             work.inputs.clear()
 
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """For a batch that isn't ready; if the device has nothing else to do, it is starved."""
+        since = time.perf_counter()
+        yield
+        if not self._at_work:
+            metrics.STARVED_SECONDS.inc(time.perf_counter() - max(since, self._idle_since))
+
     async def _on_device(self, call: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self.device, call, *args)
 
-    # --- on the device's thread --------------------------------------------------------------------------------------
+    # --- on the device's threads -------------------------------------------------------------------------------------
 
     def _answers(self, inputs: Sequence[TaskInputs], photos: int) -> list[list[Any]]:
         """What each task found in each photo, or its Poison."""

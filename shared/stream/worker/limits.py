@@ -8,7 +8,7 @@ class Limits:
     """Times are seconds."""
 
     batch_photos: int = 32
-    # A query photo waits for at most one batch.
+    # How long one batch may take; a query photo waits for no longer.
     batch_seconds: float = 0.1
     # How long a batch waits to fill up, and then for its slowest photo before going on without it.
     fill_seconds: float = 0.02

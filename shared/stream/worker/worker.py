@@ -1,20 +1,18 @@
 """The stages, wired."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from typing import Any, Protocol
 
-from shared import metrics
 from shared.health import Health
 from shared.stream.batching import END, BatchLimit, batches
 from shared.stream.fetching import Fetch, bytes_to_fetch
 from shared.stream.records import Assignment, Outcome, Record
 from shared.stream.worker.committing import Committing
 from shared.stream.worker.concluding import Concluding
-from shared.stream.worker.inferring import Inferring
+from shared.stream.worker.inferring import BATCHES_AT_ONCE, Inferring
 from shared.stream.worker.limits import Limits
 from shared.stream.worker.patience import Patience
 from shared.stream.worker.preparing import Preparing
@@ -73,11 +71,12 @@ class Worker:
         self._committing = Committing(flushed, source.commit, self.health)
         # Bounded queues and places are the only backpressure: a slow stage blocks the one before.
         self._prepared: asyncio.Queue[Any] = asyncio.Queue(2 * self.limits.batch_photos)
+        self._batches = asyncio.Semaphore(BATCHES_AT_ONCE)
         self._concluded = asyncio.Semaphore(2 * self.limits.batch_photos)
 
     @property
     def device(self) -> ThreadPoolExecutor:
-        """The one thread that touches the device, for queries that take turns with the batches."""
+        """The threads that touch the device, for queries that take turns with the batches."""
         return self._inferring.device
 
     async def run(self) -> None:
@@ -116,17 +115,22 @@ class Worker:
         await self._prepared.put(END)
 
     async def _infer_and_conclude(self) -> None:
-        async with asyncio.TaskGroup() as concluding:
+        async with asyncio.TaskGroup() as begun:
+            await self._batches.acquire()
             async for preparing in batches(self._prepared, self._batch_limit, self.limits.fill_seconds):
-                starved = time.perf_counter()
-                await asyncio.wait(preparing, timeout=self.limits.straggler_seconds)
-                metrics.STARVED_SECONDS.inc(time.perf_counter() - starved)
-                # Stragglers follow alone.
-                await self._inferring.batch([task.result() for task in preparing if task.done()])
-                for task in preparing:
-                    await self._concluded.acquire()
-                    concluding.create_task(self._conclude(task))
+                begun.create_task(self._batch(preparing, begun))
+                await self._batches.acquire()  # only then is the next one gathered: meanwhile more photos come for it
         await self._publishing.end()
+
+    async def _batch(self, preparing: Sequence[asyncio.Task[Work]], begun: asyncio.TaskGroup) -> None:
+        with self._inferring.waiting():
+            await asyncio.wait(preparing, timeout=self.limits.straggler_seconds)
+        # Stragglers follow alone.
+        await self._inferring.batch([task.result() for task in preparing if task.done()])
+        for task in preparing:
+            await self._concluded.acquire()
+            begun.create_task(self._conclude(task))
+        self._batches.release()
 
     async def _conclude(self, preparing: asyncio.Task[Work]) -> None:
         async with AsyncExitStack() as place:

@@ -1,6 +1,7 @@
 """The fastest engine serves, but only if it says what torch says."""
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -80,6 +81,24 @@ def test_pictures_of_all_shapes_dealt_out_to_streams_are_answered_in_order(netwo
     many = known_good(CANVASES[1], AT_ONCE + 3)
     pictures = [many[0], *known_good(CANVAS, 2), *many[1:], *known_good(CANVASES[2], 1)]
     np.testing.assert_allclose(engine.features(pictures), _one_by_one(network, pictures), atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["OpenVINO", "torch on cpu", "torch on cpu, float16"])
+def test_several_threads_may_ask_an_engine_at_once(network: Network, tmp_path: Path, name: str) -> None:
+    tiny = Tiny().eval()
+    engines: dict[str, Callable[[], Engine]] = {
+        "OpenVINO": lambda: OpenVino(converted(network, "some weights", tmp_path), threads=2, bfloat16=False),
+        "torch on cpu": lambda: Torch(network, CPU),
+        "torch on cpu, float16": lambda: Half(tiny, CPU),  # type: ignore[arg-type]
+    }
+    engine = engines[name]()
+    many = known_good(CANVAS, 12)
+    asked = [list(many[start : start + 3]) for start in range(0, 12, 3)]
+    alone = [engine.features(pictures) for pictures in asked]
+    with ThreadPoolExecutor(len(asked)) as threads:
+        for _ in range(10):
+            for found, wanted in zip(threads.map(engine.features, asked), alone, strict=True):
+                np.testing.assert_allclose(found, wanted, atol=1e-3)
 
 
 class Tiny(torch.nn.Module):
