@@ -28,7 +28,7 @@ from shared.photo_store import open_photo_store, photo_key
 from shared.photos import Photo
 from shared.stream.assessment import assess
 from shared.stream.fetching import Fetch, fetch_from
-from shared.stream.producer import KafkaSink, Producer
+from shared.stream.producer import RESULTS_LINGER_MS, KafkaSink, Producer
 from shared.stream.records import Assignment, Outcome, Record, Rejected
 from shared.stream.serving import WorkerSettings, canary
 from shared.stream.source import KafkaSource
@@ -168,7 +168,8 @@ class RunningWorker:
         self._tasks = tasks
         self._producer = Producer(workload.kafka)
         self._inner = KafkaSource(workload.kafka, f"vitrine-bench-{workload.kind}", [IMAGE_UPLOADED])
-        self._sink = CountedSink(KafkaSink(self._producer))
+        self._results = Producer(workload.kafka, linger_ms=RESULTS_LINGER_MS)
+        self._sink = CountedSink(KafkaSink(self._results))
         self._source = WatchedSource(self._inner, self._sink)
         # The same batch size as the bare loops: nothing shrinks it.
         limits = Limits(batch_photos=workload.batch_photos, batch_seconds=3600, cpu_threads=workload.threads)
@@ -198,6 +199,7 @@ class RunningWorker:
         self._inner.stop()
         await self._running
         await self._inner.close()
+        self._results.close()
         self._producer.close()
 
 

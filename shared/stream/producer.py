@@ -14,17 +14,22 @@ from shared.logs import LIBRDKAFKA
 from shared.stream.dead_letters import as_dead_letter
 from shared.stream.records import Outcome, Rejected
 
+LINGER_MS = 5
+# The results of a batch become ready one after the other. In a few requests they cost the broker a quarter less.
+RESULTS_LINGER_MS = 25
+
 
 class Producer:
     """Idempotent, compressed, and partitioned like Faust and the Java clients."""
 
-    def __init__(self, bootstrap: str, delivery_seconds: float = 30.0) -> None:
+    def __init__(self, bootstrap: str, delivery_seconds: float = 30.0, linger_ms: int = LINGER_MS) -> None:
+        """`linger_ms`: so long an event may wait for others."""
         self._producer = Librdkafka(
             {
                 "bootstrap.servers": bootstrap,
                 "enable.idempotence": True,
                 "compression.type": "lz4",
-                "linger.ms": 5,
+                "linger.ms": linger_ms,
                 # librdkafka's own default is CRC32; one key must lie in one partition whoever writes it.
                 "partitioner": "murmur2_random",
                 "message.timeout.ms": int(delivery_seconds * 1000),

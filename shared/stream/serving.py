@@ -21,7 +21,7 @@ from shared.process import Process, run
 from shared.settings import DurableSettings
 from shared.stream.admin import Broker
 from shared.stream.fetching import fetch_from
-from shared.stream.producer import KafkaSink, Producer
+from shared.stream.producer import RESULTS_LINGER_MS, KafkaSink, Producer
 from shared.stream.records import CANARY_LISTING, Assignment, Record
 from shared.stream.source import GroupProtocol, KafkaSource
 from shared.stream.task import Task
@@ -94,7 +94,7 @@ async def _serve(
     known_good = await wait_for(health, "store", lambda: canary(store))
     for reason, check in wiring.needs.items():
         await wait_for(health, reason, check)
-    producer = Producer(settings.kafka)
+    producer = Producer(settings.kafka, linger_ms=RESULTS_LINGER_MS)
     source = KafkaSource(
         settings.kafka,
         group_of(name),

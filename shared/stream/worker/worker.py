@@ -67,7 +67,7 @@ class Worker:
         self._inferring = Inferring(tasks, self._batch_limit)
         self._concluding = Concluding(tasks, self.limits, patience)
         self._self_test = SelfTest(canary, self._through, sink.send, source, self.limits, self.health)
-        self._publishing = Publishing(sink, self._self_test, self.limits.batch_photos)
+        self._publishing = Publishing(sink, self._self_test, 4 * self.limits.batch_photos)
         self._committing = Committing(flushed, source.commit, self.health)
         # Bounded queues and places are the only backpressure: a slow stage blocks the one before.
         self._prepared: asyncio.Queue[Any] = asyncio.Queue(2 * self.limits.batch_photos)

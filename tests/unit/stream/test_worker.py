@@ -71,8 +71,8 @@ def test_a_slow_sink_slows_the_source() -> None:
         await running
         return seen
 
-    # Queued for infer, one batch being built, two being inferred, two waiting for the publisher and one with it.
-    assert asyncio.run(main()) <= 4 * 2 + 4 * 6 + 1
+    # Queued for infer, one batch being built, two being inferred, four waiting for the publisher and one with it.
+    assert asyncio.run(main()) <= 4 * 2 + 4 * 8 + 1
     assert len(sink.results) == 1000
 
 
