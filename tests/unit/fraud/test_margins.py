@@ -10,6 +10,7 @@ from services.fraud.margins import without_margins
 from services.fraud.pdq import MATCH_DISTANCE, Fingerprint, distances, fingerprint
 from shared.photos import Pixels
 from shared.vision.decode import decode
+from studio import demo_catalogue
 from tests.fakes_vision import jpeg, scenery
 
 
@@ -24,7 +25,8 @@ def framed(
 
 def square(pixels: Pixels) -> Pixels:
     height, width = pixels.shape[:2]
-    return framed(pixels, (width - height) / 2 / height, (width - height) / 2 / height, 0, 0)
+    above, beside = max(0, width - height) / 2 / height, max(0, height - width) / 2 / width
+    return framed(pixels, above, above, beside, beside)
 
 
 def bits_between(one: Fingerprint, other: Fingerprint) -> int:
@@ -54,6 +56,16 @@ def test_a_framed_copy_matches_whichever_came_first(frame: str, quality: int) ->
         copy = fingerprint(decode(jpeg(FRAMES[frame](scenery(seed)), quality), 224))
         assert bits_between(copy, original) <= MATCH_DISTANCE
         assert bits_between(original, copy) <= MATCH_DISTANCE
+
+
+def test_a_copy_on_a_white_square_keeps_all_of_the_backdrop_that_the_original_has() -> None:
+    # Drawn in front of backdrops that are nearly of one colour.
+    honest = [
+        one for one in demo_catalogue(306, 30) if one.expected.decision == "allow" and not one.expected.looks_like
+    ]
+    for photo in (decode(one.photos[0]) for one in honest):
+        copy = fingerprint(decode(jpeg(square(photo)), 224))
+        assert bits_between(copy, fingerprint(photo)) <= MATCH_DISTANCE
 
 
 def test_two_different_frames_of_one_photo_match() -> None:
