@@ -24,8 +24,8 @@ COPY requirements/build.txt requirements/
 # --no-deps: the lists are complete, and rapidocr would ask for the OpenCV that needs a display.
 FROM builder AS base-packages
 COPY requirements/base.txt requirements/
-# A sixth of it is the packages' own tests and what debuggers read. The libraries that wheels bring in *.libs have been
-# patched, and don't load once stripped.
+# A sixth of what is installed is the packages' own tests and what debuggers read. The libraries that wheels bring in
+# *.libs have been patched, and don't load once stripped.
 RUN uv pip install --no-deps --require-hashes -r requirements/base.txt \
     && find /opt/venv -name tests -type d -prune -exec rm -r {} + \
     && find /opt/venv -name '*.so' -type f -not -path '*.libs/*' -exec strip --strip-debug {} +

@@ -30,7 +30,7 @@ test: setup-tests ## Runs every test of the code: unit, contract, fleet (VITRINE
 	$(PYTEST) tests/fleet
 
 .PHONY: test-deploy
-test-deploy: ## Runs `make run` in a bare Debian root and builds the images, without Docker (as root; ten minutes, 12 GB)
+test-deploy: ## Runs `make run` in a bare Debian root and builds the images, without Docker (as root; twenty minutes, 12 GB)
 	@scripts/setup.sh --deploy
 	$(PYTEST) tests/deploy
 

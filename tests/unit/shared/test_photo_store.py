@@ -65,7 +65,6 @@ asyncio.run(put())
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="this system has no files without a name")
 def test_a_process_killed_while_it_writes_leaves_whole_photos_only(tmp_path: Path) -> None:
     command = [sys.executable, "-c", KILLED_AT_THE_SECOND, str(tmp_path)]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
