@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from local.processes import accepts
+from local.processes import accepts, last_lines
 from local.servers import RedisServer
 from tests.fleet.conftest import PROJECT, linked_home
 
@@ -36,14 +36,21 @@ LEAST = {
 def run(home: Path, *options: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """`vitrine run --free-ports --once` with a home of its own."""
     given = {name: value for name, value in os.environ.items() if not name.startswith("VITRINE_")}
-    return subprocess.run(
+    with subprocess.Popen(
         [*VITRINE, "run", "--free-ports", "--once", *options],
         env=given | {"VITRINE_HOME": str(home)} | (env or {}),
         cwd=PROJECT,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=280,
-    )
+    ) as running:
+        try:
+            printed = running.communicate(timeout=280)
+        except subprocess.TimeoutExpired:
+            running.kill()
+            said = {log.name: last_lines(log, 20) for log in sorted((home / "logs").glob("*.log"))}
+            pytest.fail("\n".join(["no end after 280 s", *running.communicate(), *map(": ".join, said.items())]))
+    return subprocess.CompletedProcess(running.args, running.returncode, *printed)
 
 
 def living(home: Path) -> list[str]:
