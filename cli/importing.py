@@ -11,9 +11,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from cli.plain import Command
 from cli.tables import say
+from client.feed import read_feed
 from client.gateway import GATEWAY
 from client.listing import Imported, ListingUpload
-from client.source import read_source
 from client.state import State, state_path
 from client.uploading import import_listings
 from client.words import Failures, summary, tell_left_out
@@ -48,19 +48,19 @@ def import_(
     """
     if not _is_address(gateway):
         raise click.BadParameter(f"{gateway!r} is not an address; write it like {GATEWAY}", param_hint="--gateway")
-    source = read_source(path, seller, by_folder)
+    feed = read_feed(path, seller, by_folder)
     state = _opened(state_file or state_path(Settings().home, gateway))
     started = time.monotonic()
     errors = Screen(stderr=True)
-    tell_left_out(errors, source)
+    tell_left_out(errors, feed)
     try:
-        ended = asyncio.run(_with_progress(source.uploads, gateway, state, concurrency, errors))
+        ended = asyncio.run(_with_progress(feed.uploads, gateway, state, concurrency, errors))
     except KeyboardInterrupt:
         raise click.ClickException("stopped; run the same command again to go on") from None
     finally:
         state.close()
-    say(f"{summary(ended, source)} in {time.monotonic() - started:.1f} s")
-    if source.bad or any(one.error for one in ended):
+    say(f"{summary(ended, feed)} in {time.monotonic() - started:.1f} s")
+    if feed.bad or any(one.error for one in ended):
         raise SystemExit(1)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from client.listing import BadRow, ListingUpload, PassedOver, Source, composed, distinct
+from client.listing import BadRow, Feed, ListingUpload, PassedOver, composed, distinct
 from shared.photo_formats import SUFFIXES
 from shared.text import named
 
@@ -88,7 +88,7 @@ def photos_below(folder: Path) -> Found:
     return found
 
 
-def read_folder(folder: Path, seller_id: str, by_folder: bool = False) -> Source:
+def read_folder(folder: Path, seller_id: str, by_folder: bool = False) -> Feed:
     """Each photo below the folder is a listing, titled after its file, in the order of the paths.
 
     With `by_folder` each folder that holds photos is one listing, titled after the folder, its photos in the order of
@@ -110,7 +110,7 @@ def read_folder(folder: Path, seller_id: str, by_folder: bool = False) -> Source
             for name, members in groups.items()
         ]
     )
-    return Source(uploads, (*found.bad, *twice), tuple(found.passed_over))
+    return Feed(uploads, (*found.bad, *twice), tuple(found.passed_over))
 
 
 def suffix_of(path: Path) -> str:

@@ -41,7 +41,7 @@ class Retries:
 
 
 @dataclass(frozen=True, slots=True)
-class Photo:
+class PhotoFile:
     """A photo's bytes on their way; the type is only what its name says, and the gateway looks at the bytes."""
 
     name: str
@@ -95,7 +95,7 @@ class Gateway:
         except (KeyError, TypeError):  # another version's words
             return Held(answer.is_success or None)
 
-    async def put(self, listing_id: str, upload: ListingUpload, photos: Sequence[Photo], key: str) -> Accepted:
+    async def put(self, listing_id: str, upload: ListingUpload, photos: Sequence[PhotoFile], key: str) -> Accepted:
         """State the listing as it is now: a new one, or a new revision. Raises UploadRefused.
 
         `key` makes its retries one.
@@ -150,7 +150,7 @@ class _AgainLater(Exception):
         self.seconds = seconds
 
 
-def _why_refused(answer: httpx.Response, photos: Sequence[Photo]) -> str:
+def _why_refused(answer: httpx.Response, photos: Sequence[PhotoFile]) -> str:
     """Names the photo that is to blame, by its own name."""
     if answer.status_code == 410:
         return f"{_problem(answer)}; offered anew it needs another reference"

@@ -108,7 +108,7 @@ class PassedOver:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class Feed:
     """All that a folder or CSV offers: good, bad, and what is no photo."""
 
     uploads: tuple[ListingUpload, ...]

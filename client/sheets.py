@@ -10,7 +10,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from client.folders import NO_SUCH_FILE, OTHER_IMAGES, OTHERWISE, problem_of, suffix_of
-from client.listing import BadRow, ListingUpload, NotImportable, Source, distinct
+from client.listing import BadRow, Feed, ListingUpload, NotImportable, distinct
 
 COLUMNS = ("reference", "seller_id", "title", "category", "brand", "price", "currency", "photos")
 REQUIRED_COLUMNS = ("reference", "title", "photos")
@@ -46,7 +46,7 @@ class _Sheet:
     separator: str
 
 
-def read_csv(path: Path, seller_id: str | None = None) -> Source:
+def read_csv(path: Path, seller_id: str | None = None) -> Feed:
     """A header naming columns of COLUMNS, then a listing per row; photos are paths, separated by semicolons.
 
     UTF-8 or UTF-16, separated by commas, semicolons or tabs. Paths are relative to the CSV's folder. `seller_id` stands
@@ -56,7 +56,7 @@ def read_csv(path: Path, seller_id: str | None = None) -> Source:
     _check_header(path, sheet.columns, seller_id)
     rows = [row for row in sheet.rows if not row.is_blank]
     uploads, bad = distinct([_parsed(row, sheet, path.parent, seller_id) for row in rows])
-    return Source(uploads, bad)
+    return Feed(uploads, bad)
 
 
 # --- the file ---------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 
 from client.folders import suffix_of
-from client.gateway import GATEWAY, Accepted, Gateway, GatewayAway, Held, Photo, Retries, UploadRefused
+from client.gateway import GATEWAY, Accepted, Gateway, GatewayAway, Held, PhotoFile, Retries, UploadRefused
 from client.listing import Effect, Imported, ListingUpload, PhotoSource
 from client.state import Done, State
 from shared.events import deterministic_id
@@ -84,7 +84,7 @@ class _Uploader:
         except OSError as why:
             return _failed(upload, f"was uploaded, but the state file can't be written: {why.strerror}")
 
-    async def _upsert(self, upload: ListingUpload, photos: list[Photo]) -> Imported:
+    async def _upsert(self, upload: ListingUpload, photos: list[PhotoFile]) -> Imported:
         digest = _digest(upload, photos)
         known = self.state.find(upload.listing_id)
         held = await self.gateway.held(upload.listing_id)
@@ -124,15 +124,15 @@ async def _numbered(
         number += 1
 
 
-async def _read(photo: PhotoSource) -> Photo:
+async def _read(photo: PhotoSource) -> PhotoFile:
     """Raises OSError."""
     if isinstance(photo, bytes):
-        return Photo("photo", photo)
+        return PhotoFile("photo", photo)
     body = await asyncio.to_thread(photo.read_bytes)
-    return Photo(photo.name, body, MEDIA_TYPES.get(suffix_of(photo), "application/octet-stream"))
+    return PhotoFile(photo.name, body, MEDIA_TYPES.get(suffix_of(photo), "application/octet-stream"))
 
 
-def _digest(upload: ListingUpload, photos: Iterable[Photo]) -> str:
+def _digest(upload: ListingUpload, photos: Iterable[PhotoFile]) -> str:
     """Changes with the claims, the photos and their order; not with the files' names and places."""
     claims = json.dumps(upload.as_json(), sort_keys=True)
     return deterministic_id(claims, *(hashlib.sha256(photo.body).hexdigest() for photo in photos))

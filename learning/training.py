@@ -258,7 +258,7 @@ def fit_heads(
     seen_views = np.stack([described(view, widths) for view in views.swapaxes(0, 1)], axis=1)
     unknown = fit_unknown(samples, features, widths, strange)
     asked_samples = [sample for sample, out in zip(samples, held, strict=True) if out]
-    asked = _Asked(features[held], labels[held], _domains(asked_samples))
+    asked = _HeldOut(features[held], labels[held], _domains(asked_samples))
 
     def heads(rows: NDArray[np.bool_]) -> Heads:
         mean, projection = fit_embedding(seen[rows], seen_views[rows[train]], labels[rows])
@@ -352,7 +352,7 @@ def _cross_fitted(landmarks: Array, held: Array, strange: Array, held_samples: S
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _HeldOut:
     """Photos that took no part in training."""
 
     features: Array
@@ -371,7 +371,7 @@ def _domains(samples: Sequence[Sample]) -> NDArray[np.str_]:
     return np.array([sample.category[0] for sample in samples])
 
 
-def calibrated(votes: Votes, heads: Heads, asked: _Asked) -> Votes:
+def calibrated(votes: Votes, heads: Heads, asked: _HeldOut) -> Votes:
     """The votes at the temperature of the least negative log-likelihood.
 
     Guo et al., On Calibration of Modern Neural Networks, ICML 2017.

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from client.feed import read_feed
 from client.listing import ListingUpload
-from client.source import read_source
 from client.words import passed_over
 from studio import DemoListing, Expected, demo_catalogue
 
@@ -42,10 +42,10 @@ def demo(listings: int = DEMO_LISTINGS, seed: int = DEMO_SEED) -> Catalogue:
 
 def own(folder: Path) -> Catalogue:
     """A folder of photos or a CSV, see `vitrine import`. Raises NotImportable when there is nothing in it."""
-    source = read_source(folder)
-    offers = (Offer(upload) for upload in source.uploads)
-    left_out = tuple(map(str, source.bad)), tuple(passed_over(source))
-    return Catalogue(folder, len(source.uploads), offers, *left_out, uploads_at_once=8)
+    feed = read_feed(folder)
+    offers = (Offer(upload) for upload in feed.uploads)
+    left_out = tuple(map(str, feed.bad)), tuple(passed_over(feed))
+    return Catalogue(folder, len(feed.uploads), offers, *left_out, uploads_at_once=8)
 
 
 def as_upload(listing: DemoListing) -> ListingUpload:

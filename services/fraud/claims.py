@@ -42,7 +42,7 @@ class Lexicon:
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class _PathPart:
     """What one part of a path says: the kinds that it may mean, and what stands beside them."""
 
     kinds: Kinds
@@ -101,7 +101,7 @@ def require_known_kinds(pack_name: str, categories: Iterable[CategorySpec]) -> N
             )
 
 
-def _part(words: Sequence[str]) -> _Part:
+def _part(words: Sequence[str]) -> _PathPart:
     words = [word for word in words if not any(c.isdigit() for c in word) or word in lexicon().meanings]
     kinds: set[str] = set()
     strange = names_others = ends_naming = False
@@ -116,7 +116,7 @@ def _part(words: Sequence[str]) -> _Part:
         else:
             kinds |= _meaning(phrase)
         at += len(phrase.split()) if phrase else 1
-    return _Part(frozenset(kinds), strange, names_others, ends_naming)
+    return _PathPart(frozenset(kinds), strange, names_others, ends_naming)
 
 
 def _longest_known(words: Sequence[str]) -> str | None:

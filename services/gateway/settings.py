@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from services.gateway.imaging import Limits
+from services.gateway.imaging import PhotoLimits
 from shared.limits import ACCEPTED_PHOTO_PIXELS, MAX_PHOTO_BYTES, MAX_PHOTO_PIXELS
 from shared.settings import Port, Settings
 
@@ -44,8 +44,8 @@ class GatewaySettings(Settings):
         return self.upload_seconds + self.acknowledge_seconds
 
     @property
-    def photo_limits(self) -> Limits:
-        return Limits(self.max_photo_bytes, self.max_photo_pixels, self.min_photo_side)
+    def photo_limits(self) -> PhotoLimits:
+        return PhotoLimits(self.max_photo_bytes, self.max_photo_pixels, self.min_photo_side)
 
     @property
     def max_body_bytes(self) -> int:

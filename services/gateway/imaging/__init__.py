@@ -13,7 +13,7 @@ import simplejpeg  # type: ignore[import-untyped]
 from vitrine.events.v1 import listing_pb2
 
 from services.gateway.imaging import heif, jpeg, png, webp
-from services.gateway.imaging.kinds import describe
+from services.gateway.imaging.formats import describe
 from services.gateway.imaging.parts import BadPhoto, Metadata, Size, damaged, editor_of, generator_of
 from shared.containers import JPEG_SIGNATURE, PNG_SIGNATURE, BadContainer, TooManyParts
 from shared.decoding import ROOM, UNREADABLE, opened, orientation_of
@@ -21,7 +21,7 @@ from shared.heif import is_heif
 from shared.limits import ACCEPTED_PHOTO_PIXELS, MAX_PHOTO_BYTES, MAX_PHOTO_SIDE
 from shared.photo_formats import NAMES
 
-__all__ = ["BadPhoto", "CleanPhoto", "Header", "Limits", "clean", "read_header", "too_large"]
+__all__ = ["BadPhoto", "CleanPhoto", "Header", "PhotoLimits", "clean", "read_header", "too_large"]
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ ACCEPTED = f"{NAMES} are accepted."
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class PhotoLimits:
     """What a photo may measure. Decoded pixels are what memory is spent on, so they are limited beside the bytes."""
 
     max_bytes: int = MAX_PHOTO_BYTES
@@ -71,13 +71,13 @@ _WEBP = _Format("WEBP", lambda _: "image/webp", webp.size, webp.strip)
 _HEIF = _Format("HEIF", heif.media_type, heif.size, heif.strip)
 
 
-def read_header(body: bytes, limits: Limits | None = None) -> Header:
+def read_header(body: bytes, limits: PhotoLimits | None = None) -> Header:
     """Check type, bytes and pixels without decoding anything. The file's name and declared type play no part.
 
     Raises BadPhoto: empty-photo, photo-too-large, not-a-photo, unsupported-type, animated-photo, damaged-photo,
     too-many-parts, too-many-pixels, side-too-long or photo-too-small.
     """
-    limits = limits or Limits()
+    limits = limits or PhotoLimits()
     if not body:
         raise BadPhoto("empty-photo", "The photo is empty: 0 bytes arrived.", "Check that the file was read and sent.")
     if len(body) > limits.max_bytes:
@@ -90,7 +90,7 @@ def read_header(body: bytes, limits: Limits | None = None) -> Header:
     return Header(kind.media_type(body), size.width, size.height)
 
 
-def clean(body: bytes, limits: Limits | None = None) -> CleanPhoto:
+def clean(body: bytes, limits: PhotoLimits | None = None) -> CleanPhoto:
     """Check a photo, decode it once to be sure, and take its metadata out. CPU work: not for the event loop.
 
     What was decoded is what is returned, so nothing is stored that was not seen to be sound. Raises BadPhoto.
@@ -99,7 +99,7 @@ def clean(body: bytes, limits: Limits | None = None) -> CleanPhoto:
     kind = _format_of(body)
     stripped, metadata = _followed(kind.strip, body)
     width, height = _decode(stripped, kind)
-    _check_pixels(Size(width, height), limits or Limits())  # a HEIF may show less than it holds
+    _check_pixels(Size(width, height), limits or PhotoLimits())  # a HEIF may show less than it holds
     summary = listing_pb2.PhotoMetadata(
         editor=editor_of(metadata), generator=generator_of(metadata), c2pa=metadata.c2pa
     )
@@ -160,7 +160,7 @@ def _followed(read: Callable[[bytes], T], body: bytes) -> T:
         raise damaged(str(why)) from why
 
 
-def _check_pixels(size: Size, limits: Limits) -> None:
+def _check_pixels(size: Size, limits: PhotoLimits) -> None:
     measured = f"{size.width:,} × {size.height:,} pixels"
     if size.width * size.height > limits.max_pixels:
         raise BadPhoto(

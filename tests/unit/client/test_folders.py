@@ -16,13 +16,13 @@ def photo_files(folder: Path, *names: str) -> None:
 
 def test_each_photo_of_a_folder_is_a_listing_titled_after_its_file(tmp_path: Path) -> None:
     photo_files(tmp_path, "red_t-shirt.jpg", "sub/a.PNG", "notes.txt", ".hidden/x.jpg", "sub/.thumb.jpg")
-    source = read_folder(tmp_path, "me")
-    assert [(one.reference, one.title) for one in source.uploads] == [
+    feed = read_folder(tmp_path, "me")
+    assert [(one.reference, one.title) for one in feed.uploads] == [
         ("red_t-shirt.jpg", "red t-shirt"),
         ("sub/a.PNG", "a"),
     ]
-    assert source.bad == ()
-    assert [str(one) for one in source.passed_over] == ["notes.txt: no photo by its name"]
+    assert feed.bad == ()
+    assert [str(one) for one in feed.passed_over] == ["notes.txt: no photo by its name"]
 
 
 def test_by_folder_each_folder_of_photos_is_a_listing(tmp_path: Path) -> None:
@@ -34,11 +34,11 @@ def test_by_folder_each_folder_of_photos_is_a_listing(tmp_path: Path) -> None:
 
 def test_images_that_the_gateway_refuses_by_kind_are_reported_not_uploaded(tmp_path: Path) -> None:
     photo_files(tmp_path, "a.GIF", "b.jpg")
-    source = read_folder(tmp_path, "me")
-    assert [str(bad) for bad in source.bad] == [
+    feed = read_folder(tmp_path, "me")
+    assert [str(bad) for bad in feed.bad] == [
         "a.GIF: .GIF is not accepted; convert it to JPEG, PNG, WebP, HEIC or AVIF"
     ]
-    assert len(source.uploads) == 1
+    assert len(feed.uploads) == 1
 
 
 @pytest.mark.parametrize(
@@ -46,9 +46,9 @@ def test_images_that_the_gateway_refuses_by_kind_are_reported_not_uploaded(tmp_p
 )
 def test_a_photo_is_known_by_any_of_its_suffixes(tmp_path: Path, suffix: str) -> None:
     photo_files(tmp_path, f"a.{suffix}")
-    source = read_folder(tmp_path, "me")
-    assert [one.reference for one in source.uploads] == [f"a.{suffix}"]
-    assert not source.bad and not source.passed_over
+    feed = read_folder(tmp_path, "me")
+    assert [one.reference for one in feed.uploads] == [f"a.{suffix}"]
+    assert not feed.bad and not feed.passed_over
 
 
 LEFT_BEHIND = (
@@ -62,9 +62,9 @@ LEFT_BEHIND = (
 @pytest.mark.parametrize("name", [*LEFT_BEHIND.split(), "System Volume Information/a.jpg", "Icon\r"])
 def test_what_other_systems_leave_behind_is_as_if_it_were_not_there(tmp_path: Path, name: str) -> None:
     photo_files(tmp_path, "good.jpg", name)
-    source = read_folder(tmp_path, "me")
-    assert [one.reference for one in source.uploads] == ["good.jpg"]
-    assert not source.bad and not source.passed_over
+    feed = read_folder(tmp_path, "me")
+    assert [one.reference for one in feed.uploads] == ["good.jpg"]
+    assert not feed.bad and not feed.passed_over
 
 
 def names(source_photos: tuple[object, ...]) -> list[str]:
@@ -105,9 +105,9 @@ def test_a_name_that_is_not_utf_8_is_imported_like_any_other(tmp_path: Path) -> 
     photo_files(tmp_path, "a.jpg", "z.jpg")
     for name in (b"caf\xe9.jpg", b"caf\xe8.jpg"):
         Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).write_bytes(name)
-    source = read_folder(tmp_path, "me")
-    assert {one.reference for one in source.uploads} == {"a.jpg", "z.jpg", r"caf\xe9.jpg", r"caf\xe8.jpg"}
-    assert all(one.listing_id and one.title.encode() for one in source.uploads)
+    feed = read_folder(tmp_path, "me")
+    assert {one.reference for one in feed.uploads} == {"a.jpg", "z.jpg", r"caf\xe9.jpg", r"caf\xe8.jpg"}
+    assert all(one.listing_id and one.title.encode() for one in feed.uploads)
 
 
 def test_a_name_is_the_same_however_its_accents_are_stored(tmp_path: Path) -> None:
@@ -115,8 +115,8 @@ def test_a_name_is_the_same_however_its_accents_are_stored(tmp_path: Path) -> No
     (one,) = read_folder(tmp_path, "me").uploads
     assert (one.reference, one.title) == ("caf\u00e9.jpg", "caf\u00e9")
     photo_files(tmp_path, "caf\u00e9.jpg")
-    source = read_folder(tmp_path, "me")
-    assert len(source.uploads) == 1 and "references are unique" in str(source.bad[0])
+    feed = read_folder(tmp_path, "me")
+    assert len(feed.uploads) == 1 and "references are unique" in str(feed.bad[0])
 
 
 def odd(folder: Path) -> None:
@@ -134,12 +134,12 @@ def odd(folder: Path) -> None:
 
 def test_whatever_is_named_like_a_photo_is_imported_or_named(tmp_path: Path) -> None:
     odd(tmp_path)
-    source = read_folder(tmp_path, "me")
-    imported = [one.reference for one in source.uploads]
+    feed = read_folder(tmp_path, "me")
+    imported = [one.reference for one in feed.uploads]
     assert imported == ["elsewhere/target.png", "folder.jpg/inner.jpg", "good.jpg", "link.jpg"]
-    assert [bad.where for bad in source.bad] == ["broken.jpg", "empty.jpg", "loop.jpg", "pipe.jpg"]
-    assert [one.where for one in source.passed_over] == ["again", "album.jpg", "dangling", "pipe"]
-    said = " | ".join(map(str, (*source.bad, *source.passed_over)))
+    assert [bad.where for bad in feed.bad] == ["broken.jpg", "empty.jpg", "loop.jpg", "pipe.jpg"]
+    assert [one.where for one in feed.passed_over] == ["again", "album.jpg", "dangling", "pipe"]
+    said = " | ".join(map(str, (*feed.bad, *feed.passed_over)))
     for words in ("which isn't there", "0 bytes", "symbolic links", "pipe, socket or device", "link to a folder"):
         assert words in said
 
@@ -154,6 +154,6 @@ def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path, monkeypatch: py
         return listed(folder)
 
     monkeypatch.setattr(Path, "iterdir", refusing)
-    source = read_folder(tmp_path, "me")
-    assert len(source.uploads) == 1
-    assert [str(bad) for bad in source.bad] == ["locked: cannot be read: Permission denied"]
+    feed = read_folder(tmp_path, "me")
+    assert len(feed.uploads) == 1
+    assert [str(bad) for bad in feed.bad] == ["locked: cannot be read: Permission denied"]

@@ -24,8 +24,8 @@ def csv_of(folder: Path, rows: str, header: str = HEADER) -> Path:
 
 
 def test_a_csv_row_becomes_a_listing(tmp_path: Path) -> None:
-    source = read_csv(csv_of(tmp_path, 'r1,s1,"A shirt, red",garments,Bao,19.99,EUR,a.jpg; b.jpg\n'))
-    (one,) = source.uploads
+    feed = read_csv(csv_of(tmp_path, 'r1,s1,"A shirt, red",garments,Bao,19.99,EUR,a.jpg; b.jpg\n'))
+    (one,) = feed.uploads
     assert (one.title, one.price, one.currency, one.origin) == ("A shirt, red", "19.99", "EUR", "row 2")
     assert one.photos == (tmp_path / "a.jpg", tmp_path / "b.jpg")
 
@@ -54,15 +54,15 @@ def test_a_byte_order_mark_and_missing_optional_columns_are_fine(tmp_path: Path)
     ],
 )
 def test_a_bad_row_is_named_with_its_column_and_the_others_go_on(tmp_path: Path, row: str, where: str) -> None:
-    source = read_csv(csv_of(tmp_path, f"{row}\ngood,s1,t,,,,,a.jpg\n"))
-    assert [one.reference for one in source.uploads] == ["good"]
-    assert [str(bad)[: len(where)] for bad in source.bad] == [where]
+    feed = read_csv(csv_of(tmp_path, f"{row}\ngood,s1,t,,,,,a.jpg\n"))
+    assert [one.reference for one in feed.uploads] == ["good"]
+    assert [str(bad)[: len(where)] for bad in feed.bad] == [where]
 
 
 def test_a_reference_twice_is_a_bad_row(tmp_path: Path) -> None:
-    source = read_csv(csv_of(tmp_path, "r,s1,t,,,,,a.jpg\nr,s1,u,,,,,b.jpg\nr,s2,t,,,,,a.jpg\n"))
-    assert len(source.uploads) == 2
-    assert str(source.bad[0]).startswith("row 3, reference: 'r' of this seller stands in row 2 already")
+    feed = read_csv(csv_of(tmp_path, "r,s1,t,,,,,a.jpg\nr,s1,u,,,,,b.jpg\nr,s2,t,,,,,a.jpg\n"))
+    assert len(feed.uploads) == 2
+    assert str(feed.bad[0]).startswith("row 3, reference: 'r' of this seller stands in row 2 already")
 
 
 @pytest.mark.parametrize(
@@ -113,13 +113,13 @@ def test_rows_are_numbered_as_a_spreadsheet_does(tmp_path: Path, end: str) -> No
         ",,",
         "",
     ]
-    source = read_csv(rows_of(tmp_path, end.join(lines)), "me")
-    assert [(one.reference, one.origin) for one in source.uploads] == [
+    feed = read_csv(rows_of(tmp_path, end.join(lines)), "me")
+    assert [(one.reference, one.origin) for one in feed.uploads] == [
         ("r3", "row 3"),
         ("r7", "row 7"),
         ("r9", "row 9"),
     ]
-    assert [str(bad) for bad in source.bad] == ["row 8, title: is empty; fill it in"]
+    assert [str(bad) for bad in feed.bad] == ["row 8, title: is empty; fill it in"]
 
 
 @pytest.mark.parametrize(
@@ -128,9 +128,9 @@ def test_rows_are_numbered_as_a_spreadsheet_does(tmp_path: Path, end: str) -> No
 )
 def test_a_row_that_cannot_be_read_costs_no_other(tmp_path: Path, bad: str) -> None:
     body = f'reference,title,photos\n{bad}\nr3,"Shirt, red",a.jpg\nr4,t,b.jpg\n'
-    source = read_csv(rows_of(tmp_path, body), "me")
-    assert [(one.reference, one.title) for one in source.uploads] == [("r3", "Shirt, red"), ("r4", "t")]
-    assert source.bad[0].where == "row 2"
+    feed = read_csv(rows_of(tmp_path, body), "me")
+    assert [(one.reference, one.title) for one in feed.uploads] == [("r3", "Shirt, red"), ("r4", "t")]
+    assert feed.bad[0].where == "row 2"
 
 
 TABLE = "reference{0}title{0}price{0}currency{0}photos\nr1{0}Größe 衬衫{0}19.90{0}EUR{0}a.jpg\n"
@@ -154,15 +154,15 @@ def test_whatever_a_spreadsheet_saves_is_read(tmp_path: Path, separator: str, en
 
 def test_where_semicolons_separate_the_comma_is_the_decimal_point(tmp_path: Path) -> None:
     body = 'sep=;\nreference;title;price;currency;photos\nr1;t;19,90;EUR;"a.jpg;b.jpg"\nr2;;1;EUR;a.jpg\n'
-    source = read_csv(rows_of(tmp_path, body), "me")
-    assert [(one.price, len(one.photos)) for one in source.uploads] == [("19.90", 2)]
-    assert source.bad[0].where == "row 3"  # Excel doesn't show the line sep=;
+    feed = read_csv(rows_of(tmp_path, body), "me")
+    assert [(one.price, len(one.photos)) for one in feed.uploads] == [("19.90", 2)]
+    assert feed.bad[0].where == "row 3"  # Excel doesn't show the line sep=;
 
 
 def test_empty_columns_at_the_end_are_nothing(tmp_path: Path) -> None:
-    source = read_csv(rows_of(tmp_path, "Reference, Title ,photos,,\nr1,t,a.jpg,,\nr2,t,a.jpg,x,\n"), "me")
-    assert len(source.uploads) == 1
-    assert "row 3: more fields than the header" in str(source.bad[0])
+    feed = read_csv(rows_of(tmp_path, "Reference, Title ,photos,,\nr1,t,a.jpg,,\nr2,t,a.jpg,x,\n"), "me")
+    assert len(feed.uploads) == 1
+    assert "row 3: more fields than the header" in str(feed.bad[0])
 
 
 @pytest.mark.parametrize(
@@ -184,9 +184,9 @@ def test_an_odd_photo_fails_its_row_only(tmp_path: Path, name: str, said: str) -
     (tmp_path / "scan.tiff").touch()
     (tmp_path / "broken.jpg").symlink_to("gone.jpg")
     (tmp_path / "loop.jpg").symlink_to("loop.jpg")
-    source = read_csv(rows_of(tmp_path, f"reference,title,photos\nr1,t,{name}\nr2,t,a.jpg\n"), "me")
-    assert [one.reference for one in source.uploads] == ["r2"]
-    assert str(source.bad[0]).startswith("row 2, photos: ") and said in str(source.bad[0])
+    feed = read_csv(rows_of(tmp_path, f"reference,title,photos\nr1,t,{name}\nr2,t,a.jpg\n"), "me")
+    assert [one.reference for one in feed.uploads] == ["r2"]
+    assert str(feed.bad[0]).startswith("row 2, photos: ") and said in str(feed.bad[0])
 
 
 def test_a_workbook_says_how_to_save_it(tmp_path: Path) -> None:
@@ -195,6 +195,6 @@ def test_a_workbook_says_how_to_save_it(tmp_path: Path) -> None:
 
 
 def test_a_row_is_told_in_one_line_that_does_nothing(tmp_path: Path) -> None:
-    source = read_csv(rows_of(tmp_path, 'reference,title,photos\nr1,t,"a\x1b[31m\nb.jpg"\n'), "me")
-    assert r"a\x1b[31m\nb.jpg" in str(source.bad[0])
-    assert str(source.bad[0]).isprintable()
+    feed = read_csv(rows_of(tmp_path, 'reference,title,photos\nr1,t,"a\x1b[31m\nb.jpg"\n'), "me")
+    assert r"a\x1b[31m\nb.jpg" in str(feed.bad[0])
+    assert str(feed.bad[0]).isprintable()

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageCms
 
-from services.gateway.imaging import BadPhoto, Limits, clean, read_header
+from services.gateway.imaging import BadPhoto, PhotoLimits, clean, read_header
 from shared import heif
 from shared.vision.decode import decode
 
@@ -46,7 +46,7 @@ def pixels(body: bytes) -> tuple[str, tuple[int, int], bytes]:
         return image.mode, image.size, image.tobytes()
 
 
-def refusal(body: bytes, limits: Limits | None = None) -> BadPhoto:
+def refusal(body: bytes, limits: PhotoLimits | None = None) -> BadPhoto:
     with pytest.raises(BadPhoto) as caught:
         clean(body, limits)
     return caught.value

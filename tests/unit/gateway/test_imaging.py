@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin
 
-from services.gateway.imaging import Limits, clean, jpeg, png, read_header
+from services.gateway.imaging import PhotoLimits, clean, jpeg, png, read_header
 from services.gateway.imaging.parts import BadPhoto
 from shared.limits import MAX_PHOTO_SIDE
 from shared.vision.decode import decode
@@ -87,7 +87,7 @@ def upright(body: bytes) -> bytes:
         return ImageOps.exif_transpose(image).tobytes()
 
 
-def refusal(body: bytes, limits: Limits | None = None) -> BadPhoto:
+def refusal(body: bytes, limits: PhotoLimits | None = None) -> BadPhoto:
     with pytest.raises(BadPhoto) as caught:
         clean(body, limits)
     assert caught.value.message.endswith(".") and caught.value.remedy.endswith("."), "both are sentences"
@@ -403,7 +403,7 @@ def test_tiny_pictures_are_refused() -> None:
 
 
 def test_bytes_are_limited_before_anything_is_looked_at() -> None:
-    assert refusal(b"\xff\xd8\xff" + b"\0" * 2000, Limits(max_bytes=2000)).code == "photo-too-large"
+    assert refusal(b"\xff\xd8\xff" + b"\0" * 2000, PhotoLimits(max_bytes=2000)).code == "photo-too-large"
 
 
 def png_with(*chunks: bytes) -> bytes:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from client.folders import read_folder, suffix_of
-from client.listing import NotImportable, Source
+from client.listing import Feed, NotImportable
 from client.sheets import read_csv
 from shared.photo_formats import MEDIA_TYPES
 from shared.text import plain
@@ -11,18 +11,18 @@ from shared.text import plain
 SELLER = "local"  # of a folder whose seller isn't said
 
 
-def read_source(path: Path, seller_id: str | None = None, by_folder: bool = False) -> Source:
+def read_feed(path: Path, seller_id: str | None = None, by_folder: bool = False) -> Feed:
     """Raises NotImportable when it is neither, or holds nothing to import."""
     seller_id = seller_id.strip() if seller_id else None
     if seller_id and plain(seller_id) != seller_id:
         raise NotImportable(f"{plain(seller_id)!r} is no seller's id: it has characters that nobody sees")
     if path.is_dir():
-        source = read_folder(path, seller_id or SELLER, by_folder)
+        feed = read_folder(path, seller_id or SELLER, by_folder)
     elif suffix_of(path) in MEDIA_TYPES:
         raise NotImportable(f"{path} is a photo; give the folder that it lies in, or a CSV")
     else:
-        source = read_csv(path, seller_id)
-    if not source.uploads and not source.bad:
+        feed = read_csv(path, seller_id)
+    if not feed.uploads and not feed.bad:
         kinds = ", ".join(MEDIA_TYPES)
         raise NotImportable(f"nothing to import in {path}: expected photos ({kinds}) or rows under a CSV header")
-    return source
+    return feed

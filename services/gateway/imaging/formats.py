@@ -18,19 +18,21 @@ _LOOKED_AT = 1024 * 1024  # bytes of a GIF; an animation's first frames are in t
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class FileFormat:
     name: str
     remedy: str
     animated: bool = False
 
 
-def describe(body: bytes) -> Kind | None:
+def describe(body: bytes) -> FileFormat | None:
     """None when the first bytes are those of nothing known."""
     if body.startswith((b"GIF87a", b"GIF89a")):
-        return Kind("GIF", "", animated=True) if _has_several_frames(body) else Kind("a GIF", "Save it as a PNG.")
+        if _has_several_frames(body):
+            return FileFormat("GIF", "", animated=True)
+        return FileFormat("a GIF", "Save it as a PNG.")
     for start, name, remedy in _STARTS:
         if body.startswith(start):
-            return Kind(name, remedy)
+            return FileFormat(name, remedy)
     return None
 
 
