@@ -236,6 +236,9 @@ class OpenVino:
         for _ in range(streams):
             self._idle.put(compiled.create_infer_request())
         self._threads = ThreadPoolExecutor(streams, thread_name_prefix="stream")  # each waits for one stream
+        # Alone: of threads that are the first in the process to hand the binding an array, one keeps the GIL while it
+        # waits for a static variable, and one that sets this variable waits for the GIL (openvino 2026.4.1).
+        self._of(list(known_good((EXAMPLE, EXAMPLE), 1)))
 
     def features(self, pictures: Sequence[Pixels]) -> Rows:
         """What several threads ask for is dealt out to the same streams, first come, first served."""

@@ -1,5 +1,7 @@
 """The fastest engine serves, but only if it says what torch says."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
@@ -74,6 +76,34 @@ def test_every_engine_of_this_machine_agrees_with_torch(network: Network, tmp_pa
     assert found.engine.name == min(found.tried, key=lambda one: one.milliseconds).name
     pictures = list(known_good(CANVAS, 3))
     assert found.features(pictures).shape == (3, network.final + 2 * sum(network.stages))
+
+
+FIRST_PICTURES = """
+import multiprocessing, sys
+from pathlib import Path
+from shared.vision.runtime import OpenVino, known_good
+
+def answer():
+    engine = OpenVino(Path(sys.argv[1]), threads=8, bfloat16=False)
+    sys.setswitchinterval(1e-6)  # threads meet at every line, as they rarely do on an idle machine
+    assert len(engine.features(list(known_good((64, 64), 32)))) == 32
+
+# What is slow to load is loaded once; each of them is the first to load OpenVINO.
+processes = [multiprocessing.get_context("fork").Process(target=answer, daemon=True) for _ in range(4)]
+for process in processes:
+    process.start()
+for process in processes:
+    process.join(60)
+print([process.exitcode for process in processes])
+"""
+
+
+def test_the_first_pictures_of_a_process_may_be_given_by_many_threads(network: Network, tmp_path: Path) -> None:
+    """Without a first one alone four processes of six never answered."""
+    converted(network, "some weights", tmp_path)
+    model = next(tmp_path.glob("openvino/*/network.xml"))
+    done = subprocess.run([sys.executable, "-c", FIRST_PICTURES, str(model)], capture_output=True, text=True)
+    assert done.stdout == "[0, 0, 0, 0]\n", done.stderr
 
 
 def test_pictures_of_all_shapes_dealt_out_to_streams_are_answered_in_order(network: Network, tmp_path: Path) -> None:
