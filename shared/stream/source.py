@@ -25,6 +25,7 @@ log = structlog.get_logger()
 GroupProtocol = Literal["classic", "consumer"]
 
 STATISTICS_SECONDS = 2.0
+MOST_AT_ONCE = 32  # records from one poll
 
 
 def librdkafka_consumer(settings: dict[str, Any]) -> Consumer:
@@ -133,8 +134,7 @@ class KafkaSource:
             # Polled through the drain as well: until close() the group must believe that we live.
             while not self._closed.is_set():
                 self._apply_pause()
-                for message in self._consumer.consume(num_messages=32, timeout=0.1):
-                    self._receive(message)
+                self._receive(self._polled())
                 self._commit()
             self._commit()
             self._consumer.close()
@@ -147,26 +147,36 @@ class KafkaSource:
     def _heard(self, statistics: str) -> None:
         self._group_state = json.loads(statistics).get("cgrp", {}).get("state", "unknown")
 
-    def _receive(self, message: Message) -> None:
+    def _polled(self) -> list[Message]:
+        """What is there, waited for a tenth of a second: `consume` alone would wait that long for as many as it may."""
+        first = self._consumer.poll(0.1)
+        return [] if first is None else [first, *self._consumer.consume(MOST_AT_ONCE - 1, timeout=0)]
+
+    def _receive(self, messages: Sequence[Message]) -> None:
+        """Hands them over together: the loop is woken once, for which it has to give up the GIL."""
+        if records := [record for message in messages if (record := self._record(message)) is not None]:
+            self._received += len(records)
+            self._loop.call_soon_threadsafe(self._enqueue, records)
+
+    def _record(self, message: Message) -> Record | None:
+        """None for what is no record, or no longer ours."""
         if (error := message.error()) is not None:
             if error.fatal():
                 raise KafkaException(error)
             log.warning("consumer error", error=error.str())
-            return
+            return None
         topic, partition, offset = message.topic(), message.partition(), message.offset()
         assert topic is not None and partition is not None and offset is not None
         assignment = self._current.get((topic, partition))
         if assignment is None:  # taken from us since it was fetched
-            return
-        record = Record(
+            return None
+        return Record(
             assignment=assignment,
             offset=offset,
             key=_bytes(message.key()),
             value=_bytes(message.value()),
             headers={str(name): _bytes(value) for name, value in dict(message.headers() or []).items()},
         )
-        self._received += 1
-        self._loop.call_soon_threadsafe(self._queue.put_nowait, record)
 
     def _apply_pause(self) -> None:
         queued = self._received - self._taken
@@ -219,6 +229,12 @@ class KafkaSource:
         if committed := self._commits.make():
             with suppress(RuntimeError):  # the loop is gone: nobody waits for them any more
                 asyncio.run_coroutine_threadsafe(self._ledger.committed(committed), self._loop)
+
+    # --- in the loop -------------------------------------------------------------------------------------------------
+
+    def _enqueue(self, records: Sequence[Record]) -> None:
+        for record in records:
+            self._queue.put_nowait(record)
 
     # --- in any thread -----------------------------------------------------------------------------------------------
 

@@ -330,12 +330,17 @@ class Watched(Consumer):
         super().pause(partitions)
         self._paused = True
 
-    def consume(self, *args: Any, **kwargs: Any) -> list[Message]:
-        messages = super().consume(*args, **kwargs)
-        self.given += len(messages)
+    def poll(self, *args: Any, **kwargs: Any) -> Message | None:
+        message = super().poll(*args, **kwargs)
+        self.given += message is not None
         self._polls += self._paused
         if self._polls == 20:
             self.polled_on.set()
+        return message
+
+    def consume(self, *args: Any, **kwargs: Any) -> list[Message]:
+        messages = super().consume(*args, **kwargs)
+        self.given += len(messages)
         return messages
 
 

@@ -73,15 +73,19 @@ class ScriptedConsumer:
     def subscribe(self, _topics: list[str], *, on_assign: Any, on_revoke: Any, on_lost: Any) -> None:
         self._assigned = on_assign
 
-    def consume(self, num_messages: int, timeout: float) -> Sequence[Delivered]:
+    def poll(self, timeout: float) -> Delivered | None:
         if self._done is not None:
             self._done.set_result(None)
             self._done = None
         try:
             act, self._done = self._acts.get(timeout=0.01)
         except queue.Empty:
-            return []
-        return act()
+            return None
+        self._left = list(act())
+        return self._left.pop(0) if self._left else None
+
+    def consume(self, num_messages: int, timeout: float) -> Sequence[Delivered]:
+        return self._left
 
     def commit(self, offsets: list[TopicPartition], asynchronous: bool) -> None:
         if self.rebalances:
