@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import uvloop
 from confluent_kafka import Consumer
 from confluent_kafka import Producer as Librdkafka
 from vitrine.events.v1 import image_pb2, listing_pb2
@@ -481,7 +482,7 @@ def main() -> None:
     start_logging("bench", "ERROR")
     start_tracing("bench")
     try:
-        asyncio.run(measure(workload))
+        uvloop.run(measure(workload))  # as a process of the fleet does
     except Poison as why:
         sys.exit(f"a photo cannot be used: {why}")
 
