@@ -85,6 +85,7 @@ class ScriptedConsumer:
         return self._left.pop(0) if self._left else None
 
     def consume(self, num_messages: int, timeout: float) -> Sequence[Delivered]:
+        assert timeout == 0, "keeps what is there waiting for more"
         return self._left
 
     def commit(self, offsets: list[TopicPartition], asynchronous: bool) -> None:
