@@ -56,7 +56,7 @@ def run(name: str, settings: Callable[[], S], service: Callable[[S, Process], Aw
     try:
         given = settings()
         logging.getLogger().setLevel(given.log_level)
-        # Not asyncio's own loop: a record through the worker costs an eighth less.
+        # uvloop's loop is compiled: a record through the worker costs less than in asyncio's.
         uvloop.run(_run_and_leave(given, service))
     except BaseException as why:  # noqa: BLE001  it ends here, and a library's SystemExit must be seen too
         _leave(_told(why))

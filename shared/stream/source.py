@@ -134,7 +134,7 @@ class KafkaSource:
             # Polled through the drain as well: until close() the group must believe that we live.
             while not self._closed.is_set():
                 self._apply_pause()
-                self._receive(self._polled())
+                self._receive()
                 self._commit()
             self._commit()
             self._consumer.close()
@@ -147,16 +147,16 @@ class KafkaSource:
     def _heard(self, statistics: str) -> None:
         self._group_state = json.loads(statistics).get("cgrp", {}).get("state", "unknown")
 
-    def _polled(self) -> list[Message]:
-        """What is there, waited for a tenth of a second: `consume` alone would wait that long for as many as it may."""
-        first = self._consumer.poll(0.1)
-        return [] if first is None else [first, *self._consumer.consume(MOST_AT_ONCE - 1, timeout=0)]
-
-    def _receive(self, messages: Sequence[Message]) -> None:
-        """Hands them over together: the loop is woken once, for which it has to give up the GIL."""
-        if records := [record for message in messages if (record := self._record(message)) is not None]:
-            self._received += len(records)
-            self._loop.call_soon_threadsafe(self._enqueue, records)
+    def _receive(self) -> None:
+        """What is there, waited for a tenth of a second; handed over together, so that the loop is woken once."""
+        first = self._consumer.poll(0.1)  # `consume` would wait that long for as many as it may return
+        if first is None:
+            return
+        # The first is looked at before more is asked for, which may take its partition from us and give it back.
+        seen = [self._record(first), *map(self._record, self._consumer.consume(MOST_AT_ONCE - 1, timeout=0))]
+        records = [record for record in seen if record is not None]
+        self._received += len(records)
+        self._loop.call_soon_threadsafe(self._enqueue, records)
 
     def _record(self, message: Message) -> Record | None:
         """None for what is no record, or no longer ours."""

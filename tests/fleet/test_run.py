@@ -36,21 +36,19 @@ LEAST = {
 def run(home: Path, *options: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """`vitrine run --free-ports --once` with a home of its own."""
     given = {name: value for name, value in os.environ.items() if not name.startswith("VITRINE_")}
-    with subprocess.Popen(
-        [*VITRINE, "run", "--free-ports", "--once", *options],
-        env=given | {"VITRINE_HOME": str(home)} | (env or {}),
-        cwd=PROJECT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as running:
-        try:
-            printed = running.communicate(timeout=280)
-        except subprocess.TimeoutExpired:
-            running.kill()
-            said = {log.name: last_lines(log, 20) for log in sorted((home / "logs").glob("*.log"))}
-            pytest.fail("\n".join(["no end after 280 s", *running.communicate(), *map(": ".join, said.items())]))
-    return subprocess.CompletedProcess(running.args, running.returncode, *printed)
+    try:
+        return subprocess.run(
+            [*VITRINE, "run", "--free-ports", "--once", *options],
+            env=given | {"VITRINE_HOME": str(home)} | (env or {}),
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            timeout=280,
+        )
+    except subprocess.TimeoutExpired as late:
+        printed = [part.decode() for part in (late.stdout, late.stderr) if part]  # bytes, in spite of `text`
+        logged = [f"{log.name}: {last_lines(log, 20)}" for log in sorted((home / "logs").glob("*.log"))]
+        pytest.fail("\n".join([f"no end after {late.timeout} s", *printed, *logged]))
 
 
 def living(home: Path) -> list[str]:

@@ -13,7 +13,7 @@ import simplejpeg  # type: ignore[import-untyped]
 from vitrine.events.v1 import listing_pb2
 
 from services.gateway.imaging import heif, jpeg, png, webp
-from services.gateway.imaging.formats import describe
+from services.gateway.imaging.foreign import describe
 from services.gateway.imaging.parts import BadPhoto, Metadata, Size, damaged, editor_of, generator_of
 from shared.containers import JPEG_SIGNATURE, PNG_SIGNATURE, BadContainer, TooManyParts
 from shared.decoding import ROOM, UNREADABLE, opened, orientation_of

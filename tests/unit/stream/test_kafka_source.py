@@ -2,7 +2,7 @@
 
 import asyncio
 import queue
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class Delivered:
         return []
 
 
-Act = Callable[[], Sequence[Delivered]]
+Act = Callable[[], Iterable[Delivered]]
 
 
 class ScriptedConsumer:
@@ -81,12 +81,12 @@ class ScriptedConsumer:
             act, self._done = self._acts.get(timeout=0.01)
         except queue.Empty:
             return None
-        self._left = list(act())
-        return self._left.pop(0) if self._left else None
+        self._left = iter(act())
+        return next(self._left, None)
 
     def consume(self, num_messages: int, timeout: float) -> Sequence[Delivered]:
         assert timeout == 0, "keeps what is there waiting for more"
-        return self._left
+        return list(self._left)
 
     def commit(self, offsets: list[TopicPartition], asynchronous: bool) -> None:
         if self.rebalances:
@@ -165,6 +165,19 @@ async def test_partitions_that_come_while_the_queue_is_full_are_paused_too() -> 
         await consumer.does(lambda: consumer.given(1))
         assert consumer.paused == {0, 1}
         await next_record()
+
+
+async def test_a_record_polled_before_its_partition_went_and_came_back_is_left_to_the_new_assignment() -> None:
+    async with reading() as (_, consumer, next_record):
+
+        def taken_and_given_back() -> Iterator[Delivered]:
+            yield Delivered(4)
+            consumer.given(0)
+            yield Delivered(4)
+
+        await consumer.does(taken_and_given_back)
+        await consumer.does(lambda: [Delivered(5)])
+        assert [(await next_record()).offset for _ in range(2)] == [4, 5]
 
 
 async def test_a_source_stopped_before_it_began_ends_at_once() -> None:

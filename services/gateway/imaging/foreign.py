@@ -18,21 +18,21 @@ _LOOKED_AT = 1024 * 1024  # bytes of a GIF; an animation's first frames are in t
 
 
 @dataclass(frozen=True, slots=True)
-class FileFormat:
+class ForeignFormat:
     name: str
     remedy: str
     animated: bool = False
 
 
-def describe(body: bytes) -> FileFormat | None:
+def describe(body: bytes) -> ForeignFormat | None:
     """None when the first bytes are those of nothing known."""
     if body.startswith((b"GIF87a", b"GIF89a")):
         if _has_several_frames(body):
-            return FileFormat("GIF", "", animated=True)
-        return FileFormat("a GIF", "Save it as a PNG.")
+            return ForeignFormat("GIF", "", animated=True)
+        return ForeignFormat("a GIF", "Save it as a PNG.")
     for start, name, remedy in _STARTS:
         if body.startswith(start):
-            return FileFormat(name, remedy)
+            return ForeignFormat(name, remedy)
     return None
 
 
