@@ -359,19 +359,25 @@ class Reason(_message.Message):
     DISTANCE_FIELD_NUMBER: _builtins.int
     CLAIMED_FIELD_NUMBER: _builtins.int
     SEEN_FIELD_NUMBER: _builtins.int
+    OTHER_SELLER_ID_FIELD_NUMBER: _builtins.int
+    OTHER_UPLOADED_AT_FIELD_NUMBER: _builtins.int
     code: _builtins.str
     """"copy": another seller's photo. "category_mismatch": the claimed category contradicts what is seen."""
     strength: _builtins.float
     """0 to 1."""
     explanation: _builtins.str
-    """One sentence for a reviewer."""
+    """One sentence that the seller may read: it names nobody else."""
     other_listing_id: _builtins.str
-    """Of a copy: the earlier listing and photo, and the PDQ distance in bits."""
+    """Of a copy: the earlier listing and photo, and the PDQ distance in bits. For reviewers, like whose it is below."""
     other_photo_sha256: _builtins.str
     distance: _builtins.int
     claimed: _builtins.str
     """Of a mismatch: what was claimed and what was seen."""
     seen: _builtins.str
+    other_seller_id: _builtins.str
+    """Of a copy: who showed it first, and when."""
+    @_builtins.property
+    def other_uploaded_at(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
         self,
         *,
@@ -383,10 +389,12 @@ class Reason(_message.Message):
         distance: _builtins.int = ...,
         claimed: _builtins.str = ...,
         seen: _builtins.str = ...,
+        other_seller_id: _builtins.str = ...,
+        other_uploaded_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["other_uploaded_at", b"other_uploaded_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["claimed", b"claimed", "code", b"code", "distance", b"distance", "explanation", b"explanation", "other_listing_id", b"other_listing_id", "other_photo_sha256", b"other_photo_sha256", "seen", b"seen", "strength", b"strength"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claimed", b"claimed", "code", b"code", "distance", b"distance", "explanation", b"explanation", "other_listing_id", b"other_listing_id", "other_photo_sha256", b"other_photo_sha256", "other_seller_id", b"other_seller_id", "other_uploaded_at", b"other_uploaded_at", "seen", b"seen", "strength", b"strength"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

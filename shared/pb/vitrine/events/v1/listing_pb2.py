@@ -22,27 +22,28 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fvitrine/events/v1/listing.proto\x12\x11vitrine.events.v1\"\xa5\x01\n\x0eListingChanged\x12\x12\n\nlisting_id\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12-\n\x07listing\x18\x03 \x01(\x0b\x32\x1a.vitrine.events.v1.ListingH\x00\x12\x34\n\x07removed\x18\x04 \x01(\x0b\x32!.vitrine.events.v1.ListingRemovedH\x00\x42\x08\n\x06\x63hange\"q\n\x07Listing\x12\x11\n\tseller_id\x18\x01 \x01(\t\x12)\n\x06\x63laims\x18\x02 \x01(\x0b\x32\x19.vitrine.events.v1.Claims\x12(\n\x06photos\x18\x03 \x03(\x0b\x32\x18.vitrine.events.v1.Photo\" \n\x0eListingRemoved\x12\x0e\n\x06reason\x18\x01 \x01(\t\"a\n\x06\x43laims\x12\r\n\x05title\x18\x01 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x02 \x01(\t\x12\r\n\x05\x62rand\x18\x03 \x01(\t\x12\'\n\x05price\x18\x04 \x01(\x0b\x32\x18.vitrine.events.v1.Money\"<\n\x05Money\x12\x15\n\rcurrency_code\x18\x01 \x01(\t\x12\r\n\x05units\x18\x02 \x01(\x03\x12\r\n\x05nanos\x18\x03 \x01(\x05\"\xa6\x01\n\x05Photo\x12\x0e\n\x06sha256\x18\x01 \x01(\t\x12\x12\n\nobject_key\x18\x02 \x01(\t\x12\x12\n\nmedia_type\x18\x03 \x01(\t\x12\r\n\x05width\x18\x04 \x01(\r\x12\x0e\n\x06height\x18\x05 \x01(\r\x12\x12\n\nsize_bytes\x18\x06 \x01(\x04\x12\x32\n\x08metadata\x18\x07 \x01(\x0b\x32 .vitrine.events.v1.PhotoMetadata\"@\n\rPhotoMetadata\x12\x0e\n\x06\x65\x64itor\x18\x01 \x01(\t\x12\x11\n\tgenerator\x18\x02 \x01(\t\x12\x0c\n\x04\x63\x32pa\x18\x03 \x01(\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fvitrine/events/v1/listing.proto\x12\x11vitrine.events.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd6\x01\n\x0eListingChanged\x12\x12\n\nlisting_id\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12-\n\x07listing\x18\x03 \x01(\x0b\x32\x1a.vitrine.events.v1.ListingH\x00\x12\x34\n\x07removed\x18\x04 \x01(\x0b\x32!.vitrine.events.v1.ListingRemovedH\x00\x12/\n\x0b\x61\x63\x63\x65pted_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x08\n\x06\x63hange\"q\n\x07Listing\x12\x11\n\tseller_id\x18\x01 \x01(\t\x12)\n\x06\x63laims\x18\x02 \x01(\x0b\x32\x19.vitrine.events.v1.Claims\x12(\n\x06photos\x18\x03 \x03(\x0b\x32\x18.vitrine.events.v1.Photo\"3\n\x0eListingRemoved\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x11\n\tseller_id\x18\x02 \x01(\t\"a\n\x06\x43laims\x12\r\n\x05title\x18\x01 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x02 \x01(\t\x12\r\n\x05\x62rand\x18\x03 \x01(\t\x12\'\n\x05price\x18\x04 \x01(\x0b\x32\x18.vitrine.events.v1.Money\"<\n\x05Money\x12\x15\n\rcurrency_code\x18\x01 \x01(\t\x12\r\n\x05units\x18\x02 \x01(\x03\x12\r\n\x05nanos\x18\x03 \x01(\x05\"\xd7\x01\n\x05Photo\x12\x0e\n\x06sha256\x18\x01 \x01(\t\x12\x12\n\nobject_key\x18\x02 \x01(\t\x12\x12\n\nmedia_type\x18\x03 \x01(\t\x12\r\n\x05width\x18\x04 \x01(\r\x12\x0e\n\x06height\x18\x05 \x01(\r\x12\x12\n\nsize_bytes\x18\x06 \x01(\x04\x12\x32\n\x08metadata\x18\x07 \x01(\x0b\x32 .vitrine.events.v1.PhotoMetadata\x12/\n\x0buploaded_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"@\n\rPhotoMetadata\x12\x0e\n\x06\x65\x64itor\x18\x01 \x01(\t\x12\x11\n\tgenerator\x18\x02 \x01(\t\x12\x0c\n\x04\x63\x32pa\x18\x03 \x01(\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'vitrine.events.v1.listing_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LISTINGCHANGED']._serialized_start=55
-  _globals['_LISTINGCHANGED']._serialized_end=220
-  _globals['_LISTING']._serialized_start=222
-  _globals['_LISTING']._serialized_end=335
-  _globals['_LISTINGREMOVED']._serialized_start=337
-  _globals['_LISTINGREMOVED']._serialized_end=369
-  _globals['_CLAIMS']._serialized_start=371
-  _globals['_CLAIMS']._serialized_end=468
-  _globals['_MONEY']._serialized_start=470
-  _globals['_MONEY']._serialized_end=530
-  _globals['_PHOTO']._serialized_start=533
-  _globals['_PHOTO']._serialized_end=699
-  _globals['_PHOTOMETADATA']._serialized_start=701
-  _globals['_PHOTOMETADATA']._serialized_end=765
+  _globals['_LISTINGCHANGED']._serialized_start=88
+  _globals['_LISTINGCHANGED']._serialized_end=302
+  _globals['_LISTING']._serialized_start=304
+  _globals['_LISTING']._serialized_end=417
+  _globals['_LISTINGREMOVED']._serialized_start=419
+  _globals['_LISTINGREMOVED']._serialized_end=470
+  _globals['_CLAIMS']._serialized_start=472
+  _globals['_CLAIMS']._serialized_end=569
+  _globals['_MONEY']._serialized_start=571
+  _globals['_MONEY']._serialized_end=631
+  _globals['_PHOTO']._serialized_start=634
+  _globals['_PHOTO']._serialized_end=849
+  _globals['_PHOTOMETADATA']._serialized_start=851
+  _globals['_PHOTOMETADATA']._serialized_end=915
 # @@protoc_insertion_point(module_scope)

@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
@@ -28,6 +29,7 @@ class ListingChanged(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     LISTING_FIELD_NUMBER: _builtins.int
     REMOVED_FIELD_NUMBER: _builtins.int
+    ACCEPTED_AT_FIELD_NUMBER: _builtins.int
     listing_id: _builtins.str
     revision: _builtins.int
     """Microseconds since 1970-01-01 UTC. The highest revision wins; a removal wins over all."""
@@ -35,6 +37,10 @@ class ListingChanged(_message.Message):
     def listing(self) -> Global___Listing: ...
     @_builtins.property
     def removed(self) -> Global___ListingRemoved: ...
+    @_builtins.property
+    def accepted_at(self) -> _timestamp_pb2.Timestamp:
+        """When the gateway took it in, by its clock."""
+
     def __init__(
         self,
         *,
@@ -42,10 +48,11 @@ class ListingChanged(_message.Message):
         revision: _builtins.int = ...,
         listing: Global___Listing | None = ...,
         removed: Global___ListingRemoved | None = ...,
+        accepted_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "listing", b"listing", "removed", b"removed"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "change", b"change", "listing", b"listing", "removed", b"removed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "listing", b"listing", "listing_id", b"listing_id", "removed", b"removed", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "change", b"change", "listing", b"listing", "listing_id", b"listing_id", "removed", b"removed", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_change: _TypeAlias = _typing.Literal["listing", "removed"]  # noqa: Y015
     _WhichOneofArgType_change: _TypeAlias = _typing.Literal["change", b"change"]  # noqa: Y015
@@ -89,16 +96,20 @@ class ListingRemoved(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REASON_FIELD_NUMBER: _builtins.int
+    SELLER_ID_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
     """"takedown" by the caller, or who else asked for it."""
+    seller_id: _builtins.str
+    """Whose listing it was."""
     def __init__(
         self,
         *,
         reason: _builtins.str = ...,
+        seller_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "seller_id", b"seller_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -178,6 +189,7 @@ class Photo(_message.Message):
     HEIGHT_FIELD_NUMBER: _builtins.int
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
+    UPLOADED_AT_FIELD_NUMBER: _builtins.int
     sha256: _builtins.str
     """Of the stored bytes, lower-case hex. Identifies the photo within its listing."""
     object_key: _builtins.str
@@ -190,6 +202,10 @@ class Photo(_message.Message):
     size_bytes: _builtins.int
     @_builtins.property
     def metadata(self) -> Global___PhotoMetadata: ...
+    @_builtins.property
+    def uploaded_at(self) -> _timestamp_pb2.Timestamp:
+        """When the listing was first given this photo. Stays what it is through edits, also past being dropped and restored."""
+
     def __init__(
         self,
         *,
@@ -200,10 +216,11 @@ class Photo(_message.Message):
         height: _builtins.int = ...,
         size_bytes: _builtins.int = ...,
         metadata: Global___PhotoMetadata | None = ...,
+        uploaded_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata", "uploaded_at", b"uploaded_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["height", b"height", "media_type", b"media_type", "metadata", b"metadata", "object_key", b"object_key", "sha256", b"sha256", "size_bytes", b"size_bytes", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["height", b"height", "media_type", b"media_type", "metadata", b"metadata", "object_key", b"object_key", "sha256", b"sha256", "size_bytes", b"size_bytes", "uploaded_at", b"uploaded_at", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from vitrine.events.v1 import enriched_pb2 as _enriched_pb2
 import builtins as _builtins
 import sys
@@ -19,20 +20,51 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _View:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ViewEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_View.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    VIEW_UNSPECIFIED: _View.ValueType  # 0
+    """As VIEW_SHOPPER."""
+    VIEW_SHOPPER: _View.ValueType  # 1
+    """What the shop shows: nothing of fraud, nor of where photos are kept or what their metadata said."""
+    VIEW_SELLER: _View.ValueType  # 2
+    """Beside it the decision and its reasons, without who and what else they are about."""
+    VIEW_REVIEWER: _View.ValueType  # 3
+    """Everything."""
+
+class View(_View, metaclass=_ViewEnumTypeWrapper):
+    """For whose eyes an answer is. Hits are always for shoppers."""
+
+VIEW_UNSPECIFIED: View.ValueType  # 0
+"""As VIEW_SHOPPER."""
+VIEW_SHOPPER: View.ValueType  # 1
+"""What the shop shows: nothing of fraud, nor of where photos are kept or what their metadata said."""
+VIEW_SELLER: View.ValueType  # 2
+"""Beside it the decision and its reasons, without who and what else they are about."""
+VIEW_REVIEWER: View.ValueType  # 3
+"""Everything."""
+Global___View: _TypeAlias = View  # noqa: Y015
+
 @_typing.final
 class GetListingRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     LISTING_ID_FIELD_NUMBER: _builtins.int
+    VIEW_FIELD_NUMBER: _builtins.int
     listing_id: _builtins.str
+    view: Global___View.ValueType
     def __init__(
         self,
         *,
         listing_id: _builtins.str = ...,
+        view: Global___View.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["listing_id", b"listing_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["listing_id", b"listing_id", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -63,6 +95,8 @@ class BatchGetListingsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     LISTING_IDS_FIELD_NUMBER: _builtins.int
+    VIEW_FIELD_NUMBER: _builtins.int
+    view: Global___View.ValueType
     @_builtins.property
     def listing_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """At most 500."""
@@ -71,10 +105,11 @@ class BatchGetListingsRequest(_message.Message):
         self,
         *,
         listing_ids: _abc.Iterable[_builtins.str] | None = ...,
+        view: Global___View.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["listing_ids", b"listing_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["listing_ids", b"listing_ids", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
