@@ -1,11 +1,11 @@
-"""The edge of everything that is kept in Redis: connecting, what "away" means, and waiting until it is on disk.
+"""The edge of everything that is kept in Redis: connecting, and what "away" means.
 
 Away is what passes by itself: Redis isn't reached, starts, holds no memory for more, has no master. A script that is
 broken, or a key of another type, is a bug and stays the error that it is.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,11 +33,6 @@ _NOT_NOW = (
 )
 # Codes that redis-py has no class for. In a pipeline the number of the command comes before them.
 _NOT_NOW_CODES = re.compile(r"(^|caused error: )(BUSY|MISCONF|NOREPLICAS) ")
-
-NO_APPEND_ONLY_FILE = (
-    "Redis keeps no append-only file, so a crash of it would lose records that Kafka believes done: "
-    "set `appendonly yes` there, or VITRINE_WAIT_FOR_DISK=false to accept that"
-)
 
 
 def connect(address: str, *, timeout_seconds: float = TIMEOUT_SECONDS, attempts: int = ATTEMPTS) -> redis_asyncio.Redis:
@@ -75,29 +70,6 @@ def is_away(why: Exception) -> bool:
 def lua(*files: Path) -> str:
     """A script, of files that lie beside the module that runs it: what several scripts begin with is a file too."""
     return "".join(file.read_text("utf-8") for file in files)
-
-
-def wait_for_disk(pipe: Any, marker: str, seconds: float) -> None:
-    """Put the wait on a pipeline of redis-py, of either kind; to be executed with raise_on_error=False.
-
-    WAITAOF speaks of its own connection's writes. One more write on that connection, to the key `marker`, comes after
-    all earlier ones, whichever connection they took.
-    """
-    pipe.incr(marker)
-    pipe.execute_command("WAITAOF", 1, 0, int(seconds * 1000))
-
-
-def confirm_on_disk(answers: Sequence[Any], seconds: float) -> None:
-    """What the pipeline answered. Raises Transient when it is not on disk, Unusable for a Redis that keeps
-    nothing there, and what else Redis answered with."""
-    for why in answers:
-        if isinstance(why, Exception):
-            if "appendonly" in str(why):
-                raise Unusable(NO_APPEND_ONLY_FILE) from why
-            raise why
-    local, _replicas = answers[-1]
-    if local < 1:
-        raise Transient(f"Redis did not write to disk within {seconds:.0f} s")
 
 
 def _waits() -> ExponentialWithJitterBackoff:

@@ -24,7 +24,8 @@ import redis
 import structlog
 
 from services.fraud.pdq import Fingerprint, distances, packed
-from shared.redis import confirm_on_disk, connect_blocking, lua, reaching_redis, wait_for_disk
+from shared.durability import Durability, converse
+from shared.redis import connect_blocking, lua, reaching_redis
 
 log = structlog.get_logger()
 
@@ -142,7 +143,7 @@ class RedisBank:
 
     def __init__(self, client: "redis.Redis", *, wait_for_disk: bool = True) -> None:
         self._redis = client
-        self._wait_for_disk = wait_for_disk
+        self._durability = Durability(PREFIX.removesuffix(":"), DISK_SECONDS, wait_for_disk=wait_for_disk)
         self._insert = client.register_script(_script("insert"))
         self._mark = client.register_script(_script("mark"))
         self._keep_only = client.register_script(_script("keep_only"))
@@ -161,11 +162,8 @@ class RedisBank:
             self._forget(args=[PREFIX, listing_id])
 
     def flushed(self) -> None:
-        if not self._wait_for_disk:
-            return
-        with reaching_redis("the hash bank"), self._redis.pipeline(transaction=False) as pipeline:
-            wait_for_disk(pipeline, f"{PREFIX}flushes", DISK_SECONDS)
-            confirm_on_disk(pipeline.execute(raise_on_error=False), DISK_SECONDS)
+        with reaching_redis("the hash bank"):
+            converse(self._redis, self._durability.flush())
 
     def ping(self) -> None:
         with reaching_redis("the hash bank"):

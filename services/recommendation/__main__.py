@@ -43,8 +43,9 @@ async def _join(settings: JoinSettings, process: Process) -> None:
     # Here, so that serve needs neither Faust nor Kafka's client.
     from aiokafka.errors import KafkaError  # type: ignore[import-untyped]
 
-    from services.recommendation.join import TOPICS, Join, Settlement, faust_app
+    from services.recommendation.join import GROUP, TOPICS, Join, Settlement, faust_app
     from shared.stream.admin import Broker
+    from shared.stream.offsets import committed_stamps
     from shared.stream.producer import Producer
 
     if settings.log_level != "DEBUG":
@@ -57,11 +58,14 @@ async def _join(settings: JoinSettings, process: Process) -> None:
     records = RedisRecords(redis, wait_for_disk=settings.wait_for_disk)
     index = RedisVectorIndex(redis)
     broker = Broker(settings.kafka, TOPICS)
+
+    async def resume() -> None:
+        await records.resume(await asyncio.to_thread(committed_stamps, settings.kafka, [GROUP]))
+
     health.needs("redis", "broker", "group")
     health.started()
-    await wait_for(health, "redis", records.ping)
-    await wait_for(health, "redis", records.flushed)
     await wait_for(health, "broker", broker.check)
+    await wait_for(health, "redis", resume)
     producer = Producer(settings.kafka)
     settlement = Settlement(records.flushed, health)
     failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -70,7 +74,7 @@ async def _join(settings: JoinSettings, process: Process) -> None:
         if not failure.done():
             failure.set_exception(why)
 
-    app = faust_app(settings, Join(records, index, producer), settlement, failed)
+    app = faust_app(settings, Join(records, index, producer), settlement, lambda: records.stamp, failed)
     app.on_partitions_assigned.connect(lambda *_, **__: health.ready("group"), weak=False)
     try:
         await app.start()
@@ -84,7 +88,7 @@ async def _join(settings: JoinSettings, process: Process) -> None:
         asyncio.create_task(stopping.wait()),
         asyncio.create_task(settlement.run()),
         asyncio.create_task(_observe(index)),
-        asyncio.create_task(watch(health, {"redis": records.ping, "broker": broker.check})),
+        asyncio.create_task(watch(health, {"redis": records.still_there, "broker": broker.check})),
         asyncio.create_task(app.wait_until_stopped()),
     ]
     done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

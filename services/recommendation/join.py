@@ -19,11 +19,13 @@ from faust.types import EventT, StreamT
 from vitrine.events.v1 import enriched_pb2, listing_pb2
 
 from services.recommendation import fields
+from services.recommendation.faust_commits import stamping_transport
 from services.recommendation.fields import Enriched, Update
 from services.recommendation.index import Placement, VectorIndex
 from services.recommendation.rank import index_attributes
 from services.recommendation.settings import JoinSettings
 from services.recommendation.store import Records, Stored, Write
+from shared.durability import Stamp
 from shared.errors import Poison, Transient
 from shared.events import Event, Publisher, event, parse
 from shared.health import Health
@@ -37,6 +39,7 @@ log = structlog.get_logger()
 
 # What it reads and writes. Faust would wait for a topic that isn't there without a word.
 TOPICS = (*fields.SOURCES, LISTING_ENRICHED, DEAD_LETTERS)
+GROUP = group_of("join")
 # Two joins meet at one listing now and then; so often in a row means that something is wrong.
 MAX_CONFLICTS = 20
 
@@ -247,11 +250,18 @@ class Settlement:
 
 
 def faust_app(
-    settings: JoinSettings, join: Join, settlement: Settlement, failed: Callable[[BaseException], None]
+    settings: JoinSettings,
+    join: Join,
+    settlement: Settlement,
+    stamp: Callable[[], Stamp | None],
+    failed: Callable[[BaseException], None],
 ) -> faust.App:
-    """`failed` hears of what won't pass: Faust itself would go on and hold the rest back, so the process has to end."""
+    """`stamp` is written beside each offset that is committed.
+
+    `failed` hears of what won't pass: Faust itself would go on and hold the rest back, so the process has to end.
+    """
     app = faust.App(
-        group_of("join"),
+        GROUP,
         broker=[f"aiokafka://{address}" for address in settings.kafka.split(",")],
         key_serializer="raw",
         value_serializer="raw",
@@ -265,6 +275,8 @@ def faust_app(
         web_enabled=False,
         datadir=".",  # nothing is written there: state lies in Redis
     )
+
+    app.transport = stamping_transport(app, stamp)
 
     # One agent for all topics: a listing's results come close together, and one batch then joins them at once.
     @app.agent(app.topic(*(topic.name for topic in fields.SOURCES)))

@@ -15,7 +15,8 @@ from typing import Protocol
 from redis.asyncio import Redis
 
 from services.recommendation.fields import Enriched, Vector, embedding_field, vector_in
-from shared.redis import confirm_on_disk, lua, reaching_redis, wait_for_disk
+from shared.durability import Durability, Stamp, converse_in_loop
+from shared.redis import lua, reaching_redis
 
 # Results whose listing never came: kept as long as the topics keep theirs.
 ORPHANS_KEPT_SECONDS = 7 * 24 * 3600
@@ -76,8 +77,7 @@ class RedisRecords:
 
     def __init__(self, redis: Redis, *, wait_for_disk: bool = True, disk_timeout_seconds: float = 10.0) -> None:
         self._redis = redis
-        self._wait_for_disk = wait_for_disk
-        self._disk_timeout_seconds = disk_timeout_seconds
+        self._durability = Durability("vitrine:join", disk_timeout_seconds, wait_for_disk=wait_for_disk)
         self._write = lua(Path(__file__).with_name("write.lua"))
 
     async def stored(self, listing_ids: Sequence[str]) -> list[Stored]:
@@ -102,13 +102,24 @@ class RedisRecords:
         with reaching_redis():
             return [int(version or 0) for version in await pipe.execute()] if listing_ids else []
 
-    async def flushed(self) -> None:
-        if not self._wait_for_disk:
-            return
-        pipe = self._redis.pipeline(transaction=False)
-        wait_for_disk(pipe, "vitrine:join:flushes", self._disk_timeout_seconds)
+    async def resume(self, committed: Sequence[Stamp | None]) -> None:
+        """Before anything is joined: see Durability.resume."""
         with reaching_redis():
-            confirm_on_disk(await pipe.execute(raise_on_error=False), self._disk_timeout_seconds)
+            await converse_in_loop(self._redis, self._durability.resume(committed))
+
+    async def restore(self, stamps: Sequence[Stamp]) -> None:
+        """See Durability.restore."""
+        with reaching_redis():
+            await converse_in_loop(self._redis, self._durability.restore(stamps))
+
+    @property
+    def stamp(self) -> Stamp | None:
+        """Of the last flush."""
+        return self._durability.stamp
+
+    async def flushed(self) -> None:
+        with reaching_redis():
+            await converse_in_loop(self._redis, self._durability.flush())
 
     async def records(self, listing_ids: Sequence[str]) -> list[Enriched | None]:
         with reaching_redis():
@@ -126,6 +137,11 @@ class RedisRecords:
     async def ping(self) -> None:
         with reaching_redis():
             await self._redis.ping()
+
+    async def still_there(self) -> None:
+        """Raises Transient when Redis is away, or came back as another since `resume`."""
+        with reaching_redis():
+            await converse_in_loop(self._redis, self._durability.still_there())
 
 
 def record_key(listing_id: str) -> str:

@@ -7,6 +7,7 @@ from functools import partial
 from confluent_kafka import Consumer, ConsumerGroupState, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from shared.durability import Stamp, stamp_in
 from shared.stream.admin import REQUEST_SECONDS, cluster, once_ready, reader
 from shared.topics import GROUP_PREFIX, IMAGE_UPLOADED, LISTING_CHANGED, RESULTS, TASKS, TOPICS, Topic, group_of
 
@@ -84,10 +85,34 @@ def describe(client: AdminClient, names: Sequence[str]) -> dict[str, Group]:
 
 
 def committed_offsets(bootstrap: str, group: str) -> dict[Partition, int]:
-    """What the group has committed in our topics; {} when it never did or does not exist.
+    """What the group has committed in our topics; {} when it never did or does not exist."""
+    return {(each.topic, each.partition): each.offset for each in _all_committed(bootstrap, group)}
 
-    Asked by a consumer that bears the group's name and does not join it. An admin client that asks is ended by a signal
-    when the broker says that it does not coordinate the group, or not yet (librdkafka issue 5040).
+
+def committed_stamps(bootstrap: str, groups: Iterable[str]) -> list[Stamp | None]:
+    """What each of their commits says of the Redis that holds what was done before it. Raises Transient."""
+    return [stamp_in(metadata_of(each)) for group in groups for each in _all_committed(bootstrap, group)]
+
+
+def metadata_of(committed: TopicPartition) -> str:
+    """The JSON object, without objects in it, that was committed beside an offset; "" when there is none.
+
+    librdkafka doesn't end metadata where they end (issue 4649), so what the client makes of them may go on with bytes
+    of anything, or be refused for them.
+    """
+    try:
+        told = committed.metadata or ""
+    except UnicodeDecodeError as why:
+        told = why.object.decode(errors="replace")
+    written, end, _ = told.partition("}")
+    return written + end
+
+
+def _all_committed(bootstrap: str, group: str) -> list[TopicPartition]:
+    """Asked by a consumer that bears the group's name and does not join it.
+
+    An admin client that asks is ended by a signal when the broker says that it does not coordinate the group, or not
+    yet (librdkafka issue 5040).
     """
     consumer = reader(bootstrap, group)
     try:
@@ -96,7 +121,7 @@ def committed_offsets(bootstrap: str, group: str) -> dict[Partition, int]:
         committed = once_ready(lambda: _committed(consumer, ours))
     finally:
         consumer.close()
-    return {(each.topic, each.partition): each.offset for each in committed if each.offset >= 0}
+    return [each for each in committed if each.offset >= 0]
 
 
 def edges(client: AdminClient, partitions: Sequence[Partition], which: OffsetSpec) -> dict[Partition, int]:

@@ -17,6 +17,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from google.protobuf.message import Message
 
+from local.servers import RedisServer
 from services.recommendation.fields import Enriched
 from services.recommendation.index import RedisVectorIndex
 from services.recommendation.rank import Filter
@@ -24,6 +25,7 @@ from services.recommendation.store import RedisRecords
 from shared.events import Event, parse
 from shared.redis import connect
 from shared.stream.admin import create_topics
+from shared.stream.offsets import committed_stamps
 from shared.stream.producer import Producer
 from shared.topics import DEAD_LETTERS, IMAGE_SCORED, LISTING_CHANGED, LISTING_ENRICHED, TOPICS, Topic, group_of
 from tests.joining import BLOCK, SPACE, assessed, changed, delivered, removed, results, scored, unit
@@ -308,3 +310,30 @@ async def test_a_redis_that_keeps_nothing_on_disk_is_no_use_waiting_for(process:
     finally:
         await redis.config_set("appendonly", "yes")
         await redis.aclose()
+
+
+async def test_it_does_not_go_on_with_a_redis_that_came_back_empty_and_says_how_to_rebuild_it(
+    process: Process, producer: Producer, kafka: str, redis_url: str, tmp_path: Path, unique: Callable[[str], str]
+) -> None:
+    process.start()
+    await producer.send(events([changed(unique("before"), 1)]))
+    await until(lambda: asyncio.to_thread(lambda: uncommitted(kafka) == 0), process)
+    assert await asyncio.to_thread(process.stop) == 0
+    stamps = {stamp for stamp in committed_stamps(kafka, [group_of("join")]) if stamp}
+    assert len({stamp.epoch for stamp in stamps}) == 1
+    empty = RedisServer(tmp_path / "empty")
+    await asyncio.to_thread(empty.start)
+    try:
+        process.start(VITRINE_REDIS=empty.url)
+
+        async def refused() -> bool:
+            return "Redis is empty" in process.log and "vitrine rebuild" in process.log
+
+        await until(refused, process)
+        assert not process.ready()
+        assert await asyncio.to_thread(process.stop) == 0
+        client = connect(empty.url)
+        assert await client.dbsize() == 0
+        await client.aclose()
+    finally:
+        await asyncio.to_thread(empty.stop)
