@@ -189,7 +189,7 @@ def servers(folder: Path) -> Iterator[tuple[str, str]]:
         RedisServer(folder / "redis") as redis,
     ):
         create_topics(kafka.bootstrap)
-        topic = NewTopic(BARE_UPLOADED.name, BARE_UPLOADED.partitions, 1, config=BARE_UPLOADED.config)
+        topic = NewTopic(BARE_UPLOADED.name, BARE_UPLOADED.partitions, 1, config=BARE_UPLOADED.config(1))
         client = admin(kafka.bootstrap)
         once_ready(lambda: client.create_topics([topic])[BARE_UPLOADED.name].result())
         yield kafka.bootstrap, redis.url

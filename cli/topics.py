@@ -56,4 +56,8 @@ def _warn(differing: Sequence[Difference]) -> None:
     for difference in differing:
         say(f"differs: {difference}", err=True)
     if differing:
-        say("Nothing was changed: more partitions move keys, shorter retention deletes records.", err=True)
+        say(
+            "Nothing was changed: more partitions move keys, shorter retention deletes records, fewer copies in sync "
+            "may lose them. Set them by kafka-configs.sh if they are not what you want.",
+            err=True,
+        )

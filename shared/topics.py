@@ -16,12 +16,17 @@ class Topic:
     compacted: bool = False
     kept_ms: int | None = None  # None: for ever
 
-    @property
-    def config(self) -> dict[str, str]:
-        """As the broker's topic settings spell it."""
+    def config(self, replication: int) -> dict[str, str]:
+        """As the broker's topic settings spell it, with so many copies of each partition.
+
+        A record counts as acknowledged when two copies have it: then one broker may burn down. All copies would be too
+        many, since then none may as much as restart. What compaction takes out is gone within a day.
+        """
         return {
             "cleanup.policy": "compact" if self.compacted else "delete",
             "retention.ms": str(-1 if self.kept_ms is None else self.kept_ms),
+            "min.insync.replicas": str(2 if replication > 2 else 1),
+            **({"max.compaction.lag.ms": str(DAY_MS)} if self.compacted else {}),
         }
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, ClusterMetadata, ConfigResource, NewTopic
+from confluent_kafka.admin import AdminClient, ClusterMetadata, ConfigResource, NewTopic, TopicMetadata
 
 from shared.errors import Transient
 from shared.topics import TOPICS, Topic
@@ -133,14 +133,18 @@ def differences(bootstrap: str) -> list[Difference]:
     client = admin(bootstrap)
     there = cluster(client, bootstrap).topics
     existing = [topic for topic in TOPICS if topic.name in there]
-    partitions = {topic.name: len(there[topic.name].partitions) for topic in existing}
     configs = _configs(client, existing)
-    return [d for topic in existing for d in _differences(topic, partitions[topic.name], configs[topic.name])]
+    return [d for topic in existing for d in _differences(topic, there[topic.name], configs[topic.name])]
 
 
 def _create(client: AdminClient, missing: Sequence[Topic], replication: int) -> list[str]:
     wanted = [
-        NewTopic(topic.name, num_partitions=topic.partitions, replication_factor=replication, config=topic.config)
+        NewTopic(
+            topic.name,
+            num_partitions=topic.partitions,
+            replication_factor=replication,
+            config=topic.config(replication),
+        )
         for topic in missing
     ]
     created = []
@@ -167,10 +171,11 @@ def _configs(client: AdminClient, topics: Sequence[Topic]) -> dict[str, dict[str
     }
 
 
-def _differences(topic: Topic, partitions: int, config: dict[str, str]) -> Iterator[Difference]:
-    if partitions != topic.partitions:
-        yield Difference(topic.name, "partitions", str(topic.partitions), str(partitions))
-    for setting, declared in topic.config.items():
+def _differences(topic: Topic, there: TopicMetadata, config: dict[str, str]) -> Iterator[Difference]:
+    if len(there.partitions) != topic.partitions:
+        yield Difference(topic.name, "partitions", str(topic.partitions), str(len(there.partitions)))
+    replication = min((len(partition.replicas) for partition in there.partitions.values()), default=1)
+    for setting, declared in topic.config(replication).items():
         actual = config.get(setting, "")
         if actual != declared:
             yield Difference(topic.name, setting, declared, actual)

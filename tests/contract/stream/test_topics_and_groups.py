@@ -34,7 +34,7 @@ from shared.stream.dead_letters import as_dead_letter
 from shared.stream.moves import CannotMove, altered, carry_out, plan_move
 from shared.stream.offsets import READS, committed_offsets, group_names, standings
 from shared.stream.records import Assignment, Record, Rejected
-from shared.topics import DEAD_LETTERS, IMAGE_UPLOADED, TOPICS
+from shared.topics import DEAD_LETTERS, IMAGE_UPLOADED, LISTING_CHANGED, TOPICS
 from tests.conftest import home
 
 SPLIT = ["vitrine-classification", "vitrine-attributes", "vitrine-embedding", "vitrine-fraud"]
@@ -97,16 +97,25 @@ def test_a_topic_that_differs_is_reported_and_left_alone(tmp_path_factory: pytes
     with KafkaServer(tmp_path_factory.mktemp("kafka"), kafka_jars(home())) as server:
         client = admin(server.bootstrap)
         existing = NewTopic(UPLOADED, num_partitions=3, replication_factor=1, config={"retention.ms": "1000"})
-        client.create_topics([existing])[UPLOADED].result()
+        settings = {"cleanup.policy": "compact", "retention.ms": "-1"}
+        compacted = NewTopic(LISTING_CHANGED.name, num_partitions=12, replication_factor=1, config=settings)
+        for created in client.create_topics([existing, compacted]).values():
+            created.result()
         result = CliRunner().invoke(topics, ["--kafka", server.bootstrap])
         assert result.exit_code == 0, result.output
         assert f"created {DEAD_LETTERS.name}" in result.output
         assert f"created {UPLOADED}" not in result.output
         assert f"{UPLOADED}: partitions is 3, declared is 12" in result.output
         assert differences(server.bootstrap) == [
+            Difference(LISTING_CHANGED.name, "max.compaction.lag.ms", str(24 * 3600 * 1000), str(2**63 - 1)),
             Difference(UPLOADED, "partitions", "12", "3"),
             Difference(UPLOADED, "retention.ms", str(7 * 24 * 3600 * 1000), "1000"),
         ]
+
+
+@pytest.mark.parametrize(("replication", "in_sync"), [(1, "1"), (2, "1"), (3, "2"), (5, "2")])
+def test_one_broker_may_be_lost_and_one_may_restart(replication: int, in_sync: str) -> None:
+    assert {topic.config(replication)["min.insync.replicas"] for topic in TOPICS} == {in_sync}
 
 
 def test_listing_the_topics_creates_none(bootstrap: str) -> None:
