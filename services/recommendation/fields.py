@@ -60,6 +60,8 @@ class Update:
     # Of an embedding only: vectors of one space have one dimension.
     space: str = ""
     dimension: int = 0
+    # Of a change only: whose listing it says that it is. Removals of old don't say.
+    seller: str = ""
 
 
 # --- an event becomes an update ---------------------------------------------------------------------------------------
@@ -81,7 +83,8 @@ def _read_change(value: bytes) -> Update:
     _demand(kind is not None, "neither listing nor removed is set")
     _demand(kind == "removed" or len(change.listing.photos) > 0, "the listing has no photos")
     _demand(all(photo.sha256 for photo in change.listing.photos), "a photo has no sha256")
-    return Update(change.listing_id, _CHANGE, _RANK.pack(kind == "removed", change.revision, 0, 0) + value)
+    rank = _RANK.pack(kind == "removed", change.revision, 0, 0)
+    return Update(change.listing_id, _CHANGE, rank + value, seller=_seller_of(change))
 
 
 def _read_classified(value: bytes) -> Update:
@@ -150,7 +153,8 @@ def merged(fields: Fields, updates: Iterable[Update]) -> dict[str, bytes]:
     """
     known = dict(fields)
     for update in updates:
-        known[update.field] = max(update.ranked, known.get(update.field, b""))
+        if not refuses(known, update):
+            known[update.field] = max(update.ranked, known.get(update.field, b""))
     if (change := change_of(known)) is None:
         return known
     current = {photo.sha256 for photo in change.listing.photos}
@@ -162,6 +166,17 @@ def merged(fields: Fields, updates: Iterable[Update]) -> dict[str, bytes]:
     }
 
 
+def refuses(fields: Fields, update: Update) -> bool:
+    """Whether the update would give the listing to another seller: it belongs to whoever was known to have it first.
+
+    The one rule for which order counts. All changes of a listing lie in one partition, and the gateway lets none pass
+    that another seller asks for; so this is for whoever else may write to the topic.
+    """
+    if update.field != _CHANGE or not update.seller or (known := change_of(fields)) is None:
+        return False
+    return _seller_of(known) not in ("", update.seller)
+
+
 def change_instead(fields: Fields, update: Update) -> bytes | None:
     """The change that stands where the update's does not, as it came; None when that stands, or is no change."""
     current = fields.get(_CHANGE)
@@ -171,6 +186,10 @@ def change_instead(fields: Fields, update: Update) -> bytes | None:
 def change_of(fields: Fields) -> listing_pb2.ListingChanged | None:
     """The current revision, or the removal; None while only results have come."""
     return listing_pb2.ListingChanged.FromString(_message(fields[_CHANGE])) if _CHANGE in fields else None
+
+
+def _seller_of(change: listing_pb2.ListingChanged) -> str:
+    return change.removed.seller_id if change.HasField("removed") else change.listing.seller_id
 
 
 def _sha256(field: str) -> str:

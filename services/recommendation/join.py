@@ -68,6 +68,7 @@ class Join:
         """Returns when every effect is in Redis and on Kafka, though maybe not yet on disk; raises Transient."""
         updates, rejected = await self._read(batch)
         joined = await self._write(updates)
+        rejected += _of_strangers(updates, joined)
         await self._spread(joined)
         await self._publisher.send(
             [*_changes_to_repeat(updates, joined), *(as_dead_letter(r, versions="") for r in rejected)]
@@ -158,10 +159,21 @@ def _write_of(listing_id: str, before: Stored, updates: Iterable[Update]) -> Wri
 
 
 def _effect(write: Write, update: Update) -> str:
-    """What an update did: "joined", "repeated" (it was there already) or "stale" (something newer is)."""
+    """What an update did: "joined", "repeated" (it was there already), "stale" (something newer is) or "rejected"."""
+    if fields.refuses(write.fields, update):
+        return "rejected"
     if write.fields.get(update.field) != update.ranked:
         return "stale"
     return "repeated" if write.before.fields.get(update.field) == update.ranked else "joined"
+
+
+def _of_strangers(updates: Iterable[tuple[Record, Update]], joined: Mapping[str, Known]) -> Iterator[Rejected]:
+    """The changes that would have given a listing to another seller."""
+    for record, update in updates:
+        if fields.refuses(joined[update.listing_id].stored.fields, update):
+            log.warning("change by another seller refused", listing=update.listing_id, offset=record.offset)
+            why = f"listing {update.listing_id} belongs to another seller than {update.seller}"
+            yield Rejected(record, "join", "join", "not_the_owner", why)
 
 
 def _changes_to_repeat(updates: Sequence[tuple[Record, Update]], joined: Mapping[str, Known]) -> Iterator[Event]:

@@ -8,7 +8,19 @@ from hypothesis import strategies as st
 from vitrine.events.v1 import enriched_pb2, image_pb2
 from vitrine.recommendation.v1 import recommendation_pb2
 
-from services.recommendation.fields import FACETS, Enriched, enriched, merged, read, shown, uploaded_at, vectors
+from services.recommendation.fields import (
+    FACETS,
+    Enriched,
+    Update,
+    change_of,
+    enriched,
+    merged,
+    read,
+    refuses,
+    shown,
+    uploaded_at,
+    vectors,
+)
 from services.recommendation.rank import Filter, matches
 from shared.errors import Poison
 from tests.joining import (
@@ -30,12 +42,15 @@ from tests.joining import (
 )
 
 
+def updates(*messages: Message) -> list[Update]:
+    return [read(r.assignment.topic, r.key, r.value) for r in delivered(*messages)]
+
+
 def joined(*messages: Message, one_by_one: bool = True) -> dict[str, bytes]:
-    updates = [read(r.assignment.topic, r.key, r.value) for r in delivered(*messages)]
     if not one_by_one:
-        return merged({}, updates)
+        return merged({}, updates(*messages))
     fields: dict[str, bytes] = {}
-    for update in updates:
+    for update in updates(*messages):
         fields = merged(fields, [update])
     return fields
 
@@ -252,3 +267,21 @@ def test_bytes_that_are_no_message_and_keys_of_another_listing_are_poison() -> N
         read("listing.changed", b"x", b"\xff\xff")
     with pytest.raises(Poison, match="the key is"):
         read("listing.changed", b"y", changed("x", 1).SerializeToString())
+
+
+def test_a_listing_stays_with_the_seller_who_was_known_to_have_it_first() -> None:
+    stranger, removal = changed("x", 3, seller="bob"), removed("x", 4)
+    removal.removed.seller_id = "bob"
+    known = merged({}, updates(changed("x", 1, seller="ann"), stranger, removal))
+    assert change_of(known) == changed("x", 1, seller="ann")
+    assert [refuses(known, update) for update in updates(stranger, removal, changed("x", 2, seller="ann"))] == [
+        True,
+        True,
+        False,
+    ]
+
+
+def test_a_removal_that_does_not_say_whose_listing_it_was_is_believed() -> None:
+    known = merged({}, updates(changed("x", 1, seller="ann"), removed("x", 2)))
+    assert change_of(known) == removed("x", 2)
+    assert not any(refuses(known, update) for update in updates(changed("x", 3, seller="bob")))

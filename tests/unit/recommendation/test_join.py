@@ -244,6 +244,19 @@ async def test_two_dimensions_in_the_very_first_batch_stop_nothing() -> None:
     assert await shop.indexed() == ["x"]
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_another_sellers_change_is_a_dead_letter_and_the_owners_is_what_compaction_keeps(at_once: bool) -> None:
+    shop = Shop()
+    owners, strangers = changed("x", 1, seller="ann"), changed("x", 2, seller="bob")
+    for batch in [[owners, strangers]] if at_once else [[owners], [strangers]]:
+        await shop.join(delivered(*batch))
+    [letter] = shop.published.on(DEAD_LETTERS)
+    assert (letter.value, letter.headers["dlq_code"]) == (strangers.SerializeToString(), b"not_the_owner")
+    assert [event.value for event in shop.published.on(LISTING_CHANGED)] == [owners.SerializeToString()]
+    [record] = await shop.records.records(["x"])
+    assert record is not None and (record.seller_id, record.revision) == ("ann", 1)
+
+
 class Contended(MemoryRecords):
     """Another join changes the listing between our read and our write, a few times."""
 
