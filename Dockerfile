@@ -14,12 +14,12 @@ ENV UV_COMPILE_BYTECODE=1 \
 RUN apt-get update \
     && apt-get install -y --no-install-recommends g++ libpython3-dev \
     && rm -rf /var/lib/apt/lists/*
+WORKDIR /build
+COPY requirements/build.txt requirements/uv.txt requirements/
 RUN python3.11 -m venv /opt/uv \
-    && /opt/uv/bin/pip install --no-cache-dir --disable-pip-version-check uv==0.13.9 \
+    && /opt/uv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements/uv.txt \
     && /opt/uv/bin/uv venv --python /usr/local/bin/python3.11 /opt/venv
 ENV PATH=/opt/uv/bin:$PATH
-WORKDIR /build
-COPY requirements/build.txt requirements/
 
 # --no-deps: the lists are complete, and rapidocr would ask for the OpenCV that needs a display.
 FROM builder AS base-packages

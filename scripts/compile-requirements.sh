@@ -13,3 +13,4 @@ compile -c dev.txt base.in -o base.txt
 compile -c dev.txt build.in -o build.txt
 compile -c dev.txt --no-emit-package numpy gpu-check.in -o gpu-check.txt
 compile go.in -o go.txt
+compile uv.in -o uv.txt

@@ -7,7 +7,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-UV_VERSION=0.13.9
 KAFKA_VERSION=$(sed -n 's/.*<kafka.version>\(.*\)<.*/\1/p' scripts/kafka/pom.xml)
 PROMETHEUS_VERSION=$(sed -n 's/.*image: prom\/prometheus:v//p' docker-compose.yml)
 mode=${1:---run}
@@ -36,7 +35,7 @@ quietly() {
 # Whether the folder was made of just these: a version that stays may still come with others.
 made() { [ "$(cat "$1/made-of" 2>/dev/null)" = "$2" ]; }
 sha_of() { cat "$@" | sha256sum | cut -d' ' -f1; }
-kafka_sources() { sha_of scripts/kafka/pom.xml; }
+kafka_sources() { sha_of scripts/kafka/{pom.xml,jars.sha256}; }
 prometheus_sources() { sha_of scripts/prometheus/go.{mod,sum} requirements/go.txt; }
 
 python_works() { python3 -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
@@ -103,7 +102,7 @@ find_uv() {
     rm -rf "$home/uv"
     quietly "python3 -m venv failed" python3 -m venv "$home/uv"
     quietly "pip could not fetch uv: is the package index in reach?" \
-      "$home/uv/bin/pip" install -q --disable-pip-version-check "uv==$UV_VERSION"
+      "$home/uv/bin/pip" install -q --disable-pip-version-check --require-hashes -r requirements/uv.txt
   fi
 }
 
@@ -134,6 +133,12 @@ install_python() {
     env VIRTUAL_ENV="$venv" "$uv" pip install -q --no-deps --no-build-isolation -e .
 }
 
+# Maven compares jars with what their repository says of them; this with those that were tried, and no others.
+jars_as_pinned() {
+  local pinned=$PWD/scripts/kafka/jars.sha256
+  (cd "$1" && [ "$(LC_ALL=C ls)" = "$(sed 's/.* //' "$pinned")" ] && sha256sum --strict --status --check "$pinned")
+}
+
 fetch_kafka() {
   local sources
   sources=$(kafka_sources)
@@ -144,6 +149,8 @@ fetch_kafka() {
   mkdir -p "$fresh"
   quietly "Maven could not fetch Kafka: is the repository in reach (~/.m2/settings.xml names mirrors)?" \
     mvn -q -B -f scripts/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory="$fresh/lib" -DincludeScope=runtime
+  jars_as_pinned "$fresh/lib" ||
+    fail "Kafka's jars are not those that scripts/kafka/jars.sha256 names: find out why before you run them"
   # Renamed when complete: an interrupted fetch leaves no half of a Kafka behind.
   echo "$sources" >"$fresh/made-of"
   mv "$fresh" "$kafka"
@@ -174,7 +181,7 @@ convert_network() {
 }
 
 fingerprint() {
-  sha_of scripts/setup.sh scripts/kafka/pom.xml scripts/prometheus/go.{mod,sum} requirements/{build,dev,go}.txt \
+  sha_of scripts/setup.sh scripts/kafka/{pom.xml,jars.sha256} scripts/prometheus/go.{mod,sum} requirements/{build,dev,go,uv}.txt \
     pyproject.toml models/builtin/manifest.json
 }
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from local.servers import kafka_jars, kafka_version
-from tests.conftest import PROJECT
+from tests.conftest import PROJECT, home
 
 SETUP = (PROJECT / "scripts/setup.sh").read_text()
 
@@ -56,9 +56,11 @@ def test_setup_fetches_the_version_that_the_fleet_looks_for(checkout: Path) -> N
     "changed",
     [
         "scripts/kafka/pom.xml",
+        "scripts/kafka/jars.sha256",
         "scripts/prometheus/go.mod",
         "scripts/prometheus/go.sum",
         "requirements/go.txt",
+        "requirements/uv.txt",
         "requirements/dev.txt",
         "requirements/build.txt",
         "scripts/setup.sh",
@@ -77,6 +79,7 @@ def test_setup_sees_a_change_of_what_it_installs(checkout: Path, changed: str) -
     ("made", "changed"),
     [
         ("kafka", "scripts/kafka/pom.xml"),
+        ("kafka", "scripts/kafka/jars.sha256"),
         ("prometheus", "scripts/prometheus/go.mod"),
         ("prometheus", "scripts/prometheus/go.sum"),
         ("prometheus", "requirements/go.txt"),
@@ -92,3 +95,22 @@ def test_what_was_made_of_other_sources_is_made_anew_though_its_version_stays(
     with (checkout / changed).open("a") as file:
         file.write("\n")
     assert asked(checkout, there) == "missing"
+
+
+@pytest.mark.parametrize(
+    "meddle", ["echo other > lib/b.jar", "touch lib/c.jar", "rm lib/a.jar", "mv lib/a.jar lib/c.jar"]
+)
+def test_only_the_very_jars_that_were_tried_are_run(checkout: Path, meddle: str) -> None:
+    pin = "(cd lib && sha256sum -- *.jar) > scripts/kafka/jars.sha256"
+    verdict = "jars_as_pinned lib && echo as pinned || echo others"
+    assert asked(checkout, f"mkdir lib; echo a > lib/a.jar; echo b > lib/b.jar; {pin}; {verdict}") == "as pinned"
+    assert asked(checkout, f"{meddle}; {verdict}") == "others"
+
+
+def test_the_jars_of_this_machine_are_the_pinned_ones() -> None:
+    asked(PROJECT, f'jars_as_pinned "{kafka_jars(home())}"')
+
+
+def test_uv_is_fetched_by_hash_here_and_in_the_images() -> None:
+    for text in (SETUP, (PROJECT / "Dockerfile").read_text()):
+        assert "--require-hashes -r requirements/uv.txt" in text and "uv==" not in text
