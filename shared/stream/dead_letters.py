@@ -1,19 +1,19 @@
 """Dead letters: how one is written, and how they are read: without joining a group, so that looking changes nothing."""
 
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer
 from confluent_kafka import Message as Delivered
 from google.protobuf.message import DecodeError, Message
 from vitrine.events.v1 import image_pb2, listing_pb2
 
-from shared.errors import Transient, Unusable
+from shared.errors import Unusable
 from shared.events import Event
-from shared.stream.admin import REQUEST_SECONDS, cluster, reader
+from shared.stream.admin import reader
+from shared.stream.reading import read, watermarks
 from shared.stream.records import Rejected
 from shared.topics import DEAD_LETTERS, IMAGE_UPLOADED, LISTING_CHANGED, RESULTS
 
@@ -103,7 +103,7 @@ def dead_letters(bootstrap: str, newest: int | None = None) -> Iterator[DeadLett
     """
     consumer = reader(bootstrap)
     try:
-        for partition, (start, end) in edges(consumer, bootstrap).items():
+        for partition, (start, end) in watermarks(consumer, bootstrap, DEAD_LETTERS).items():
             first = start if newest is None else max(start, end - newest)
             yield from _read(consumer, partition, first, end)
     finally:
@@ -114,7 +114,7 @@ def dead_letter_at(bootstrap: str, partition: int, offset: int) -> DeadLetter:
     """One of them. Raises NoSuchLetter when it is not there, Transient when no broker answers."""
     consumer = reader(bootstrap)
     try:
-        start, end = edges(consumer, bootstrap).get(partition, (0, 0))
+        start, end = watermarks(consumer, bootstrap, DEAD_LETTERS).get(partition, (0, 0))
         if not start <= offset < end:
             there = f"offsets {start} to {end - 1}" if start < end else "nothing"
             raise NoSuchLetter(f"no dead letter {offset} in partition {partition}; it holds {there}")
@@ -123,43 +123,13 @@ def dead_letter_at(bootstrap: str, partition: int, offset: int) -> DeadLetter:
         consumer.close()
 
 
-def edges(consumer: Consumer, bootstrap: str) -> dict[int, tuple[int, int]]:
-    """First offset, and one past the last, of each partition. {} when the topic was never created."""
-    topic = cluster(consumer, bootstrap).topics.get(DEAD_LETTERS.name)
-    watermarks = {}
-    for partition in sorted(topic.partitions if topic else ()):
-        edge = consumer.get_watermark_offsets(TopicPartition(DEAD_LETTERS.name, partition), timeout=REQUEST_SECONDS)
-        if edge is None:
-            raise Transient(f"the broker at {bootstrap} stopped answering")
-        watermarks[partition] = edge
-    return watermarks
-
-
 def _read(consumer: Consumer, partition: int, first: int, end: int) -> Iterator[DeadLetter]:
-    if first >= end:
-        return
-    consumer.assign([TopicPartition(DEAD_LETTERS.name, partition, first)])
-    quiet_since = time.monotonic()
-    while time.monotonic() - quiet_since < REQUEST_SECONDS:
-        for message in consumer.consume(500, timeout=0.1):
-            quiet_since = time.monotonic()
-            if error := message.error():
-                if error.code() == KafkaError._PARTITION_EOF:
-                    return
-                raise Transient(f"{DEAD_LETTERS.name} cannot be read: {error.str()}")
-            offset = message.offset()
-            assert offset is not None  # a delivered message has one
-            # What arrived since we began is for the next look.
-            if offset >= end:
-                return
-            yield _letter(message, partition, offset)
-            if offset == end - 1:
-                return
-    raise Transient(f"the broker stopped answering in the middle of {DEAD_LETTERS.name}")
+    return (_letter(message, partition) for message in read(consumer, DEAD_LETTERS, partition, first, end))
 
 
-def _letter(message: Delivered, partition: int, offset: int) -> DeadLetter:
-    key, value = message.key(), message.value()
+def _letter(message: Delivered, partition: int) -> DeadLetter:
+    key, value, offset = message.key(), message.value(), message.offset()
+    assert offset is not None  # a delivered message has one
     return DeadLetter(
         partition,
         offset,
