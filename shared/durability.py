@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from redis import exceptions
 
-from shared.errors import Transient, Unusable
+from shared.errors import Replaced, Transient, Unusable
 
 if TYPE_CHECKING:
     import redis
@@ -106,7 +106,7 @@ class Durability:
         yield from self.flush()
 
     def flush(self) -> Conversation[None]:
-        """Ends once everything written before, over whichever connection, is on disk. Raises Transient, Unusable."""
+        """Ends once everything written before, over whichever connection, is on disk. Raises Transient, Replaced."""
         if not self._wait_for_disk:
             return
         # WAITAOF speaks of its own connection's writes: INCR, on that connection, comes after all earlier ones.
@@ -122,7 +122,7 @@ class Durability:
         self.stamp = Stamp(_text(epoch) or "", int(flushes))
 
     def still_there(self) -> Conversation[None]:
-        """Raises Transient when Redis came back as another since the start."""
+        """Raises Replaced when Redis came back as another since the start."""
         about, _ = _sound((yield [("INFO", "server", "replication"), ("GET", self._epoch_key)]))
         if self._incarnation is not None:
             self._check_incarnation(incarnation_of(about))
@@ -142,7 +142,7 @@ class Durability:
         if self._incarnation is None:
             self._incarnation = now
         elif self._incarnation != now:
-            raise Transient(
+            raise Replaced(
                 "Redis was restarted or replaced since it was written to, and may have lost what was not on its disk: "
                 "what was not committed has to be done again"
             )

@@ -2,6 +2,7 @@
 
     Poison            this record is bad: it goes to the dead letters, and is committed
     Transient         what we depend on is away, and stayed away through the retries at the place
+      Replaced        it is there, and is not what this process began with: the process ends, and begins anew
     OutOfMemory       the device can't hold the batch: the batch shrinks
     Unusable          what this process or command was given can't be used: it ends, and the message says what to do
       BadSettings       variables of the environment                              shared/settings.py
@@ -41,6 +42,10 @@ class Poison(Exception):
 
 class Transient(Exception):
     """Something we depend on is away, and stayed away through the retries at the place."""
+
+
+class Replaced(Transient):
+    """What we depend on came back as another than this process began with, which can't go on with it."""
 
 
 class OutOfMemory(Exception):

@@ -16,7 +16,7 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 import structlog
 from prometheus_client import make_wsgi_app
 
-from shared.errors import CannotListen, Transient
+from shared.errors import CannotListen, Replaced, Transient
 from shared.metrics import READY
 
 log = structlog.get_logger()
@@ -96,12 +96,17 @@ class Health:
 async def watch(
     health: Health, checks: Mapping[Reason, Check], every_seconds: float = 5.0, timeout_seconds: float = 5.0
 ) -> NoReturn:
-    """Until cancelled: asks each thing that the process needs whether it is there; what is away, every second."""
+    """Until cancelled: asks each thing that the process needs whether it is there; what is away, every second.
+
+    Raises Replaced.
+    """
 
     async def ask(reason: Reason) -> None:
         try:
             async with asyncio.timeout(timeout_seconds):
                 await checks[reason]()
+        except Replaced:
+            raise
         except TimeoutError:
             health.not_ready(reason, f"no answer within {timeout_seconds:g} s")
         except Exception as why:  # noqa: BLE001  whatever it is, it is the answer

@@ -139,7 +139,7 @@ class RedisRecords:
             await self._redis.ping()
 
     async def still_there(self) -> None:
-        """Raises Transient when Redis is away, or came back as another since `resume`."""
+        """Raises Transient when Redis is away, and Replaced when it came back as another since `resume`."""
         with reaching_redis():
             await converse_in_loop(self._redis, self._durability.still_there())
 

@@ -337,3 +337,15 @@ async def test_it_does_not_go_on_with_a_redis_that_came_back_empty_and_says_how_
         await client.aclose()
     finally:
         await asyncio.to_thread(empty.stop)
+
+
+async def test_an_idle_join_whose_redis_was_restarted_begins_anew(process: Process, redis_server: RedisServer) -> None:
+    process.start()
+    await until(lambda: asyncio.to_thread(process.ready), process)
+    await asyncio.to_thread(redis_server.stop)
+    await asyncio.to_thread(redis_server.start)
+    assert await asyncio.to_thread(process.wait) == 1
+    assert "Redis was restarted or replaced" in process.log and "Traceback" not in process.log
+    process.start()
+    await until(lambda: asyncio.to_thread(process.ready), process)
+    assert await asyncio.to_thread(process.stop) == 0

@@ -10,7 +10,7 @@ import pytest
 from local.servers import RedisServer
 from services.recommendation.store import RedisRecords, Stored, Write
 from shared.durability import Durability, Stamp, converse
-from shared.errors import Transient
+from shared.errors import Replaced, Transient
 from shared.redis import connect, connect_blocking
 from tests.conftest import started
 
@@ -48,7 +48,7 @@ async def test_a_redis_that_lost_its_last_second_and_is_back_within_the_retries_
     flush = asyncio.create_task(records.flushed())
     await asyncio.sleep(0)
     await asyncio.to_thread(server.start)
-    with pytest.raises(Transient, match="restarted or replaced"):
+    with pytest.raises(Replaced, match="restarted or replaced"):
         await flush
     assert await records.versions(["one", "two"]) == [1, 0]
 
@@ -94,5 +94,5 @@ def test_a_blocking_client_holds_the_same_conversations(server: RedisServer) -> 
     converse(client, durability.still_there())
     server.stop()
     server.start()
-    with pytest.raises(Transient, match="restarted or replaced"):
+    with pytest.raises(Replaced, match="restarted or replaced"):
         converse(client, durability.still_there())

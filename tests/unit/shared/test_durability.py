@@ -7,7 +7,7 @@ import pytest
 from redis import exceptions
 
 from shared.durability import Durability, Stamp, stamp_in, why_not_resume
-from shared.errors import Transient, Unusable
+from shared.errors import Replaced, Transient, Unusable
 
 SERVER = {"run_id": "run-1", "master_replid": "repl-1", "connected_slaves": 0}
 SOUND = {**SERVER, "maxmemory": 0, "maxmemory_policy": "noeviction", "aof_enabled": 1}
@@ -74,7 +74,7 @@ def test_a_flush_in_another_incarnation_than_that_of_the_start_proves_nothing(ch
     ended(durability.resume([]), [SOUND, None, None], ["OK", 1], FLUSHED)
     conversation = durability.flush()
     next(conversation)
-    with pytest.raises(Transient, match="restarted or replaced"):
+    with pytest.raises(Replaced, match="restarted or replaced"):
         conversation.send([8, [1, 0], b"epoch", SERVER | changed])
     assert durability.stamp == Stamp("epoch", 7)
 
@@ -84,7 +84,7 @@ def test_a_redis_that_restarted_during_the_start_is_noticed() -> None:
     next(conversation)
     conversation.send([SOUND, None, None])
     conversation.send(["OK", 1])
-    with pytest.raises(Transient, match="restarted or replaced"):
+    with pytest.raises(Replaced, match="restarted or replaced"):
         conversation.send([2, [1, 0], b"epoch", SERVER | {"run_id": "run-2"}])
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from shared.errors import Transient
+from shared.errors import Replaced, Transient
 from shared.health import Health, serve_health, wait_for, watch
 from tests.probing import asked
 
@@ -114,6 +114,11 @@ def test_each_thing_is_asked_over_and_over_and_told_by_its_name() -> None:
     asyncio.run(watched(health, comes_back, goes_again, note, broker=broker.check, store=store.check))
     assert seen == ["broker: refused\nstore: KeyError", None, "broker: again"]
     assert broker.asked > 3
+
+
+async def test_what_came_back_as_another_ends_the_watch() -> None:
+    with pytest.raises(Replaced, match="another Redis"):
+        await watch(Health(), {"redis": Away(Replaced("another Redis")).check})
 
 
 async def test_a_start_waits_for_what_is_away_and_says_so_meanwhile() -> None:
