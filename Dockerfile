@@ -4,7 +4,8 @@
 #   inference-gpu  the same for GPUs: CUDA's libraries, and the C compiler with which Triton builds its launchers
 # All run as user 10001 and write nowhere but under /tmp.
 
-FROM python:3.11.14-slim-bookworm AS builder
+ARG PYTHON=python:3.11.14-slim-bookworm@sha256:65a93d69fa75478d554f4ad27c85c1e69fa184956261b4301ebaf6dbb0a3543d
+FROM $PYTHON AS builder
 ENV UV_COMPILE_BYTECODE=1 \
     UV_LINK_MODE=copy \
     UV_NO_CACHE=1 \
@@ -50,7 +51,7 @@ COPY cli cli
 RUN uv pip install --no-deps --build-constraints requirements/build.txt --target /app . \
     && cp LICENSE NOTICE /app
 
-FROM python:3.11.14-slim-bookworm AS runtime
+FROM $PYTHON AS runtime
 # HOME: libraries that keep a cache look there, and /tmp is the only place to write to.
 ENV HOME=/tmp \
     PATH=/app/bin:/opt/venv/bin:$PATH \

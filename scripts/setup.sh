@@ -8,7 +8,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 KAFKA_VERSION=$(sed -n 's/.*<kafka.version>\(.*\)<.*/\1/p' scripts/kafka/pom.xml)
-PROMETHEUS_VERSION=$(sed -n 's/.*image: prom\/prometheus:v//p' docker-compose.yml)
+PROMETHEUS_VERSION=$(sed -n 's/.*image: prom\/prometheus:v\([^@]*\)@.*/\1/p' docker-compose.yml)
 mode=${1:---run}
 home=${VITRINE_HOME:-$PWD/.vitrine}
 venv=$PWD/.venv

@@ -37,10 +37,16 @@ def tool(name: str, package: str) -> str:
     raise RuntimeError(f"{name} is missing: apt-get install {package} (`make test` does)")
 
 
+def prometheus_version() -> str:
+    """Of the one that is deployed."""
+    version, _, _digest = compose()["services"]["prometheus"]["image"].partition(":v")[2].partition("@")
+    assert version
+    return str(version)
+
+
 def prometheus_tool(name: str) -> str:
     """The path of `prometheus` or `promtool`, as deployed. Raises RuntimeError when it is missing."""
-    version = compose()["services"]["prometheus"]["image"].rpartition(":v")[2]
-    if (found := home() / f"prometheus-{version}" / name).is_file():
+    if (found := home() / f"prometheus-{prometheus_version()}" / name).is_file():
         return str(found)
     raise RuntimeError(f"{found} is missing: scripts/setup.sh --tests builds it (`make test` does)")
 

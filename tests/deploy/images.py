@@ -9,8 +9,8 @@ from pathlib import Path
 from tests.deploy.bare import make_root, reach_variables
 from tests.manifests import ROOT, tool
 
-# What the Dockerfile builds on. Its registry can't be reached everywhere, so a Debian takes its name.
-OFFICIAL = "docker.io/library/python:3.11.14-slim-bookworm"
+# In the place of the official image that the Dockerfile builds on, whose registry can't be reached everywhere.
+DEBIAN = "localhost/debian-with-python"
 BUILD_SECONDS = 900
 
 
@@ -22,7 +22,7 @@ class Images:
         self._buildah = tool("buildah", "buildah")
 
     def import_python(self) -> None:
-        """A Debian with the Python that the official image has, under that image's name."""
+        """A Debian with the Python that the official image has."""
         root = self._folder / "python"
         make_root(root, "python3", "python3-venv", "python3-pip")
         (root / "usr/local/bin/python3.11").symlink_to("/usr/bin/python3.11")
@@ -30,10 +30,11 @@ class Images:
         self._said("add", "--quiet", container, str(root), "/")
         reach = [f"--env={name}={value}" for name, value in reach_variables().items()]
         self._said("config", *reach, container)
-        self._said("commit", "--quiet", "--rm", container, OFFICIAL)
+        self._said("commit", "--quiet", "--rm", container, DEBIAN)
 
     def build(self, target: str) -> None:
-        self._said("bud", "--pull=never", "--network=host", f"--target={target}", f"--tag={target}", str(ROOT))
+        base = f"--build-arg=PYTHON={DEBIAN}"
+        self._said("bud", "--pull=never", "--network=host", base, f"--target={target}", f"--tag={target}", str(ROOT))
 
     @contextmanager
     def container(self, image: str) -> Iterator[str]:

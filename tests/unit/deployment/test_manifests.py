@@ -113,8 +113,12 @@ def requirements(name: str) -> str:
 
 
 def is_pinned(image: str) -> bool:
-    """Whether a full version names it, x.y or longer."""
-    return re.fullmatch(r"v?\d+\.\d+[\w.-]*", image.rpartition("/")[2].partition(":")[2]) is not None
+    """Whether a full version names it, x.y or longer, and for an image that isn't ours its digest too."""
+    tag, _, digest = image.rpartition("/")[2].partition(":")[2].partition("@")
+    theirs = not image.startswith("vitrine-")
+    return re.fullmatch(r"v?\d+\.\d+[\w.-]*", tag) is not None and (
+        not theirs or re.fullmatch("sha256:[0-9a-f]{64}", digest) is not None
+    )
 
 
 def container_port(name: str, port: str) -> int:
@@ -600,6 +604,12 @@ def test_compose_mounts_the_very_files_that_kubernetes_gets() -> None:
     ):
         assert maps[name] == {key: (monitoring / "grafana" / file).read_text()}
         assert f"./k8s/monitoring/grafana/{file}" in mounted
+
+
+def test_what_the_images_are_built_on_is_pinned() -> None:
+    [base] = re.findall(r"^ARG PYTHON=(\S+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert is_pinned(base)
+    assert not is_pinned(base.partition("@")[0])
 
 
 def test_images_of_prometheus_and_grafana_are_the_same_in_compose_and_kubernetes() -> None:

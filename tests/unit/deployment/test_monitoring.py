@@ -14,10 +14,10 @@ from tests.manifests import (
     MONITORING,
     ROOT,
     Expression,
-    compose,
     dashboard,
     panel_expressions,
     prometheus_tool,
+    prometheus_version,
     rule_expressions,
     rules,
     scrape_configs,
@@ -58,7 +58,7 @@ def named(promql: str) -> set[str]:
 
 
 def test_rules_are_tested_on_the_prometheus_that_is_deployed() -> None:
-    deployed = compose()["services"]["prometheus"]["image"].rpartition(":v")[2]
+    deployed = prometheus_version()
     major, minor, patch = deployed.split(".")
     built = re.search(r"github.com/prometheus/prometheus v(\S+)", (ROOT / "scripts/prometheus/go.mod").read_text())
     assert built is not None
