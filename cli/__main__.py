@@ -17,6 +17,7 @@ COMMANDS = {
     "dlq": "cli.dlq:dlq",
     "topics": "cli.topics:topics",
     "groups": "cli.groups:groups",
+    "rebuild": "cli.rebuild:rebuild",
     "train": "cli.train:train",
     "evaluate": "cli.evaluate:evaluate",
     "packs": "cli.packs:packs",

@@ -14,6 +14,7 @@ from shared.topics import GROUP_PREFIX, IMAGE_UPLOADED, LISTING_CHANGED, RESULTS
 READS: dict[str, tuple[Topic, ...]] = {
     **{group_of(member): (IMAGE_UPLOADED,) for member in (*TASKS, "fused")},
     group_of("join"): (LISTING_CHANGED, *RESULTS.values()),
+    group_of("fraud-removals"): (LISTING_CHANGED,),
 }
 
 EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
