@@ -78,6 +78,7 @@ class Bounds:
     # Of messages to methods that take a photo: one of the largest at least. While it is parsed and passed on a process
     # has each photo up to seven times.
     photo_bytes: int = 2 * MAX_MESSAGE_BYTES
+    arrival_seconds: float = 10.0  # for a message, once it is its turn
     seconds: float = 30.0  # for a call, its wait in line included, whatever deadline it brings beyond that
 
 
@@ -130,6 +131,7 @@ class Admission:
         """`takes_photo` has names of methods."""
         self._most = self._free = bounds.calls
         self._takes_photo = takes_photo
+        self._arrival_seconds = bounds.arrival_seconds
         self._photos = Room(bounds.photo_bytes)
         # Apart from photos, which may take seconds to arrive: a question lies in the packet that its call came in.
         self._questions = Room(3 * MAX_MESSAGE_BYTES)
@@ -160,7 +162,12 @@ class Admission:
     async def _received(self, read: Read, most: int, parse: Parse) -> tuple[Any, int]:
         """The request, and how large its message was, which is let go of here."""
         # Not from the stream's iterator, which would keep the message until it is collected as garbage.
-        message = await read()
+        try:
+            async with asyncio.timeout(self._arrival_seconds):
+                message = await read()
+        except TimeoutError as why:
+            late = f"the request had not arrived after {self._arrival_seconds:g} s, and others wait in line"
+            raise Refusal(grpc.StatusCode.DEADLINE_EXCEEDED, late) from why
         if message is aio.EOF:
             raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "the call has no message")
         if len(message) > most:

@@ -359,6 +359,16 @@ async def test_questions_are_answered_while_photos_wait() -> None:
             search.cancel()
 
 
+async def test_who_never_sends_its_request_is_let_go_of_and_the_server_goes_on() -> None:
+    bounds = Bounds(calls=1, photo_bytes=MAX_MESSAGE_BYTES, arrival_seconds=0.1)
+    async with served(MemoryRecords(), ExactVectorIndex(), bounds) as shop:
+        for method in ("SearchByPhoto", "GetListing"):
+            call: Any = shop.channel.stream_unary(f"/{SERVICE}/{method}")()
+            with fails(Code.DEADLINE_EXCEEDED, "had not arrived after 0.1 s"):
+                await call
+        assert not (await shop.stub.SearchByPhoto(api.SearchByPhotoRequest(photo=LARGE))).hits
+
+
 TEN_MEGABYTES = api.Filter(category_path=["ä" * 1_000_000] * 5)
 MANY_NAMES = api.Filter(category_path=[""] * (MAX_QUESTION_BYTES // 2 + 1))
 

@@ -140,6 +140,19 @@ async def test_what_is_no_request_is_refused_and_holds_nothing(method: str, mess
         assert request == b"fine"
 
 
+async def test_who_stalls_while_sending_is_let_go_of_and_the_next_has_its_turn() -> None:
+    async def never() -> object:
+        return await asyncio.Future()
+
+    doors = Admission(Bounds(photo_bytes=MAX_MESSAGE_BYTES, arrival_seconds=0.01), {PHOTO})
+    with pytest.raises(Refusal, match=r"not arrived after 0\.01 s") as refusal:
+        async with doors.request(PHOTO, never, parse):
+            raise AssertionError("let in")
+    assert refusal.value.code == grpc.StatusCode.DEADLINE_EXCEEDED
+    async with doors.request(PHOTO, sends(b"fine"), parse) as request:
+        assert request == b"fine"
+
+
 async def test_a_room_is_given_in_the_order_asked_for() -> None:
     room, order = Room(10), list[int]()
 
