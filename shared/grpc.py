@@ -1,17 +1,21 @@
 """The edge of everything that is said over gRPC: one kind of server, one kind of channel.
 
-`GrpcServer` has health, reflection, a connection's age, and for each call a deadline, the caller's trace, a metric, and
-a status that helps. `channel` spreads calls over a service's pods and sends the trace along. Both take a photo.
+`GrpcServer` has health, reflection, a connection's age, a bound on what callers may have under way, and for each call a
+deadline, the caller's trace, a metric, and a status that helps. `channel` spreads calls over a service's pods and sends
+the trace along. Both take a photo.
 """
 
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import grpc
 import structlog
+from google.protobuf.message import DecodeError
 from grpc import aio
 from grpc_health.v1 import health as grpc_health
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -37,8 +41,15 @@ _MESSAGES = (
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
 )
 
+# A message without a photo, at most: of the questions to our services the longest names 200 sellers.
+MAX_QUESTION_BYTES = 256 * 1024
+
 Context: TypeAlias = "aio.ServicerContext[Any, Any]"
 Call = Callable[[grpc.HandlerCallDetails], Awaitable[Any]]
+Read = Callable[[], Awaitable[Any]]  # a call's next message, in bytes, or aio.EOF
+# Is shown the method and each message before it is parsed; raises Refusal, and DecodeError for what is no message.
+Check = Callable[[str, bytes], None]
+Parse = Callable[[bytes], Any]
 
 
 class Refusal(Exception):
@@ -50,9 +61,130 @@ class Refusal(Exception):
         self.message = message
 
 
+def unchecked(_method: str, _message: bytes) -> None:
+    """The Check that finds nothing wrong."""
+
+
 def deadline_passed(context: Context) -> bool:
     """Whether nobody waits for the answer any more, because its time is up. Who hung up has time left."""
     return (left := context.time_remaining()) is not None and left <= 0
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What callers may have under way in one server. Who comes beyond `calls` is refused; for bytes calls wait."""
+
+    calls: int = 64
+    # Of messages to methods that take a photo: one of the largest at least. While it is parsed and passed on a process
+    # has each photo up to seven times.
+    photo_bytes: int = 2 * MAX_MESSAGE_BYTES
+    arrival_seconds: float = 10.0  # for a message, once it is its turn
+    seconds: float = 30.0  # for a call, its wait in line included, whatever deadline it brings beyond that
+
+
+class Room:
+    """Bytes of messages held at once. Who needs more than are free waits in line."""
+
+    def __init__(self, size: int) -> None:
+        self._free = size
+        self._first_in_line = asyncio.Lock()
+        self._given_back = asyncio.Event()
+
+    @asynccontextmanager
+    async def held(self, size: int) -> AsyncIterator["Held"]:
+        """`size` of at most the room's."""
+        async with self._first_in_line:
+            while size > self._free:
+                self._given_back.clear()
+                await self._given_back.wait()
+            self._free -= size
+        held = Held(self, size)
+        try:
+            yield held
+        finally:
+            held.shrink(0)
+
+    def give_back(self, size: int) -> None:
+        self._free += size
+        self._given_back.set()
+
+
+class Held:
+    """What one call has of a room."""
+
+    def __init__(self, room: Room, size: int) -> None:
+        self._room = room
+        self._size = size
+
+    def shrink(self, size: int) -> None:
+        self._room.give_back(self._size - size)
+        self._size = size
+
+
+class Admission:
+    """Lets calls in, as many as the bounds allow, and only then reads their messages.
+
+    How large a message is gRPC tells nobody before it is there. So for each the most is held until then.
+    """
+
+    def __init__(self, bounds: Bounds, takes_photo: Collection[str]) -> None:
+        """`takes_photo` has names of methods."""
+        self._most = self._free = bounds.calls
+        self._takes_photo = takes_photo
+        self._arrival_seconds = bounds.arrival_seconds
+        self._photos = Room(bounds.photo_bytes)
+        # Apart from photos, which may take seconds to arrive: a question lies in the packet that its call came in.
+        self._questions = Room(3 * MAX_MESSAGE_BYTES)
+
+    @contextmanager
+    def call(self) -> Iterator[None]:
+        """Raises Refusal."""
+        if not self._free:
+            raise Refusal(
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                f"{self._most} calls are under way, which is the most; repeat it in a second",
+            )
+        self._free -= 1
+        try:
+            yield
+        finally:
+            self._free += 1
+
+    @asynccontextmanager
+    async def request(self, method: str, read: Read, parse: Parse) -> AsyncIterator[Any]:
+        """The call's only message, waited for in line, parsed. Raises Refusal."""
+        photo = method in self._takes_photo
+        async with (self._photos if photo else self._questions).held(MAX_MESSAGE_BYTES) as held:
+            request, size = await self._received(read, MAX_MESSAGE_BYTES if photo else MAX_QUESTION_BYTES, parse)
+            held.shrink(size)
+            yield request
+
+    async def _received(self, read: Read, most: int, parse: Parse) -> tuple[Any, int]:
+        """The request, and how large its message was, which is let go of here."""
+        # Not from the stream's iterator, which would keep the message until it is collected as garbage.
+        try:
+            async with asyncio.timeout(self._arrival_seconds):
+                message = await read()
+        except TimeoutError as why:
+            late = f"the request had not arrived after {self._arrival_seconds:g} s, and others wait in line"
+            raise Refusal(grpc.StatusCode.DEADLINE_EXCEEDED, late) from why
+        if message is aio.EOF:
+            raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "the call has no message")
+        if len(message) > most:
+            raise too_long(len(message))
+        try:
+            return parse(message), len(message)
+        except DecodeError as why:
+            raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, f"the request can't be read: {why}") from why
+
+
+def too_long(size: int) -> Refusal:
+    """For a message with so many bytes beside a photo."""
+    return Refusal(
+        grpc.StatusCode.INVALID_ARGUMENT,
+        f"the request has {size:,} bytes beside a photo, where at most {MAX_QUESTION_BYTES:,} are read: shorten its "
+        "texts and lists",
+    )
 
 
 class GrpcServer:
@@ -63,20 +195,24 @@ class GrpcServer:
         service: str,
         add: Callable[[aio.Server], object],
         *,
-        call_seconds: float | None = None,
+        bounds: Bounds,
+        takes_photo: Collection[str] = (),
+        check: Check = unchecked,
         max_age_seconds: float = MAX_AGE_SECONDS,
     ) -> None:
-        """`add` adds the servicer of `service`. Calls that bring no deadline get `call_seconds`."""
+        """`add` adds the servicer of `service`; `takes_photo` names those of its methods that are sent one."""
         self._service = service
         self._health = grpc_health.aio.HealthServicer()
         self._server = aio.server(
-            interceptors=[_Watched(service, call_seconds)],
+            interceptors=[_Watched(service, bounds.seconds, Admission(bounds, takes_photo), check)],
             options=[
                 *_MESSAGES,
                 ("grpc.max_connection_age_ms", int(max_age_seconds * 1000)),
                 ("grpc.max_connection_age_grace_ms", int(AGE_GRACE_SECONDS * 1000)),
                 # Else a second server could listen on the same port, and take half of the calls.
                 ("grpc.so_reuseport", 0),
+                # Else a connection's window grows, and megabytes of messages come in that nobody has asked for yet.
+                ("grpc.http2.bdp_probe", 0),
             ],
         )
         add(self._server)
@@ -109,9 +245,11 @@ class GrpcServer:
 class _Watched(aio.ServerInterceptor):
     """Times each call of our service, continues its trace, and turns what it raised into a status that helps."""
 
-    def __init__(self, service: str, call_seconds: float | None) -> None:
+    def __init__(self, service: str, seconds: float, admission: Admission, check: Check) -> None:
         self._service = service
-        self._call_seconds = call_seconds
+        self._seconds = seconds
+        self._admission = admission
+        self._check = check
 
     async def intercept_service(self, continuation: Call, handler_call_details: grpc.HandlerCallDetails) -> Any:
         handler = await continuation(handler_call_details)
@@ -119,13 +257,13 @@ class _Watched(aio.ServerInterceptor):
         if handler is None or service != self._service:
             return handler
 
-        async def watched(request: Any, context: Context) -> Any:
+        async def watched(_messages: object, context: Context) -> Any:
             started = time.perf_counter()
             # What is left when nobody sets another: the caller hung up.
             code, details, response = grpc.StatusCode.CANCELLED, "", None
             try:
                 with tracer.start_as_current_span(method, context=extracted(_trace_headers(context))):
-                    code, details, response = await self._answer(handler.unary_unary(request, context), context)
+                    code, details, response = await self._answer(self._admitted(method, handler, context))
             except asyncio.CancelledError:
                 if deadline_passed(context):
                     code = grpc.StatusCode.DEADLINE_EXCEEDED
@@ -136,18 +274,27 @@ class _Watched(aio.ServerInterceptor):
                 await context.abort(code, details)
             return response
 
-        return grpc.unary_unary_rpc_method_handler(watched, handler.request_deserializer, handler.response_serializer)
+        # As a stream, of which no message is read before we ask for it; on the wire it is the same.
+        return grpc.stream_unary_rpc_method_handler(watched, None, handler.response_serializer)
 
-    async def _answer(self, call: Awaitable[Any], context: Context) -> tuple[grpc.StatusCode, str, Any]:
-        # gRPC cancels us at the caller's deadline; a call without one gets ours.
-        seconds = self._call_seconds if context.time_remaining() is None else None
+    async def _admitted(self, method: str, handler: Any, context: Context) -> Any:
+        def parse(message: bytes) -> Any:
+            self._check(method, message)
+            return handler.request_deserializer(message)
+
+        with self._admission.call():
+            async with self._admission.request(method, context.read, parse) as request:
+                return await handler.unary_unary(request, context)
+
+    async def _answer(self, call: Awaitable[Any]) -> tuple[grpc.StatusCode, str, Any]:
         try:
-            async with asyncio.timeout(seconds):
+            # gRPC cancels us at the caller's deadline, where that is sooner.
+            async with asyncio.timeout(self._seconds):
                 return grpc.StatusCode.OK, "", await call
         except Refusal as why:
             return why.code, why.message, None
         except TimeoutError:
-            return grpc.StatusCode.DEADLINE_EXCEEDED, f"not answered within {seconds} s", None
+            return grpc.StatusCode.DEADLINE_EXCEEDED, f"not answered within {self._seconds} s", None
         except Transient as why:
             return grpc.StatusCode.UNAVAILABLE, f"{why}; try again", None
         except Exception:

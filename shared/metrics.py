@@ -113,6 +113,10 @@ JOINED = Counter(
 )
 # Lookup latency and errors by method: the recommender's own budget.
 RPC_SECONDS = Histogram("vitrine_rpc_seconds", "Seconds per gRPC call", ["method", "code"], buckets=FAST, registry=RPC)
+# Searches whose filter is too rare for the index as it is, or whose index lags behind the records.
+INCOMPLETE_SEARCHES = Counter(
+    "vitrine_incomplete_searches_total", "Searches that ended at a cap with fewer hits than asked for", registry=RPC
+)
 # The index's size by space: a re-embed shows as a second space filling up.
 INDEX_VECTORS = Gauge("vitrine_index_vectors", "Vectors in the index", ["space"], registry=JOIN)
 

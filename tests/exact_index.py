@@ -5,7 +5,7 @@ from typing import Any
 
 from services.recommendation.fields import Vector
 from services.recommendation.index import Placement, WrongDimension, fitting
-from services.recommendation.rank import PRICE_SLACK, Filter, index_text
+from services.recommendation.rank import Filter, highest, index_text, lowest
 
 
 class ExactVectorIndex:
@@ -56,8 +56,8 @@ def _admits(about: Mapping[str, Any], wanted: Filter) -> bool:
         (not wanted.category_path or index_text("/", wanted.category_path) in about["category"])
         and all(index_text("=", (a.name, a.value)) in about["attribute"] for a in wanted.attributes)
         and (not wanted.HasField("price") or about["currency"] == index_text("", [price.currency_code]))
-        and (not price.HasField("minimum") or about["price"] >= price.minimum - PRICE_SLACK)
-        and (not price.HasField("maximum") or about["price"] <= price.maximum + PRICE_SLACK)
+        and (not price.HasField("minimum") or about["price"] >= float(lowest(price.minimum)))
+        and (not price.HasField("maximum") or about["price"] <= float(highest(price.maximum)))
         and (not wanted.seller_ids or about["seller"] in [index_text("", [s]) for s in wanted.seller_ids])
         and about["seller"] not in [index_text("", [s]) for s in wanted.excluded_seller_ids]
     )

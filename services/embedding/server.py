@@ -12,7 +12,7 @@ from pydantic import Field
 from vitrine.embedding.v1 import embedding_pb2, embedding_pb2_grpc
 
 from shared.errors import OutOfMemory, Poison
-from shared.grpc import Context, GrpcServer, Refusal, deadline_passed
+from shared.grpc import Bounds, Context, GrpcServer, Refusal, deadline_passed
 from shared.photo_formats import NAMES
 from shared.photos import Photo
 from shared.settings import Port, Settings
@@ -73,7 +73,12 @@ async def serve_embedding(
     """
     wanted = EmbeddingServerSettings().grpc_port if port is None else port
     servicer = EmbeddingServicer(reader, device)
-    server = GrpcServer(SERVICE, lambda to: embedding_pb2_grpc.add_EmbeddingServiceServicer_to_server(servicer, to))
+    server = GrpcServer(
+        SERVICE,
+        lambda to: embedding_pb2_grpc.add_EmbeddingServiceServicer_to_server(servicer, to),
+        bounds=Bounds(),
+        takes_photo={"EmbedPhoto"},
+    )
     bound = await server.start(settings.host, wanted)
     await server.healthy(True)
     try:

@@ -1,6 +1,8 @@
 """What the gRPC server answers, without gRPC: records by id, and the nearest listings to a vector."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 
 import grpc
 import numpy as np
@@ -9,8 +11,8 @@ from vitrine.events.v1 import enriched_pb2
 from vitrine.recommendation.v1 import recommendation_pb2 as api
 
 from services.recommendation.fields import Enriched, Vector
-from services.recommendation.index import VectorIndex, WrongDimension
-from services.recommendation.rank import Candidate, Filter, best, what_is_wrong_with
+from services.recommendation.index import MAX_SCANNED, VectorIndex, WrongDimension
+from services.recommendation.rank import Candidate, Filter, best, nearest, what_is_wrong_with
 from services.recommendation.store import Records
 from shared.grpc import Refusal
 from shared.limits import MAX_ANSWER_BYTES, MAX_PHOTO_BYTES
@@ -22,9 +24,22 @@ DEFAULT_LIMIT = 10
 # Asked of the index for each hit wanted: its order is approximate, and some candidates may not be shown.
 CANDIDATES_PER_HIT = 2
 MIN_CANDIDATES = 32
+# Read for one search at most: so many can be refused only while the index lags behind the records.
+MAX_CANDIDATES = 2_000
+# Records held at once. A full one has 35 kB, and more once it is parsed.
+READ_AT_ONCE = 100
+MAX_LISTING_ID = 64  # characters, as the gateway has it
 _FIELD_BYTES = 6  # of a tag and a length
 
 Embed = Callable[[bytes], Awaitable[embedding_pb2.EmbedPhotoResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Hits, the most similar first. Incomplete: there may be more that match, and looking for them ended at a cap."""
+
+    hits: list[api.Hit]
+    complete: bool = True
 
 
 class Lookups:
@@ -38,6 +53,7 @@ class Lookups:
         """Blocked listings too, with their decision; removed ones are not found."""
         if not listing_id:
             raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "listing_id is empty")
+        _check_lengths("listing_id", [listing_id])
         [record] = await self._records.records([listing_id])
         if (enriched := _there(record)) is None:
             raise Refusal(
@@ -53,21 +69,26 @@ class Lookups:
                 grpc.StatusCode.INVALID_ARGUMENT,
                 f"{len(listing_ids)} listing_ids; ask for at most {MAX_BATCH} in one call",
             )
-        records = [_there(record) for record in await self._records.records(listing_ids)]
-        fitting = _fitting(listing_ids, records)
+        _check_lengths("one of listing_ids", listing_ids)
+        records: list[Enriched | None] = []
+        fitting = 0
+        for ids in _chunks(listing_ids):
+            records += [_there(record) for record in await self._records.records(ids)]
+            if (fitting := _fitting(listing_ids, records)) < len(records):
+                break
         return api.BatchGetListingsResponse(
             listings=[record for record in records[:fitting] if record is not None],
             not_found=[i for i, record in zip(listing_ids, records[:fitting], strict=False) if record is None],
             remaining=listing_ids[fitting:],
         )
 
-    async def similar(self, listing_id: str, limit: int, wanted: Filter) -> list[api.Hit]:
+    async def similar(self, listing_id: str, limit: int, wanted: Filter) -> Found:
         limit = _checked(limit, wanted)
         record = await self.get(listing_id)
         space, vector = await self._vector_of(record)
         return await self._nearest(space, vector, limit, wanted, without=listing_id)
 
-    async def by_photo(self, photo: bytes, limit: int, wanted: Filter, embed: Embed) -> list[api.Hit]:
+    async def by_photo(self, photo: bytes, limit: int, wanted: Filter, embed: Embed) -> Found:
         limit = _checked(limit, wanted)
         if not photo:
             raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, f"photo is empty; send the bytes of one photo ({NAMES})")
@@ -105,31 +126,52 @@ class Lookups:
             "run both with the same VITRINE_PACK, or re-embed the listings",
         )
 
-    async def _nearest(
-        self, space: str, query: Vector, limit: int, wanted: Filter, *, without: str = ""
-    ) -> list[api.Hit]:
-        """Asks the index for more and more, until enough of its answers hold or it has no others."""
+    async def _nearest(self, space: str, query: Vector, limit: int, wanted: Filter, *, without: str = "") -> Found:
+        """Asks the index for more and more, until enough of its answers hold, it has no others, or a cap is reached."""
         count, exhaustive = max(MIN_CANDIDATES, CANDIDATES_PER_HIT * (limit + 1)), False
+        hits: list[api.Hit] = []
+        seen: set[str] = set()
         while True:
             try:
                 ids = await self._index.search(space, query, count, wanted, exhaustive=exhaustive)
             except WrongDimension as why:
                 raise Refusal(grpc.StatusCode.FAILED_PRECONDITION, f"the query can't be compared: {why}") from why
-            hits = best(await self._candidates(space, ids), query, wanted, without=without)
+            for some in _chunks([listing_id for listing_id in ids if listing_id not in seen]):
+                candidates = await self._candidates(space, some)
+                hits = nearest(hits, best(candidates, query, wanted, without=without))[:limit]
+            seen.update(ids)
             if len(hits) >= limit or (exhaustive and len(ids) < count):
-                return hits[:limit]
+                return Found(hits)
             if len(ids) < count:
-                if len(ids) >= await self._index.size(space):
-                    return hits
+                size = await self._index.size(space)
+                if len(ids) >= size or size > MAX_SCANNED:
+                    return Found(hits, complete=len(ids) >= size)
                 exhaustive = True
+            elif count == MAX_CANDIDATES:
+                return Found(hits, complete=False)
             else:
-                count *= 4
+                count = min(4 * count, MAX_CANDIDATES)
 
     async def _candidates(self, space: str, ids: Sequence[str]) -> list[Candidate]:
         records = await self._records.records(ids)
         there = [record for record in records if record is not None and record.photos]
         vectors = await self._records.vectors(space, [(r.listing_id, r.photos[0].photo.sha256) for r in there])
         return [Candidate(record, vector) for record, vector in zip(there, vectors, strict=True)]
+
+
+def _chunks(ids: Iterable[str]) -> Iterator[list[str]]:
+    rest = iter(ids)
+    while chunk := list(islice(rest, READ_AT_ONCE)):
+        yield chunk
+
+
+def _check_lengths(where: str, listing_ids: Iterable[str]) -> None:
+    # Not repeated in the answer: it would be as long.
+    if (length := max(map(len, listing_ids), default=0)) > MAX_LISTING_ID:
+        raise Refusal(
+            grpc.StatusCode.INVALID_ARGUMENT,
+            f"{where} has {length:,} characters; a listing's id has at most {MAX_LISTING_ID}",
+        )
 
 
 def _fitting(listing_ids: Sequence[str], records: Sequence[Enriched | None]) -> int:

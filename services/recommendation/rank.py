@@ -1,8 +1,9 @@
 """Which listings may be among the hits, and in which order. Pure: the index and the store are asked elsewhere."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+from itertools import chain
 from urllib.parse import quote
 
 from vitrine.events.v1 import listing_pb2
@@ -12,10 +13,14 @@ from services.recommendation.fields import Enriched, Vector, shown
 from shared.money import amount_of
 
 Filter = recommendation_pb2.Filter
-# What the index compares with doubles is let through by this much, and compared exactly against the record.
-PRICE_SLACK = 0.01
-# Sellers and attributes that one filter may name.
-MAX_NAMED = 200
+# What one filter may name. An element is compared with each attribute, and of 50,000 elements 20 take a fifth of a
+# second of Redis' time.
+MAX_SELLERS = 200
+MAX_ATTRIBUTES = 20
+MAX_DEPTH = 16  # names of a category's path
+# Characters, as in what a seller may claim.
+MAX_TEXT = 200
+MAX_SELLER_ID = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +44,12 @@ def best(
         if c.record is not None and c.vector is not None and c.vector.shape == query.shape
         if c.record.listing_id != without and shown(c.record) and matches(c.record, wanted)
     ]
-    return sorted(hits, key=lambda hit: (-hit.similarity, hit.listing.listing_id))
+    return nearest(hits)
+
+
+def nearest(*hits: Iterable[recommendation_pb2.Hit]) -> list[recommendation_pb2.Hit]:
+    """All of them in the order of `best`."""
+    return sorted(chain.from_iterable(hits), key=lambda hit: (-hit.similarity, hit.listing.listing_id))
 
 
 def cosine(a: Vector, b: Vector) -> float:
@@ -73,29 +83,57 @@ def _priced(claims: listing_pb2.Claims, wanted: recommendation_pb2.PriceRange) -
 
 def what_is_wrong_with(wanted: Filter) -> str | None:
     """What is wrong with a filter, for the caller; None when nothing is."""
+    return next(_faults(wanted), None)
+
+
+def _faults(wanted: Filter) -> Iterator[str]:
+    yield from _too_much(wanted)
     if wanted.HasField("price"):
         price = wanted.price
         if not (len(price.currency_code) == 3 and price.currency_code.isascii() and price.currency_code.isupper()):
-            return "filter.price.currency_code must be an ISO 4217 code such as EUR"
+            yield "filter.price.currency_code must be an ISO 4217 code such as EUR"
         bounds = [getattr(price, name) for name in ("minimum", "maximum") if price.HasField(name)]
         if any(bound != bound or bound in (float("inf"), float("-inf")) for bound in bounds):
-            return "filter.price bounds must be finite; leave a bound unset for none"
+            yield "filter.price bounds must be finite; leave a bound unset for none"
         if len(bounds) == 2 and bounds[0] > bounds[1]:
-            return f"filter.price.minimum {bounds[0]} is above filter.price.maximum {bounds[1]}"
+            yield f"filter.price.minimum {bounds[0]} is above filter.price.maximum {bounds[1]}"
     if any(not a.name or not a.value for a in wanted.attributes):
-        return "filter.attributes need both a name and a value"
+        yield "filter.attributes need both a name and a value"
     if both := set(wanted.seller_ids) & set(wanted.excluded_seller_ids):
-        return f"seller {min(both)!r} is both in filter.seller_ids and in filter.excluded_seller_ids"
-    named = len(wanted.seller_ids) + len(wanted.excluded_seller_ids) + len(wanted.attributes)
-    if named > MAX_NAMED:
-        return f"the filter names {named} sellers and attributes; at most {MAX_NAMED} are allowed"
-    return None
+        yield f"seller {min(both)!r} is both in filter.seller_ids and in filter.excluded_seller_ids"
+
+
+def _too_much(wanted: Filter) -> Iterator[str]:
+    """Comes first, and repeats nothing that was sent: what is too long for a filter is too long for an answer."""
+    sellers = [*wanted.seller_ids, *wanted.excluded_seller_ids]
+    for what, named, most in (
+        ("names in filter.category_path", len(wanted.category_path), MAX_DEPTH),
+        ("filter.attributes", len(wanted.attributes), MAX_ATTRIBUTES),
+        ("filter.seller_ids and filter.excluded_seller_ids", len(sellers), MAX_SELLERS),
+    ):
+        if named > most:
+            yield f"{named:,} {what}; at most {most} are allowed"
+    for where, texts, longest in (
+        ("a name in filter.category_path", wanted.category_path, MAX_TEXT),
+        ("a name in filter.attributes", [a.name for a in wanted.attributes], MAX_TEXT),
+        ("a value in filter.attributes", [a.value for a in wanted.attributes], MAX_TEXT),
+        ("an id in filter.seller_ids or filter.excluded_seller_ids", sellers, MAX_SELLER_ID),
+    ):
+        if (length := max(map(len, texts), default=0)) > longest:
+            yield f"{where} has {length:,} characters; at most {longest} are allowed"
 
 
 # --- the same filter as the index can apply it ------------------------------------------------------------------------
 # Elements carry attributes as JSON, and expressions compare them. Texts are percent-encoded on both sides, so nothing
 # that a seller or a caller writes can end a string in the expression. A filter on a field that an element lacks never
 # holds, not even negated: each element carries them all.
+#
+# Prices are compared as doubles. A price of up to 15 digits has a double of its own, so the comparison is exact; of
+# longer ones those within a double's rounding of a bound are let through, and compared exactly against the record.
+
+_NANO = Decimal("1e-9")
+_WIDE = Context(prec=40)  # of _BEYOND_MONEY with nine decimals; the default has 28 digits
+_BEYOND_MONEY = 1e19
 
 
 def index_attributes(record: Enriched) -> dict[str, object]:
@@ -120,9 +158,9 @@ def expression(wanted: Filter) -> str:
     if wanted.HasField("price"):
         terms.append(f'.currency == "{index_text("", [wanted.price.currency_code])}"')
         if wanted.price.HasField("minimum"):
-            terms.append(f".price >= {_bound(wanted.price.minimum - PRICE_SLACK)}")
+            terms.append(f".price >= {lowest(wanted.price.minimum):f}")
         if wanted.price.HasField("maximum"):
-            terms.append(f".price <= {_bound(wanted.price.maximum + PRICE_SLACK)}")
+            terms.append(f".price <= {highest(wanted.price.maximum):f}")
     if wanted.seller_ids:
         terms.append(f".seller in {_texts(wanted.seller_ids)}")
     if wanted.excluded_seller_ids:
@@ -135,9 +173,20 @@ def index_text(separator: str, texts: Iterable[str]) -> str:
     return separator.join(quote(text, safe="") for text in texts)
 
 
-def _bound(price: float) -> str:
-    # The expression's parser knows neither exponents nor numbers of hundreds of digits. Money has 19 digits at most.
-    return f"{max(-1e19, min(1e19, price)):.6f}"
+def lowest(minimum: float) -> Decimal:
+    """The lowest price that isn't below `minimum`."""
+    return _bound(minimum, ROUND_CEILING)
+
+
+def highest(maximum: float) -> Decimal:
+    """The highest price that isn't above `maximum`."""
+    return _bound(maximum, ROUND_FLOOR)
+
+
+def _bound(price: float, rounding: str) -> Decimal:
+    # The expression's parser knows no negative exponents, nor numbers of hundreds of digits: 1e-300 and 1e300 are both.
+    within = max(-_BEYOND_MONEY, min(_BEYOND_MONEY, price))
+    return Decimal(repr(within)).quantize(_NANO, rounding, _WIDE)
 
 
 def _texts(values: Iterable[str]) -> str:

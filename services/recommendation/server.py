@@ -8,15 +8,19 @@ from vitrine.embedding.v1 import embedding_pb2, embedding_pb2_grpc
 from vitrine.recommendation.v1 import recommendation_pb2 as api
 from vitrine.recommendation.v1 import recommendation_pb2_grpc
 
-from services.recommendation.lookups import Lookups
+from services.recommendation.lookups import Found, Lookups
 from services.recommendation.store import Records
 from shared.errors import Transient
-from shared.grpc import MAX_AGE_SECONDS, Context, GrpcServer, Refusal, channel
+from shared.grpc import MAX_AGE_SECONDS, MAX_QUESTION_BYTES, Bounds, Context, GrpcServer, Refusal, channel, too_long
 from shared.health import Health
+from shared.metrics import INCOMPLETE_SEARCHES
 
 SERVICE: str = api.DESCRIPTOR.services_by_name["RecommendationService"].full_name
 # Left to ourselves of a caller's deadline, to search with what was embedded.
 KEPT_SECONDS = 0.2
+# Sent after an answer that may lack hits, because looking for them ended at a cap.
+INCOMPLETE = (("vitrine-incomplete", "true"),)
+TAKES_PHOTO = frozenset({"SearchByPhoto"})
 
 PASSED_THROUGH = frozenset(
     {
@@ -65,10 +69,10 @@ class EmbeddingClient:
 class RecommendationService(recommendation_pb2_grpc.RecommendationServiceServicer):
     """Translates calls to Lookups and back."""
 
-    def __init__(self, lookups: Lookups, embedding: EmbeddingClient, rpc_seconds: float) -> None:
+    def __init__(self, lookups: Lookups, embedding: EmbeddingClient, seconds: float) -> None:
         self._lookups = lookups
         self._embedding = embedding
-        self._rpc_seconds = rpc_seconds
+        self._seconds = seconds
 
     async def GetListing(  # noqa: N802
         self, request: api.GetListingRequest, context: Context
@@ -83,21 +87,41 @@ class RecommendationService(recommendation_pb2_grpc.RecommendationServiceService
     async def SimilarListings(  # noqa: N802
         self, request: api.SimilarListingsRequest, context: Context
     ) -> api.SimilarListingsResponse:
-        hits = await self._lookups.similar(request.listing_id, request.limit, request.filter)
-        return api.SimilarListingsResponse(hits=hits)
+        found = await self._lookups.similar(request.listing_id, request.limit, request.filter)
+        return api.SimilarListingsResponse(hits=_told(found, context))
 
     async def SearchByPhoto(  # noqa: N802
         self, request: api.SearchByPhotoRequest, context: Context
     ) -> api.SearchByPhotoResponse:
         remaining = context.time_remaining()
-        seconds = (self._rpc_seconds if remaining is None else remaining) - KEPT_SECONDS
+        seconds = (self._seconds if remaining is None else min(remaining, self._seconds)) - KEPT_SECONDS
 
         async def embed(photo: bytes) -> embedding_pb2.EmbedPhotoResponse:
             return await self._embedding.embed(photo, seconds)
 
-        return api.SearchByPhotoResponse(
-            hits=await self._lookups.by_photo(request.photo, request.limit, request.filter, embed)
-        )
+        found = await self._lookups.by_photo(request.photo, request.limit, request.filter, embed)
+        return api.SearchByPhotoResponse(hits=_told(found, context))
+
+
+def _told(found: Found, context: Context) -> list[api.Hit]:
+    """The hits. Whether there may be more goes with the trailing metadata."""
+    if not found.complete:
+        INCOMPLETE_SEARCHES.inc()
+        context.set_trailing_metadata(INCOMPLETE)
+    return found.hits
+
+
+def check_size(method: str, message: bytes) -> None:
+    """Raises Refusal for a search with more beside its photo than a filter may have, before it is parsed.
+
+    Parsed, ten million empty names have 20 bytes each. EmbedPhotoRequest has the photo in the same field and leaves the
+    others as they are.
+    """
+    if method in TAKES_PHOTO and len(message) > MAX_QUESTION_BYTES:
+        rest = embedding_pb2.EmbedPhotoRequest.FromString(message)
+        rest.ClearField("photo")
+        if (size := rest.ByteSize()) > MAX_QUESTION_BYTES:
+            raise too_long(size)
 
 
 class LookupServer:
@@ -109,16 +133,18 @@ class LookupServer:
         lookups: Lookups,
         embedding: EmbeddingClient,
         health: Health,
-        rpc_seconds: float,
+        bounds: Bounds,
         max_age_seconds: float = MAX_AGE_SECONDS,
     ) -> None:
         self._records = records
         self._health = health
-        service = RecommendationService(lookups, embedding, rpc_seconds)
+        service = RecommendationService(lookups, embedding, bounds.seconds)
         self._server = GrpcServer(
             SERVICE,
             lambda to: recommendation_pb2_grpc.add_RecommendationServiceServicer_to_server(service, to),
-            call_seconds=rpc_seconds,
+            bounds=bounds,
+            takes_photo=TAKES_PHOTO,
+            check=check_size,
             max_age_seconds=max_age_seconds,
         )
 

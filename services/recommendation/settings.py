@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from shared.limits import MAX_MESSAGE_BYTES
 from shared.settings import DurableSettings, Port, Settings
 
 
@@ -21,4 +22,12 @@ class ServeSettings(Settings):
     embedding: str = Field(
         default="127.0.0.1:50052", description="host:port of the EmbeddingService, for photo searches"
     )
-    rpc_seconds: float = Field(default=10.0, description="Deadline of calls that bring none", gt=0)
+    rpc_seconds: float = Field(
+        default=30.0, description="Longest that a call may take, also one that brings a later deadline", gt=0
+    )
+    max_calls: int = Field(default=64, description="Most calls at once; those beyond are RESOURCE_EXHAUSTED", ge=1)
+    query_memory_bytes: int = Field(
+        default=2 * MAX_MESSAGE_BYTES,
+        description="Most bytes of photo searches taken in at once; others wait. A process holds up to 7 times as much",
+        ge=MAX_MESSAGE_BYTES,
+    )

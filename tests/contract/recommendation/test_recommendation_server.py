@@ -29,8 +29,9 @@ from services.recommendation.lookups import MAX_BATCH, MAX_LIMIT, Lookups
 from services.recommendation.server import SERVICE, EmbeddingClient, LookupServer
 from services.recommendation.store import Records, RedisRecords
 from shared.errors import CannotListen, Transient
+from shared.grpc import MAX_QUESTION_BYTES, Bounds
 from shared.health import Health
-from shared.limits import MAX_ANSWER_BYTES, MAX_PHOTO_BYTES
+from shared.limits import MAX_ANSWER_BYTES, MAX_MESSAGE_BYTES, MAX_PHOTO_BYTES
 from shared.metrics import RPC
 from shared.redis import connect
 from tests.exact_index import ExactVectorIndex
@@ -48,6 +49,7 @@ class FakeEmbedding(embedding_pb2_grpc.EmbeddingServiceServicer):
     """Embeds a photo of one byte by that byte; refuses "text"; never ends with "slow"."""
 
     def __init__(self) -> None:
+        self.under_way = self.most_under_way = 0
         self.remaining: float | None = None
         self.traceparent: str | bytes | None = None
 
@@ -56,8 +58,13 @@ class FakeEmbedding(embedding_pb2_grpc.EmbeddingServiceServicer):
         self.traceparent = dict(context.invocation_metadata()).get("traceparent")
         if request.photo == b"text":
             await context.abort(Code.INVALID_ARGUMENT, "not a photo")
-        if request.photo == b"slow":
-            await asyncio.Future()
+        self.under_way += 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
+        try:
+            # Others get their turn, so that they would be seen here at the same time.
+            await (asyncio.Future() if request.photo == b"slow" else asyncio.sleep(0.05))
+        finally:
+            self.under_way -= 1
         return embedding_pb2.EmbedPhotoResponse(space=SPACE, vector=unit(request.photo[0]).tolist())
 
 
@@ -73,9 +80,12 @@ class Served:
     embedding_server: aio.Server
 
 
+IN_5_SECONDS = Bounds(seconds=5.0)
+
+
 @asynccontextmanager
 async def served(
-    records: Records, index: Any, rpc_seconds: float = 5.0, max_age_seconds: float = 60.0
+    records: Records, index: Any, bounds: Bounds = IN_5_SECONDS, max_age_seconds: float = 60.0
 ) -> AsyncIterator[Served]:
     fake, embedding_server = FakeEmbedding(), aio.server(options=[("grpc.max_receive_message_length", -1)])
     embedding_pb2_grpc.add_EmbeddingServiceServicer_to_server(fake, embedding_server)
@@ -83,7 +93,7 @@ async def served(
     await embedding_server.start()
     health = Health()
     client = EmbeddingClient(f"127.0.0.1:{port}")
-    server = LookupServer(records, Lookups(records, index), client, health, rpc_seconds, max_age_seconds)
+    server = LookupServer(records, Lookups(records, index), client, health, bounds, max_age_seconds)
     address = f"127.0.0.1:{await server.start('127.0.0.1', 0)}"
     async with aio.insecure_channel(address) as channel:
         yield Served(RecommendationServiceStub(channel), channel, server, health, fake, embedding_server)
@@ -170,7 +180,7 @@ async def test_a_batch_of_full_listings_fits_a_client_of_grpcs_defaults_and_name
     ids = [f"{n:032x}" for n in range(MAX_BATCH if photos == 12 else 20)]
     seen: list[str] = []
     sizes = []
-    async with served(records, ExactVectorIndex(), rpc_seconds=60.0) as shop:
+    async with served(records, ExactVectorIndex(), Bounds(seconds=60.0)) as shop:
         remaining = ids
         while remaining:
             batch = await shop.stub.BatchGetListings(api.BatchGetListingsRequest(listing_ids=remaining))
@@ -245,7 +255,7 @@ async def test_the_callers_deadline_is_passed_on_with_something_kept_for_the_sea
 
 
 async def test_an_embedding_that_takes_too_long_is_a_deadline_exceeded() -> None:
-    async with served(MemoryRecords(), ExactVectorIndex(), rpc_seconds=0.5) as shop:
+    async with served(MemoryRecords(), ExactVectorIndex(), Bounds(seconds=0.5)) as shop:
         with fails(Code.DEADLINE_EXCEEDED, "give the call more time"):
             await shop.stub.SearchByPhoto(api.SearchByPhotoRequest(photo=b"slow"))
 
@@ -282,9 +292,133 @@ async def test_a_callers_deadline_that_passes_is_counted_as_that_and_not_as_a_ca
 
 
 async def test_a_call_without_a_deadline_gets_one() -> None:
-    async with served(Stuck(), ExactVectorIndex(), rpc_seconds=0.1) as shop:
+    async with served(Stuck(), ExactVectorIndex(), Bounds(seconds=0.1)) as shop:
         with fails(Code.DEADLINE_EXCEEDED, "not answered within 0.1 s"):
             await shop.stub.GetListing(api.GetListingRequest(listing_id="a"))
+
+
+async def test_an_hour_of_patience_is_cut_to_what_a_call_may_take() -> None:
+    async with served(Stuck(), ExactVectorIndex(), Bounds(seconds=0.1)) as shop:
+        with fails(Code.DEADLINE_EXCEEDED, "not answered within 0.1 s"):
+            await shop.stub.GetListing(api.GetListingRequest(listing_id="a"), timeout=3600)
+
+
+async def test_the_embedding_service_hears_of_no_later_deadline_than_ours(shop: Served) -> None:
+    await shop.stub.SearchByPhoto(api.SearchByPhotoRequest(photo=b"\x01"), timeout=3600)
+    assert shop.embedding.remaining is not None and shop.embedding.remaining < IN_5_SECONDS.seconds
+
+
+async def test_calls_beyond_the_most_are_refused_and_who_hangs_up_makes_room() -> None:
+    records = Stuck()
+    async with served(records, ExactVectorIndex(), Bounds(calls=1, seconds=20)) as shop:
+        request = api.GetListingRequest(listing_id="a")
+        first = shop.stub.GetListing(request)
+        async with asyncio.timeout(5):
+            await records.asked.wait()
+        for call in (shop.stub.GetListing(request), shop.stub.SearchByPhoto(api.SearchByPhotoRequest(photo=LARGE))):
+            with fails(Code.RESOURCE_EXHAUSTED, "1 calls are under way"):
+                await call
+        probe: Any = health_pb2_grpc.HealthStub(shop.channel)
+        assert await probe.Check(health_pb2.HealthCheckRequest(service=SERVICE))
+        first.cancel()
+        with fails(Code.INVALID_ARGUMENT, "listing_id is empty"):
+            await let_in(shop, api.GetListingRequest())
+
+
+async def let_in(shop: Served, request: api.GetListingRequest) -> None:
+    """The server hears of a caller that hung up a little later."""
+    async with asyncio.timeout(5):
+        while True:
+            try:
+                await shop.stub.GetListing(request)
+            except aio.AioRpcError as why:
+                if why.code() != Code.RESOURCE_EXHAUSTED:
+                    raise
+
+
+LARGE = b"\x01" * (MAX_PHOTO_BYTES // 2)
+
+
+async def test_photos_are_held_up_to_a_bound_and_the_rest_waits_in_line() -> None:
+    async with served(MemoryRecords(), ExactVectorIndex(), Bounds(photo_bytes=MAX_MESSAGE_BYTES, seconds=20)) as shop:
+        searches = [shop.stub.SearchByPhoto(api.SearchByPhotoRequest(photo=LARGE)) for _ in range(3)]
+        assert [list((await search).hits) for search in searches] == [[], [], []]
+        assert shop.embedding.most_under_way == 1
+
+
+async def test_questions_are_answered_while_photos_wait() -> None:
+    async with served(MemoryRecords(), ExactVectorIndex(), Bounds(photo_bytes=MAX_MESSAGE_BYTES, seconds=20)) as shop:
+        searches = [shop.stub.SearchByPhoto(api.SearchByPhotoRequest(photo=b"slow")) for _ in range(3)]
+        async with asyncio.timeout(5):
+            while not shop.embedding.under_way:  # noqa: ASYNC110  no event tells
+                await asyncio.sleep(0.01)
+        with fails(Code.NOT_FOUND, "nobody"):
+            await shop.stub.GetListing(api.GetListingRequest(listing_id="nobody"))
+        assert shop.embedding.most_under_way == 1
+        for search in searches:
+            search.cancel()
+
+
+async def test_who_never_sends_its_request_is_let_go_of_and_the_server_goes_on() -> None:
+    bounds = Bounds(calls=1, photo_bytes=MAX_MESSAGE_BYTES, arrival_seconds=0.1)
+    async with served(MemoryRecords(), ExactVectorIndex(), bounds) as shop:
+        for method in ("SearchByPhoto", "GetListing"):
+            call: Any = shop.channel.stream_unary(f"/{SERVICE}/{method}")()
+            with fails(Code.DEADLINE_EXCEEDED, "had not arrived after 0.1 s"):
+                await call
+        assert not (await shop.stub.SearchByPhoto(api.SearchByPhotoRequest(photo=LARGE))).hits
+
+
+TEN_MEGABYTES = api.Filter(category_path=["ä" * 1_000_000] * 5)
+MANY_NAMES = api.Filter(category_path=[""] * (MAX_QUESTION_BYTES // 2 + 1))
+
+
+@pytest.mark.parametrize("wanted", [TEN_MEGABYTES, MANY_NAMES], ids=["long", "many"])
+async def test_a_filter_that_is_too_long_is_refused_before_it_is_parsed(shop: Served, wanted: api.Filter) -> None:
+    with fails(Code.INVALID_ARGUMENT, "at most 262,144 are read"):
+        await shop.stub.SimilarListings(api.SimilarListingsRequest(listing_id="a", filter=wanted))
+    with fails(Code.INVALID_ARGUMENT, "beside a photo"):
+        await shop.stub.SearchByPhoto(api.SearchByPhotoRequest(photo=b"\x01", filter=wanted))
+    assert not shop.embedding.most_under_way
+
+
+async def test_a_name_that_is_too_long_is_refused_with_its_field_and_limit(shop: Served) -> None:
+    wanted = api.Filter(category_path=["ä" * 201])
+    with fails(Code.INVALID_ARGUMENT, "a name in filter.category_path has 201 characters; at most 200 are allowed"):
+        await shop.stub.SimilarListings(api.SimilarListingsRequest(listing_id="a", filter=wanted))
+
+
+async def test_bytes_that_are_no_request_are_the_callers_fault(shop: Served) -> None:
+    for method in ("GetListing", "SearchByPhoto"):
+        call: Any = shop.channel.unary_unary(f"/{SERVICE}/{method}")
+        for message in (b"\x0a\xff", b"\x0a\xff" * MAX_QUESTION_BYTES):
+            with fails(Code.INVALID_ARGUMENT, "request"):
+                await call(message)
+
+
+class Forgotten(ExactVectorIndex):
+    """Proposes listings that are no more, without end."""
+
+    async def search(self, space: str, query: Any, count: int, *_: object, **__: object) -> list[str]:
+        return [f"gone-{n}" for n in range(count)]
+
+
+async def test_a_search_that_ended_at_a_cap_says_so_in_its_trailing_metadata_and_is_counted() -> None:
+    def counted() -> float:
+        return RPC.get_sample_value("vitrine_incomplete_searches_total") or 0
+
+    records, index, before = MemoryRecords(), Forgotten(), counted()
+    await filled(records, index, changed("a", 1), *results("a", 1))
+    async with served(records, index) as shop:
+        similar = shop.stub.SimilarListings(api.SimilarListingsRequest(listing_id="a"))
+        by_photo = shop.stub.SearchByPhoto(api.SearchByPhotoRequest(photo=b"\x01"))
+        for call in (similar, by_photo):
+            assert not (await call).hits
+            assert dict(await call.trailing_metadata())["vitrine-incomplete"] == "true"
+        known = shop.stub.GetListing(api.GetListingRequest(listing_id="a"))
+        assert (await known).listing.listing_id == "a"
+        assert "vitrine-incomplete" not in dict(await known.trailing_metadata())
+    assert counted() == before + 2
 
 
 async def test_redis_away_is_unavailable_and_unhealthy_until_it_is_back() -> None:
@@ -357,9 +491,9 @@ async def test_a_port_that_is_taken_is_an_error_and_not_half_of_the_calls() -> N
     records = MemoryRecords()
     async with served(records, ExactVectorIndex()):
         client = EmbeddingClient("127.0.0.1:1")
-        first = LookupServer(records, Lookups(records, ExactVectorIndex()), client, Health(), 1)
+        first = LookupServer(records, Lookups(records, ExactVectorIndex()), client, Health(), IN_5_SECONDS)
         port = await first.start("127.0.0.1", 0)
-        second = LookupServer(records, Lookups(records, ExactVectorIndex()), client, Health(), 1)
+        second = LookupServer(records, Lookups(records, ExactVectorIndex()), client, Health(), IN_5_SECONDS)
         with pytest.raises(CannotListen, match=f"127.0.0.1:{port} can't be listened on"):
             await second.start("127.0.0.1", port)
         await first.stop(0)

@@ -1,7 +1,10 @@
 """The index's promises, on the exact one in memory and on Redis 8 vector sets."""
 
-from collections.abc import AsyncIterator, Callable
+import math
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
+from decimal import Decimal
+from random import Random
 
 import numpy as np
 import pytest
@@ -9,10 +12,19 @@ from vitrine.recommendation.v1 import recommendation_pb2 as api
 
 from services.recommendation.fields import Enriched
 from services.recommendation.index import Placement, RedisVectorIndex, VectorIndex, WrongDimension
-from services.recommendation.rank import Filter, expression, index_attributes, matches
+from services.recommendation.lookups import Found, Lookups
+from services.recommendation.rank import (
+    MAX_ATTRIBUTES,
+    Filter,
+    expression,
+    index_attributes,
+    matches,
+    what_is_wrong_with,
+)
+from shared.money import amount_of, money
 from shared.redis import connect
 from tests.exact_index import ExactVectorIndex
-from tests.joining import unit
+from tests.joining import MemoryRecords, changed, filled, results, unit
 
 NONE = Filter()
 
@@ -30,7 +42,7 @@ async def index(request: pytest.FixtureRequest, unique: Callable[[str], str]) ->
 def listing(
     seller: str = "ann",
     path: tuple[str, ...] = ("garments", "t-shirt"),
-    price: float | None = 10,
+    price: float | str | None = 10,
     currency: str = "EUR",
     colour: str = "blue",
 ) -> Enriched:
@@ -38,9 +50,7 @@ def listing(
     record.category.path.extend(path)
     record.attributes.add(name="colour", value=colour)
     if price is not None:
-        units, cents = divmod(round(price * 100), 100)
-        record.claims.price.currency_code = currency
-        record.claims.price.units, record.claims.price.nanos = units, cents * 10_000_000
+        record.claims.price.CopyFrom(money(Decimal(str(price)), currency))
     return record
 
 
@@ -120,6 +130,10 @@ SHOP = {
     "bobs": listing(seller="bob", price=20),
     "dear": listing(price=123456789.99),
     "free": listing(price=0),
+    "nearly": listing(price="9.99"),
+    "nano": listing(price="10.000000001"),
+    "crumb": listing(price="0.000000001"),
+    "dearest": listing(price="999999999999.99"),
     "dollars": listing(currency="USD"),
     "unpriced": listing(price=None),
     "apple": listing(path=("groceries", "Fruit", "Apple", "Golden-Delicious")),
@@ -158,7 +172,12 @@ SHOP = {
             seller_ids=["ann", "bob"],
             excluded_seller_ids=["carl"],
         ),
-        Filter(attributes=[api.AttributeFilter(name="colour", value="blue")] * 100, seller_ids=["ann"]),
+        Filter(attributes=[api.AttributeFilter(name="colour", value="blue")] * MAX_ATTRIBUTES, seller_ids=["ann"]),
+        price("EUR", minimum=9.995, maximum=9.999),
+        price("EUR", minimum=10.000000001, maximum=10.000000002),
+        price("EUR", minimum=1e-300, maximum=1e-9),
+        price("EUR", minimum=-1e300, maximum=-1e-300),
+        price("EUR", minimum=999999999999.99),
     ],
     ids=lambda wanted: expression(wanted)[:60] or "none",
 )
@@ -167,6 +186,102 @@ async def test_a_filter_lets_through_exactly_what_matches(index: VectorIndex, wa
     await index.place([placed(name, seed, record) for seed, (name, record) in enumerate(SHOP.items())])
     found = await index.search("s@1", unit(1), 50, wanted, exhaustive=exhaustive)
     assert set(found) == {name for name, record in SHOP.items() if matches(record, wanted)}
+
+
+@pytest.fixture
+async def in_redis(redis_url: str, unique: Callable[[str], str]) -> AsyncIterator[RedisVectorIndex]:
+    redis = connect(redis_url)
+    yield RedisVectorIndex(redis, unique("index"))
+    await redis.aclose()
+
+
+async def test_random_filters_let_through_exactly_what_matches_and_never_less(in_redis: RedisVectorIndex) -> None:
+    """Prices beyond 15 digits may be let through within a double's rounding, never refused."""
+    random = Random(7)
+    amounts = [*(str(Decimal(n).scaleb(-2)) for n in range(995, 1005)), "0", *(_amount(random, 15) for _ in range(30))]
+    long = [_amount(random, 21) for _ in range(30)]
+    texts = ["ann", "bob", NASTY, "a/b", "a=b", "颜色", "%20"]
+    shop = {
+        f"e{n}": listing(
+            random.choice(texts),
+            tuple(random.choices(texts, k=random.randrange(4))),
+            random.choice([None, *amounts, *amounts, *long]),
+            random.choice(["EUR", "USD"]),
+            random.choice(texts),
+        )
+        for n in range(300)
+    }
+    exact = {name for name, record in shop.items() if len(record_digits(record)) <= 15}
+    await in_redis.place([placed(name, seed, record) for seed, (name, record) in enumerate(shop.items())])
+    matched = 0
+    for _ in range(300):
+        wanted = _filter(random, texts, [*amounts, *long])
+        assert what_is_wrong_with(wanted) is None
+        found = set(await in_redis.search("s@1", unit(1), 300, wanted, exhaustive=True))
+        expected = {name for name, record in shop.items() if matches(record, wanted)}
+        assert found >= expected and found & exact == expected & exact, expression(wanted)
+        matched += len(expected)
+    assert matched > 1_000
+
+
+def _amount(random: Random, digits: int) -> str:
+    decimals = random.randrange(max(0, digits - 12), 10)
+    return f"{Decimal(random.randrange(10**digits)).scaleb(-decimals):f}"
+
+
+def record_digits(record: Enriched) -> str:
+    return f"{amount_of(record.claims.price):f}".rstrip("0").replace(".", "").lstrip("0")
+
+
+def _filter(random: Random, texts: list[str], amounts: list[str]) -> Filter:
+    wanted = Filter()
+    if random.random() < 0.3:
+        wanted.category_path.extend(random.choices(texts, k=random.randrange(3)))
+    if random.random() < 0.3:
+        wanted.attributes.add(name="colour", value=random.choice(texts))
+    if random.random() < 0.7:
+        wanted.price.currency_code = random.choice(["EUR", "USD"])
+        near = [math.nextafter(float(random.choice(amounts)), random.choice([-1e30, 0, 1e30])) for _ in range(2)]
+        low, high = sorted([*near, *(float(random.choice(amounts)) for _ in range(2))])[::3]
+        if random.random() < 0.7:
+            wanted.price.minimum = low
+        if random.random() < 0.7:
+            wanted.price.maximum = high
+    sellers = random.sample(texts, 4)
+    if random.random() < 0.3:
+        wanted.seller_ids.extend(sellers[:2])
+    if random.random() < 0.3:
+        wanted.excluded_seller_ids.extend(sellers[2:])
+    return wanted
+
+
+async def test_prices_that_were_placed_as_plain_numbers_are_compared_exactly(in_redis: RedisVectorIndex) -> None:
+    """As all of them once were, when filters left a margin around them: none has to be placed anew."""
+    about = {"category": [], "attribute": [], "seller": "ann", "currency": "EUR", "price": 19.99}
+    await in_redis.place([Placement("old", {"s@1": unit(1)}, about)])
+    assert await in_redis.search("s@1", unit(1), 5, price("EUR", minimum=19.99, maximum=19.99)) == ["old"]
+    for beside in ((19.985, 19.989), (19.991, 19.995)):
+        assert await in_redis.search("s@1", unit(1), 5, price("EUR", minimum=beside[0], maximum=beside[1])) == []
+
+
+async def test_a_price_range_that_matches_nothing_reads_no_record_of_a_real_index(in_redis: RedisVectorIndex) -> None:
+    records = CountedRecords()
+    for seed in range(200):
+        name = f"e{seed}"
+        await filled(records, in_redis, changed(name, 1, price=(9, 990_000_000)), *results(name, 1, seed=seed))
+    records.read.clear()
+    found = await Lookups(records, in_redis).similar("e0", 1, price("EUR", minimum=9.995, maximum=9.999))
+    assert found == Found([]) and records.read == ["e0"]
+
+
+class CountedRecords(MemoryRecords):
+    def __init__(self) -> None:
+        super().__init__()
+        self.read: list[str] = []
+
+    async def records(self, listing_ids: Sequence[str]) -> list[Enriched | None]:
+        self.read += listing_ids
+        return await super().records(listing_ids)
 
 
 async def test_an_exhaustive_search_finds_the_rarest(index: VectorIndex) -> None:

@@ -1,15 +1,17 @@
 """What lookups answer, on the fakes of store and index."""
 
 import re
+import zlib
 from collections.abc import Sequence
 
 import grpc
 import pytest
 from vitrine.embedding.v1 import embedding_pb2
+from vitrine.recommendation.v1 import recommendation_pb2 as api
 
-from services.recommendation.fields import Vector
-from services.recommendation.index import Placement
-from services.recommendation.lookups import MAX_BATCH, Embed, Lookups
+from services.recommendation.fields import Enriched, Vector
+from services.recommendation.index import MAX_SCANNED, Placement
+from services.recommendation.lookups import MAX_BATCH, MAX_CANDIDATES, READ_AT_ONCE, Embed, Found, Lookups
 from services.recommendation.rank import Filter
 from shared.grpc import Refusal
 from shared.limits import MAX_PHOTO_BYTES
@@ -48,10 +50,10 @@ class Shop:
         return self
 
     async def similar(self, name: str, limit: int = 10, wanted: Filter = ANY) -> list[str]:
-        return [hit.listing.listing_id for hit in await self.lookups.similar(name, limit, wanted)]
+        return [hit.listing.listing_id for hit in (await self.lookups.similar(name, limit, wanted)).hits]
 
     async def by_photo(self, embed: Embed, photo: bytes = b"photo", limit: int = 10) -> list[str]:
-        return [hit.listing.listing_id for hit in await self.lookups.by_photo(photo, limit, ANY, embed)]
+        return [hit.listing.listing_id for hit in (await self.lookups.by_photo(photo, limit, ANY, embed)).hits]
 
 
 def embedding(seed: int, space: str = SPACE, dimension: int = 16) -> Embed:
@@ -138,7 +140,7 @@ async def test_similarity_is_that_of_the_stored_vectors_whatever_the_index_belie
     shop = await Shop(index).with_listings("a", "b")
     index.frozen = True
     await filled(shop.records, index, embedded(assessed("b", 1, "a", at=9), seed=0))
-    [hit] = await shop.lookups.similar("a", 10, ANY)
+    [hit] = (await shop.lookups.similar("a", 10, ANY)).hits
     assert hit.similarity == pytest.approx(1)
 
 
@@ -165,6 +167,113 @@ async def test_the_index_is_asked_for_more_until_enough_of_its_answers_hold() ->
     found = await shop.similar("e0", limit=10, wanted=Filter(seller_ids=["rare"]))
     assert sorted(found) == [f"e{i}" for i in range(190, 200)]
     assert index.asked[-1][1] and len(index.asked) <= 4
+
+
+class Counted(MemoryRecords):
+    """Counts what is read of it, and how much at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records_read: list[int] = []
+
+    async def records(self, listing_ids: Sequence[str]) -> list[Enriched | None]:
+        self.records_read.append(len(listing_ids))
+        return await super().records(listing_ids)
+
+
+def indexed(name: str, price: object = 9.99) -> Placement:
+    about = {"category": [], "attribute": [], "seller": "ann", "currency": "EUR", "price": price}
+    return Placement(name, {SPACE: unit(zlib.crc32(name.encode()))}, about)
+
+
+async def counted(listings: int, **prices: tuple[int, int]) -> tuple[Counted, Lookups]:
+    """A shop of one listing to ask with and those of `prices`, whose index has many more that nothing is known of."""
+    records, index = Counted(), ExactVectorIndex()
+    for seed, (name, price) in enumerate({"asked": (9, 990_000_000), **prices}.items()):
+        await filled(records, index, changed(name, 1, price=price), *results(name, 1, seed=seed))
+    await index.place([indexed(f"gone-{n}") for n in range(listings)])
+    return records, Lookups(records, index)
+
+
+async def test_a_price_range_that_matches_nothing_reads_no_record() -> None:
+    records, lookups = await counted(3_000)
+    wanted = Filter(price=api.PriceRange(currency_code="EUR", minimum=9.995, maximum=9.999))
+    found = await lookups.similar("asked", 10, wanted)
+    assert found == Found([], complete=True)
+    assert records.records_read == [1]  # the listing that was asked with
+
+
+async def test_prices_at_the_bounds_are_found() -> None:
+    _, lookups = await counted(0, low=(9, 995_000_000), high=(9, 999_000_000), above=(9, 999_000_001))
+    wanted = Filter(price=api.PriceRange(currency_code="EUR", minimum=9.995, maximum=9.999))
+    found = await lookups.similar("asked", 10, wanted)
+    assert {hit.listing.listing_id for hit in found.hits} == {"low", "high"}
+
+
+async def test_an_index_full_of_what_is_no_more_is_read_up_to_a_cap_in_small_parts_each_listing_once() -> None:
+    records, lookups = await counted(MAX_CANDIDATES + 500, other=(1, 0))
+    found = await lookups.similar("asked", 100, ANY)
+    assert not found.complete and len(found.hits) <= 1
+    assert sum(records.records_read) == 1 + MAX_CANDIDATES
+    assert max(records.records_read) <= READ_AT_ONCE
+
+
+async def test_an_index_with_fewer_than_the_cap_is_read_to_its_end() -> None:
+    _, lookups = await counted(MAX_CANDIDATES - 500, other=(1, 0))
+    found = await lookups.similar("asked", 100, ANY)
+    assert found.complete and [hit.listing.listing_id for hit in found.hits] == ["other"]
+
+
+class Large(Coarse):
+    """Too large to be searched exhaustively."""
+
+    async def size(self, space: str) -> int:
+        return MAX_SCANNED + 1
+
+
+async def test_a_large_index_is_never_searched_exhaustively_and_the_answer_says_that_it_may_lack_hits() -> None:
+    index = Large()
+    shop = Shop(index)
+    for i in range(100):
+        await filled(shop.records, index, changed(f"e{i}", 1), *results(f"e{i}", 1, seed=i))
+    found = await shop.lookups.similar("e0", 100, ANY)
+    assert not found.complete and len(found.hits) == 69
+    assert not any(exhaustive for _, exhaustive in index.asked)
+
+
+async def test_a_batch_reads_no_more_than_fits_one_answer() -> None:
+    records = Counted()
+    index = ExactVectorIndex()
+    for i in range(300):
+        await filled(records, index, changed(f"e{i}", 1, title="x" * 50_000))
+    records.records_read.clear()
+    found = await Lookups(records, index).batch([f"e{i}" for i in range(300)])
+    assert found.remaining and len(found.listings) + len(found.remaining) == 300
+    assert records.records_read == [READ_AT_ONCE]
+
+
+@pytest.mark.parametrize("ids", [["a" * 65], ["a", "b" * 10_000_000]])
+async def test_ids_that_no_listing_has_are_refused_unread_and_not_repeated(ids: list[str]) -> None:
+    records = Counted()
+    lookups = Lookups(records, ExactVectorIndex())
+    for answer in (lookups.batch(ids), lookups.get(ids[-1]), lookups.similar(ids[-1], 10, ANY)):
+        with refused(INVALID, "at most 64") as refusal:
+            await answer
+        assert f"{len(ids[-1]):,} characters" in refusal.value.message and len(refusal.value.message) < 200
+    assert not records.records_read
+
+
+async def test_a_filter_of_ten_megabytes_is_refused_before_anything_is_read_or_embedded() -> None:
+    async def never(_photo: bytes) -> embedding_pb2.EmbedPhotoResponse:
+        raise AssertionError("embedded")
+
+    records, lookups = await counted(0)
+    wanted = Filter(category_path=["ä" * 1_000_000] * 5)
+    records.records_read.clear()
+    for answer in (lookups.similar("asked", 10, wanted), lookups.by_photo(b"photo", 10, wanted, never)):
+        with refused(INVALID, "filter.category_path has 1,000,000 characters; at most 200"):
+            await answer
+    assert not records.records_read
 
 
 async def test_limits_and_filters_that_make_no_sense_are_refused() -> None:

@@ -1,10 +1,30 @@
 """Which listings match a filter, and in which order hits come."""
 
+import math
+import re
+from decimal import Decimal
+
 import pytest
 from vitrine.recommendation.v1 import recommendation_pb2 as api
 
 from services.recommendation.fields import Enriched, merged, read
-from services.recommendation.rank import Candidate, Filter, best, cosine, expression, matches, what_is_wrong_with
+from services.recommendation.rank import (
+    MAX_ATTRIBUTES,
+    MAX_DEPTH,
+    MAX_SELLER_ID,
+    MAX_SELLERS,
+    MAX_TEXT,
+    Candidate,
+    Filter,
+    best,
+    cosine,
+    expression,
+    highest,
+    lowest,
+    matches,
+    what_is_wrong_with,
+)
+from shared.grpc import MAX_QUESTION_BYTES
 from tests.joining import BLOCK, changed, delivered, record_of, removed, results, unit
 
 
@@ -83,6 +103,15 @@ def test_opposite_vectors_have_similarity_minus_one() -> None:
         (Filter(attributes=[api.AttributeFilter(name="colour")]), "both a name and a value"),
         (Filter(seller_ids=["a"], excluded_seller_ids=["a"]), "both in"),
         (Filter(seller_ids=[str(i) for i in range(201)]), "at most 200"),
+        (Filter(excluded_seller_ids=[str(i) for i in range(201)]), "at most 200"),
+        (Filter(attributes=[api.AttributeFilter(name="colour", value=str(i)) for i in range(21)]), "at most 20 "),
+        (Filter(category_path=["x"] * 17), "at most 16"),
+        (Filter(category_path=["garments", "x" * 201]), "filter.category_path has 201 characters; at most 200"),
+        (Filter(attributes=[api.AttributeFilter(name="x" * 201, value="y")]), "name in filter.attributes has 201"),
+        (Filter(attributes=[api.AttributeFilter(name="x", value="y" * 201)]), "value in filter.attributes has 201"),
+        (Filter(seller_ids=["x" * 129]), "129 characters; at most 128"),
+        (Filter(seller_ids=["x" * 129], excluded_seller_ids=["x" * 129]), "129 characters; at most 128"),
+        (Filter(excluded_seller_ids=["x" * 129]), "129 characters; at most 128"),
     ],
 )
 def test_a_senseless_filter_is_refused_with_what_is_wrong(wanted: Filter, says: str) -> None:
@@ -94,3 +123,29 @@ def test_nothing_that_a_caller_writes_can_end_a_string_of_the_expression() -> No
     wanted = Filter(seller_ids=[nasty], category_path=[nasty], attributes=[api.AttributeFilter(name=nasty, value="1")])
     assert what_is_wrong_with(wanted) is None
     assert expression(wanted).count('"') == 6 and "\\" not in expression(wanted)
+
+
+def test_the_longest_filter_that_is_allowed_has_a_bounded_expression() -> None:
+    longest = Filter(
+        category_path=["颜" * MAX_TEXT] * MAX_DEPTH,
+        attributes=[api.AttributeFilter(name="颜" * MAX_TEXT, value="色" * MAX_TEXT)] * MAX_ATTRIBUTES,
+        seller_ids=["颜" * MAX_SELLER_ID] * MAX_SELLERS,
+    )
+    assert what_is_wrong_with(longest) is None
+    assert longest.ByteSize() < MAX_QUESTION_BYTES
+    assert len(expression(longest)) < 350_000
+
+
+@pytest.mark.parametrize("amount", ["0.01", "9.99", "19.99", "0.000000001", "1234567.89", "9999999999999.99"])
+def test_a_price_of_up_to_15_digits_is_told_from_its_neighbours_by_the_index(amount: str) -> None:
+    bound, price = float(amount), Decimal(amount)
+    assert lowest(bound) == highest(bound) == price
+    for neighbour in (math.nextafter(bound, math.inf), math.nextafter(bound, -math.inf)):
+        assert (float(lowest(neighbour)) <= bound) == (neighbour < bound)
+        assert (float(highest(neighbour)) >= bound) == (neighbour > bound)
+
+
+@pytest.mark.parametrize("bound", [1e300, -1e300, 1e-300, 5e-324, 9.995, 1e19, -0.0])
+def test_bounds_are_written_as_the_index_can_read_them(bound: float) -> None:
+    for written in (f"{lowest(bound):f}", f"{highest(bound):f}"):
+        assert re.fullmatch(r"-?\d{1,20}\.\d{9}", written)
