@@ -12,6 +12,7 @@ from services.recommendation.fields import Enriched, Vector
 from services.recommendation.index import VectorIndex, WrongDimension
 from services.recommendation.rank import Candidate, Filter, best, what_is_wrong_with
 from services.recommendation.store import Records
+from services.recommendation.views import seen_by
 from shared.grpc import Refusal
 from shared.limits import MAX_ANSWER_BYTES, MAX_PHOTO_BYTES
 from shared.photo_formats import NAMES
@@ -46,14 +47,15 @@ class Lookups:
             )
         return enriched
 
-    async def batch(self, listing_ids: Sequence[str]) -> api.BatchGetListingsResponse:
-        """As many as fit one answer, and which are still to be asked for."""
+    async def batch(self, listing_ids: Sequence[str], view: int) -> api.BatchGetListingsResponse:
+        """As many as fit one answer, as this view sees them, and which are still to be asked for."""
         if len(listing_ids) > MAX_BATCH:
             raise Refusal(
                 grpc.StatusCode.INVALID_ARGUMENT,
                 f"{len(listing_ids)} listing_ids; ask for at most {MAX_BATCH} in one call",
             )
-        records = [_there(record) for record in await self._records.records(listing_ids)]
+        there = [_there(record) for record in await self._records.records(listing_ids)]
+        records = [None if record is None else seen_by(record, view) for record in there]
         fitting = _fitting(listing_ids, records)
         return api.BatchGetListingsResponse(
             listings=[record for record in records[:fitting] if record is not None],

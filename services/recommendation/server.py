@@ -1,6 +1,7 @@
 """The lookups over gRPC, with health, reflection, deadlines and a metric for each call. Needs Redis, never Kafka."""
 
 import asyncio
+from collections.abc import Sequence
 
 import grpc
 from grpc import aio
@@ -10,6 +11,7 @@ from vitrine.recommendation.v1 import recommendation_pb2_grpc
 
 from services.recommendation.lookups import Lookups
 from services.recommendation.store import Records
+from services.recommendation.views import SHOPPER, seen_by, what_is_wrong_with
 from shared.errors import Transient
 from shared.grpc import MAX_AGE_SECONDS, Context, GrpcServer, Refusal, channel
 from shared.health import Health
@@ -73,18 +75,20 @@ class RecommendationService(recommendation_pb2_grpc.RecommendationServiceService
     async def GetListing(  # noqa: N802
         self, request: api.GetListingRequest, context: Context
     ) -> api.GetListingResponse:
-        return api.GetListingResponse(listing=await self._lookups.get(request.listing_id))
+        _check_view(request.view)
+        return api.GetListingResponse(listing=seen_by(await self._lookups.get(request.listing_id), request.view))
 
     async def BatchGetListings(  # noqa: N802
         self, request: api.BatchGetListingsRequest, context: Context
     ) -> api.BatchGetListingsResponse:
-        return await self._lookups.batch(request.listing_ids)
+        _check_view(request.view)
+        return await self._lookups.batch(request.listing_ids, request.view)
 
     async def SimilarListings(  # noqa: N802
         self, request: api.SimilarListingsRequest, context: Context
     ) -> api.SimilarListingsResponse:
         hits = await self._lookups.similar(request.listing_id, request.limit, request.filter)
-        return api.SimilarListingsResponse(hits=hits)
+        return api.SimilarListingsResponse(hits=_for_shoppers(hits))
 
     async def SearchByPhoto(  # noqa: N802
         self, request: api.SearchByPhotoRequest, context: Context
@@ -95,9 +99,18 @@ class RecommendationService(recommendation_pb2_grpc.RecommendationServiceService
         async def embed(photo: bytes) -> embedding_pb2.EmbedPhotoResponse:
             return await self._embedding.embed(photo, seconds)
 
-        return api.SearchByPhotoResponse(
-            hits=await self._lookups.by_photo(request.photo, request.limit, request.filter, embed)
-        )
+        hits = await self._lookups.by_photo(request.photo, request.limit, request.filter, embed)
+        return api.SearchByPhotoResponse(hits=_for_shoppers(hits))
+
+
+def _check_view(view: int) -> None:
+    """Before anything is looked up."""
+    if wrong := what_is_wrong_with(view):
+        raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, wrong)
+
+
+def _for_shoppers(hits: Sequence[api.Hit]) -> list[api.Hit]:
+    return [api.Hit(listing=seen_by(hit.listing, SHOPPER), similarity=hit.similarity) for hit in hits]
 
 
 class LookupServer:

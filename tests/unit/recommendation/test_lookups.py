@@ -11,6 +11,7 @@ from services.recommendation.fields import Vector
 from services.recommendation.index import Placement
 from services.recommendation.lookups import MAX_BATCH, Embed, Lookups
 from services.recommendation.rank import Filter
+from services.recommendation.views import REVIEWER
 from shared.grpc import Refusal
 from shared.limits import MAX_PHOTO_BYTES
 from tests.exact_index import ExactVectorIndex
@@ -82,14 +83,14 @@ async def test_a_blocked_listing_is_readable_with_its_decision() -> None:
 async def test_a_batch_answers_in_the_order_asked_for_and_names_what_is_not_there() -> None:
     shop = await Shop().with_listings("a", "b", "c")
     await filled(shop.records, shop.index, removed("b", 1))
-    found = await shop.lookups.batch(["c", "nobody", "a", "b"])
+    found = await shop.lookups.batch(["c", "nobody", "a", "b"], REVIEWER)
     assert [record.listing_id for record in found.listings] == ["c", "a"]
     assert list(found.not_found) == ["nobody", "b"]
 
 
 async def test_a_batch_has_a_limit() -> None:
     with refused(INVALID, "at most 500"):
-        await Shop().lookups.batch(["x"] * (MAX_BATCH + 1))
+        await Shop().lookups.batch(["x"] * (MAX_BATCH + 1), REVIEWER)
 
 
 async def test_similar_listings_are_the_others_nearest_first() -> None:
