@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.gateway.claims import parse_claims
-from services.gateway.form import Form, Memory, read_form
+from services.gateway.form import Form, read_form
 from services.gateway.problems import Problem
+from services.gateway.quotas import Uploads
 from services.gateway.settings import GatewaySettings
 from tests.gateway import CLAIMS
 
@@ -27,9 +28,8 @@ async def read(body: bytes, piece: int = 65536, content_type: str = "multipart/f
         for at in range(0, len(body), piece):
             yield body[at : at + piece]
 
-    memory = Memory(SETTINGS.upload_memory_bytes)
-    with memory.lease() as lease:
-        return await read_form(stream(), content_type, SETTINGS, memory, lease)
+    with Uploads(SETTINGS).begun("someone") as lease:
+        return await read_form(stream(), content_type, SETTINGS, lease)
 
 
 def named(disposition: bytes) -> bytes:

@@ -1,6 +1,7 @@
 """Who may see what of a record."""
 
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from vitrine.events.v1 import enriched_pb2, image_pb2, listing_pb2
 
 from services.recommendation.fields import Enriched
@@ -26,7 +27,7 @@ def copied(**more: str) -> image_pb2.Reason:
         other_listing_id="theirs",
         other_photo_sha256="ab" * 32,
         other_seller_id="victim",
-        other_uploaded_at={"seconds": 1_772_357_400},
+        other_uploaded_at=Timestamp(seconds=1_772_357_400),
         distance=4,
     )
 
@@ -36,7 +37,10 @@ def record(*reasons: image_pb2.Reason) -> Enriched:
         score=0.95, decision=image_pb2.Fraud.DECISION_BLOCK, reasons=reasons or [copied(), MISMATCH]
     )
     photo = listing_pb2.Photo(
-        sha256="cd" * 32, object_key="photos/where/cd", media_type="image/jpeg", metadata={"editor": "Photoshop"}
+        sha256="cd" * 32,
+        object_key="photos/where/cd",
+        media_type="image/jpeg",
+        metadata=listing_pb2.PhotoMetadata(editor="Photoshop"),
     )
     return Enriched(
         listing_id="mine",
