@@ -108,7 +108,8 @@ def let_go(connection: socket.socket) -> bool:
         return True
 
 
-def test_who_holds_connections_open_keeps_no_probe_from_its_answer() -> None:
+def test_who_holds_connections_open_keeps_no_probe_from_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.health._HealthServer.connection_seconds", 600.0)
     health = Health()
     health.started()
     port = serve_health(health, "127.0.0.1", 0)
