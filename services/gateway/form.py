@@ -67,9 +67,10 @@ async def read_form(stream: AsyncIterator[bytes], content_type: str, settings: G
             if not parts.fault:
                 held = parts.held
                 parser.write(chunk)
-                lease.take(parts.held - held)
                 if parts.fault:
                     lease.give_back()
+                else:
+                    lease.take(parts.held - held)
     except FormParserError as why:
         raise _malformed(f"{why}.") from why
     if not read:
