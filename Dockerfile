@@ -62,9 +62,9 @@ ENV HOME=/tmp \
 # A fixed number, so that Kubernetes can tell that it isn't root.
 RUN useradd --uid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin vitrine
 WORKDIR /app
-# Every service answers /readyz: on its metrics port, the gateway on its only one.
+# Every service answers /readyz on its metrics port, which it must be given.
 HEALTHCHECK --interval=15s --timeout=5s --start-period=90s --retries=3 CMD ["python", "-c", \
-    "from os import environ as e; from urllib.request import urlopen; urlopen('http://127.0.0.1:' + (e.get('VITRINE_METRICS_PORT') or e.get('VITRINE_HTTP_PORT', '8080')) + '/readyz', timeout=4)"]
+    "from os import environ as e; from urllib.request import urlopen; urlopen('http://127.0.0.1:' + e['VITRINE_METRICS_PORT'] + '/readyz', timeout=4)"]
 CMD ["vitrine", "--help"]
 
 FROM runtime AS base

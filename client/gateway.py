@@ -1,8 +1,9 @@
 """Vitrine's gateway, as an import speaks to it: what does it hold, and here is a listing."""
 
+import asyncio
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,8 +15,9 @@ from shared.errors import Transient
 
 GATEWAY = "http://127.0.0.1:8080"
 NEVER_THROUGH_A_PROXY = ("all://127.0.0.1", "all://localhost")
-# The gateway is away or overloaded, and says or implies "again later". Anything else is its last word.
-TRY_AGAIN = {429, 502, 503, 504}
+# The gateway is away or overloaded, and says or implies "again later". Anything else but 429 is its last word.
+TRY_AGAIN = {502, 503, 504}
+SLOWER = 429
 LOOKUPS_AWAY = "urn:vitrine:problem:lookup-unavailable"
 
 
@@ -29,15 +31,20 @@ class UploadRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """Waits double from the first to the longest, with jitter. The default bears with a gateway for about a minute."""
+    """Waits double from the first to the longest, with jitter. The default bears with a gateway for about a minute.
+
+    A gateway that asks to be sent less is there, and is waited for as long as it says, for `patience` seconds in all.
+    """
 
     attempts: int = 16
     first_wait: float = 0.25
     longest_wait: float = 5.0
+    patience: float = 600.0
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
     def wait(self, attempt: int) -> float:
         """Seconds between this attempt, counted from 1, and the next."""
-        return min(self.longest_wait, self.first_wait * 2.0 ** (attempt - 1)) * random.uniform(0.75, 1.25)
+        return min(self.longest_wait, self.first_wait * 2.0 ** min(attempt - 1, 60)) * random.uniform(0.75, 1.25)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +128,7 @@ class Gateway:
             stop=stop_after_attempt(self._retries.attempts),
             wait=self._wait,
             retry=retry_if_exception_type(_AgainLater),
+            sleep=self._retries.sleep,
             reraise=True,
         )
         try:
@@ -129,14 +137,24 @@ class Gateway:
             raise GatewayAway(str(why)) from why
 
     async def _once(self, method: str, path: str, files: Any, headers: Mapping[str, str] | None) -> httpx.Response:
-        try:
-            answer = await self._client.request(method, path, files=files, headers=headers)
-        except httpx.RequestError as why:
-            said = f"no gateway answers at {self.url} ({type(why).__name__}): start it, or give --gateway"
-            raise _AgainLater(said) from why
+        waited, asked = 0.0, 0
+        while (answer := await self._sent(method, path, files, headers)).status_code == SLOWER:
+            asked += 1
+            seconds = max(_retry_after(answer), self._retries.wait(asked))
+            if waited + seconds > self._retries.patience:
+                raise GatewayAway(f"the gateway at {self.url} asks for less, again and again: {_problem(answer)}")
+            await self._retries.sleep(seconds)
+            waited += seconds
         if answer.status_code in TRY_AGAIN and _json_object(answer).get("type") != LOOKUPS_AWAY:
             raise _AgainLater(f"the gateway at {self.url} is not ready: {_problem(answer)}", _retry_after(answer))
         return answer
+
+    async def _sent(self, method: str, path: str, files: Any, headers: Mapping[str, str] | None) -> httpx.Response:
+        try:
+            return await self._client.request(method, path, files=files, headers=headers)
+        except httpx.RequestError as why:
+            said = f"no gateway answers at {self.url} ({type(why).__name__}): start it, or give --gateway"
+            raise _AgainLater(said) from why
 
     def _wait(self, state: RetryCallState) -> float:
         failed = state.outcome.exception() if state.outcome else None

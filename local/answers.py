@@ -47,11 +47,11 @@ class RecommendationClient:
         await self._channel.close()
 
     async def listings(self, listing_ids: Iterable[str]) -> dict[str, enriched_pb2.EnrichedListing]:
-        """The listings by id, without those that the service does not know."""
+        """The listings by id with all that is known, as reviewers see them; without those that aren't known."""
         ids = list(listing_ids)
         known: dict[str, enriched_pb2.EnrichedListing] = {}
         while ids:
-            asked = pb.BatchGetListingsRequest(listing_ids=ids[:_ASKED_AT_ONCE])
+            asked = pb.BatchGetListingsRequest(listing_ids=ids[:_ASKED_AT_ONCE], view=pb.VIEW_REVIEWER)
             answer = await self._stub.BatchGetListings(asked, timeout=_SECONDS, wait_for_ready=True)
             known |= {listing.listing_id: listing for listing in answer.listings}
             ids = [*answer.remaining, *ids[_ASKED_AT_ONCE:]]

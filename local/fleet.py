@@ -50,6 +50,7 @@ class Ports:
     join_metrics: int = 9105
     serve_metrics: int = 9106
     lag_metrics: int = 9107
+    gateway_metrics: int = 9108
 
     @classmethod
     def free(cls) -> "Ports":
@@ -109,8 +110,8 @@ class Plan:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The services that serve metrics on a port of their own; the gateway does on its HTTP port."""
-        return (*self.workers, "join", "serve", "lag")
+        """The services, each of which serves metrics on a port of its own."""
+        return ("gateway", *self.workers, "join", "serve", "lag")
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,10 +210,9 @@ def services_of(plan: Plan, kafka: str, redis: str) -> list[Service]:
 
     recommendation = ("-m", "services.recommendation")
     lookups = frugal | {"VITRINE_GRPC_PORT": str(ports.recommendation)}
-    # The gateway answers probes and metrics where it answers everything else.
-    intake = frugal | {"VITRINE_HTTP_PORT": str(ports.http), "VITRINE_METRICS_PORT": "0"}
+    intake = frugal | {"VITRINE_HTTP_PORT": str(ports.http)}
     return [
-        service("gateway", ("-m", "services.gateway"), ports.http, intake),
+        service("gateway", ("-m", "services.gateway"), ports.gateway_metrics, intake),
         service("join", (*recommendation, "join"), ports.join_metrics, frugal),
         service("serve", (*recommendation, "serve"), ports.serve_metrics, lookups),
         *_workers(plan, service),

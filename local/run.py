@@ -121,8 +121,7 @@ class _Stages:
         self._screen = screen
         self._failures = Failures(screen)
         servers = (plan.kafka is None) + (plan.redis is None)
-        # The gateway, the workers, the join, the lookups and the lag exporter.
-        self._starting = bars.add_task("starting", total=servers + len(plan.metrics) + 1)
+        self._starting = bars.add_task("starting", total=servers + len(plan.metrics))
         self._uploading = bars.add_task("uploading", total=catalogue.size, start=False)
         self._answering = bars.add_task("answering", total=catalogue.size, start=False)
         self.progress = following.Progress(self._uploaded, self._completed, self._settling)

@@ -118,7 +118,7 @@ def addresses(plan: Plan, kafka: str, redis: str) -> Iterator[str]:
     metrics = ", ".join(f"{name} {plan.ports.metrics_of(name)}" for name in plan.metrics)
     yield f"gateway   {plan.gateway_url}   (its API is described at {plan.gateway_url}/openapi.json)"
     yield f"lookups   {plan.recommendation}   (gRPC, with reflection)"
-    yield f"metrics   http://127.0.0.1:PORT/metrics   gateway {plan.ports.http}, {metrics}"
+    yield f"metrics   http://127.0.0.1:PORT/metrics   {metrics}"
     yield f"servers   Kafka {kafka}, Redis {redis}"
     yield f"logs      {plan.logs}"
 

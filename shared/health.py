@@ -5,11 +5,14 @@ is there too. Only /livez decides a restart, since no restart brings a broker ba
 """
 
 import asyncio
+import socket
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from socketserver import ThreadingMixIn
-from typing import Literal, NoReturn, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from wsgiref.types import StartResponse, WSGIEnvironment
 
@@ -31,7 +34,7 @@ class Health:
     """What the probes are answered from. Written by the service, read by other threads."""
 
     def __init__(self, stalled_after: float = 120.0, clock: Callable[[], float] = time.monotonic) -> None:
-        self._stalled_after = stalled_after
+        self.stalled_after = stalled_after  # seconds
         self._clock = clock
         self._progress = clock()
         self._busy = False
@@ -73,7 +76,7 @@ class Health:
     @property
     def why_not_live(self) -> str | None:
         quiet = self._clock() - self._progress
-        if self._busy and quiet > self._stalled_after:
+        if self._busy and quiet > self.stalled_after:
             return f"no progress for {quiet:.0f} s with work in flight"
         return None
 
@@ -91,6 +94,18 @@ class Health:
         """To /metrics."""
         for reason, why in self.whys.items():
             READY.labels(reason).set(why is None)
+
+
+async def heartbeat(health: Health, every_seconds: float = 1.0, stalled_after: float = 30.0) -> NoReturn:
+    """Until cancelled: shows that the event loop turns, of a service whose progress is nothing else.
+
+    Probes are answered by another thread, which would call a loop that hangs well.
+    """
+    health.stalled_after = stalled_after
+    health.busy(True)
+    while True:
+        health.progressed()
+        await asyncio.sleep(every_seconds)
 
 
 async def watch(
@@ -135,7 +150,50 @@ async def wait_for(health: Health, reason: Reason, attempt: Callable[[], Awaitab
 
 
 class _HealthServer(ThreadingMixIn, WSGIServer):
+    """A thread for each connection, for a few seconds, and for so many at once: the newest is let in, the oldest goes.
+
+    So who holds connections open keeps no probe from its answer.
+    """
+
     daemon_threads = True
+    most_connections = 32
+    connection_seconds = 5.0
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._lock = threading.Lock()
+        self._open: dict[Any, float] = {}  # socket to when it must have ended, the oldest first
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._lock:
+            if len(self._open) >= self.most_connections:
+                self._cut(next(iter(self._open)))
+            self._open[request] = time.monotonic() + self.connection_seconds
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._lock:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """Called twice a second."""
+        super().service_actions()
+        now = time.monotonic()
+        with self._lock:
+            for request in [request for request, deadline in self._open.items() if deadline < now]:
+                self._cut(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        why = sys.exception()
+        if not isinstance(why, OSError):  # those who leave early, or are let go of
+            log.error("a probe failed", exc_info=why)
+
+    def _cut(self, request: Any) -> None:
+        """Wakes the thread that waits for it, which closes it."""
+        del self._open[request]
+        with suppress(OSError):
+            request.shutdown(socket.SHUT_RDWR)
 
 
 class _Quiet(WSGIRequestHandler):

@@ -26,6 +26,7 @@ class FakeGateway:
     listings: dict[str, dict[str, Any]] = field(default_factory=dict)  # by listing id
     by_key: dict[str, dict[str, Any]] = field(default_factory=dict)
     failures: list[int] = field(default_factory=list)
+    retry_after: int = 0  # seconds, told with each of them
     refuses: set[str] = field(default_factory=set)
     removed: set[str] = field(default_factory=set)
     lookups_away: bool = False
@@ -66,7 +67,7 @@ class FakeGateway:
 
     async def _answer(self, request: Request, listing_id: str) -> JSONResponse:
         if self.failures:
-            return JSONResponse({"title": "Broker away"}, self.failures.pop(0), {"Retry-After": "0"})
+            return JSONResponse({"title": "Broker away"}, self.failures.pop(0), {"Retry-After": str(self.retry_after)})
         if listing_id in self.removed:
             return JSONResponse({"title": "The listing was taken down", "detail": "A removal is final."}, 410)
         form = await request.form()

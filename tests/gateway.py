@@ -10,6 +10,8 @@ import numpy as np
 from PIL import Image
 from vitrine.events.v1 import enriched_pb2, image_pb2, listing_pb2
 
+from services.gateway.lookup import View
+from services.recommendation.views import REVIEWER, SELLER, SHOPPER, seen_by
 from shared.errors import Transient
 from shared.events import Event
 from shared.topics import IMAGE_UPLOADED, LISTING_CHANGED
@@ -21,6 +23,8 @@ CLAIMS: Mapping[str, Any] = {
     "brand": "Acme",
     "price": {"amount": "19.99", "currency": "EUR"},
 }
+
+_VIEWS: Mapping[View, int] = {"shopper": SHOPPER, "seller": SELLER, "reviewer": REVIEWER}
 
 Part = tuple[str, tuple[str | None, bytes, str]]
 
@@ -53,16 +57,17 @@ class FakeProducer:
 
 
 class FakeLookup:
-    """A recommendation service that knows what it is told."""
+    """A recommendation service that knows what it is told, and tells each view what it may see."""
 
     def __init__(self) -> None:
         self.known: dict[str, enriched_pb2.EnrichedListing] = {}
         self.away = False
 
-    async def get(self, listing_id: str) -> enriched_pb2.EnrichedListing | None:
+    async def get(self, listing_id: str, view: View) -> enriched_pb2.EnrichedListing | None:
         if self.away:
             raise Transient("the recommendation service is away")
-        return self.known.get(listing_id)
+        known = self.known.get(listing_id)
+        return None if known is None else seen_by(known, _VIEWS[view])
 
 
 def photo(seed: int = 0, size: tuple[int, int] = (64, 48), kind: str = "JPEG", **options: Any) -> bytes:

@@ -21,7 +21,7 @@ from services.gateway.intake import Intake
 from services.gateway.lookup import RecommendationClient
 from services.gateway.settings import GatewaySettings
 from shared.errors import CannotListen
-from shared.health import Check, Reason, watch
+from shared.health import Check, Reason, heartbeat, watch
 from shared.photo_store import STAGED_SECONDS, PhotoStore, open_photo_store
 from shared.process import Process, run
 from shared.stream.admin import Broker
@@ -59,14 +59,16 @@ async def serve(settings: GatewaySettings, process: Process) -> None:
         ThreadPoolExecutor(settings.threads or os.cpu_count() or 1, "decode") as decoders,
     ):
         intake = Intake(store, producer, settings, decoders)
-        config = served(create_app(intake, lookup, health, settings), settings)
+        config = served(create_app(intake, lookup, settings), settings)
         checks: dict[Reason, Check] = {"broker": broker.check, "store": store.check}
         health.needs(*checks)
+        beating = asyncio.create_task(heartbeat(health))
         watching = asyncio.create_task(watch(health, checks, timeout_seconds=settings.probe_seconds + 1))
         sweeping = asyncio.create_task(sweep_now_and_then(store))
         try:
             await until_stopped(UvicornServer(config), listener, process, settings.drain_seconds)
         finally:
+            beating.cancel()
             watching.cancel()
             sweeping.cancel()
             await lookup.close()
@@ -88,6 +90,9 @@ def served(app: FastAPI, settings: GatewaySettings) -> uvicorn.Config:
         ws="none",
         log_config=None,
         access_log=False,
+        # Whoever is on this machine could call itself by any address.
+        proxy_headers=False,
+        limit_concurrency=settings.max_connections,
         timeout_keep_alive=settings.header_seconds,
         timeout_graceful_shutdown=ceil(settings.finish_seconds),
     )

@@ -1,8 +1,8 @@
 """What the gateway answers, as JSON. The shapes are those of vitrine.events.v1, with plain words for its enums."""
 
+from datetime import UTC, datetime
 from typing import Any, Literal
 
-from google.protobuf.json_format import MessageToDict
 from pydantic import BaseModel, ConfigDict, Field
 from vitrine.events.v1 import enriched_pb2, image_pb2, listing_pb2
 
@@ -53,15 +53,22 @@ class Attribute(BaseModel):
     source: str = Field(description="seen: judged from the pixels; read: from text on the photo")
 
 
+def _for_reviewers(description: str) -> Any:
+    """A field that is left out, not null, where it is not for the caller."""
+    return Field(default=None, description=f"{description}; for reviewers only", exclude_if=lambda said: said is None)
+
+
 class Reason(BaseModel):
     code: str
     strength: float
     explanation: str
-    other_listing_id: str = ""
-    other_photo_sha256: str = ""
-    distance: int = 0
+    distance: int = Field(default=0, description="Of a copy: how many of 256 bits of the two photos' hashes differ")
     claimed: str = ""
     seen: str = ""
+    other_listing_id: str | None = _for_reviewers("Of a copy: the earlier listing")
+    other_photo_sha256: str | None = _for_reviewers("Of a copy: the earlier photo")
+    other_seller_id: str | None = _for_reviewers("Of a copy: whose the earlier listing is")
+    other_uploaded_at: datetime | None = _for_reviewers("Of a copy: when the earlier photo was first uploaded")
 
 
 class Fraud(BaseModel):
@@ -116,7 +123,9 @@ class Listing(BaseModel):
     claims: Claims | None = None
     category: Category | None = Field(default=None, description="Of the first photo")
     attributes: list[Attribute] = []
-    fraud: Fraud | None = Field(default=None, description="The worst decision of all photos, with the reasons of all")
+    fraud: Fraud | None = Field(
+        default=None, description="The worst decision of all photos, with the reasons of all; null for shoppers"
+    )
     embedding_space: str | None = None
     photos: list[EnrichedPhoto] = []
 
@@ -189,9 +198,21 @@ def _attribute(attribute: image_pb2.Attribute) -> Attribute:
 
 
 def _fraud(fraud: image_pb2.Fraud) -> Fraud:
-    reasons = [Reason(**_plain(reason)) for reason in fraud.reasons]
+    reasons = [_reason(reason) for reason in fraud.reasons]
     return Fraud(score=fraud.score, decision=word(image_pb2.Fraud.Decision, fraud.decision), reasons=reasons)
 
 
-def _plain(reason: image_pb2.Reason) -> dict[str, Any]:
-    return MessageToDict(reason, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+def _reason(reason: image_pb2.Reason) -> Reason:
+    uploaded_at = reason.other_uploaded_at.ToDatetime(UTC) if reason.HasField("other_uploaded_at") else None
+    return Reason(
+        code=reason.code,
+        strength=reason.strength,
+        explanation=reason.explanation,
+        distance=reason.distance,
+        claimed=reason.claimed,
+        seen=reason.seen,
+        other_listing_id=reason.other_listing_id or None,
+        other_photo_sha256=reason.other_photo_sha256 or None,
+        other_seller_id=reason.other_seller_id or None,
+        other_uploaded_at=uploaded_at,
+    )

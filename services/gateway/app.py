@@ -1,30 +1,31 @@
 """The HTTP interface. It reads requests, asks the intake or the lookup, and words the answers."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 import structlog
-from fastapi import FastAPI, Header, Path, Request, Response
+from fastapi import FastAPI, Header, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import JSONResponse
 from opentelemetry import trace
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.gateway import answers
-from services.gateway.claims import ListingClaims
-from services.gateway.form import Memory, body_too_large, empty_body, read_form
+from services.gateway.callers import Caller, caller_of
+from services.gateway.claims import ListingClaims, parse_claims
+from services.gateway.form import Form, body_too_large, empty_body, read_form
 from services.gateway.intake import Intake
-from services.gateway.lookup import Lookup
+from services.gateway.lookup import Lookup, View
 from services.gateway.problems import MEDIA_TYPE, Problem, ProblemDetails, response_of
+from services.gateway.quotas import PhotoRate, Uploads, photos_of
 from services.gateway.settings import GatewaySettings
 from shared.errors import Transient
-from shared.health import Health
 from shared.metrics import HTTP_SECONDS, INTAKE, REFUSED, export
 from shared.photo_formats import MEDIA_TYPES, NAMES
 from shared.tracing import current_trace_id, extracted, tracer
@@ -39,6 +40,13 @@ ListingId = Annotated[
         examples=["0a4f8c0d7a3e4a0f9a6b1d2c3e4f5a6b"],
     ),
 ]
+ForWhom = Annotated[
+    View,
+    Query(
+        description="shopper: nothing of fraud; seller: the decision and its reasons; reviewer: also whose the "
+        "originals of copies are, for callers who may review",
+    ),
+]
 IdempotencyKey = Annotated[
     str | None,
     Header(
@@ -50,13 +58,39 @@ IdempotencyKey = Annotated[
 ]
 
 
-def create_app(intake: Intake, lookup: Lookup, health: Health, settings: GatewaySettings) -> FastAPI:
-    """The application. `health` is what the probes are answered from."""
+def create_app(
+    intake: Intake,
+    lookup: Lookup,
+    settings: GatewaySettings,
+    *,
+    photo_rate: PhotoRate | None = None,
+    caller_of: Callable[[HTTPConnection], Caller] = caller_of,
+) -> FastAPI:
+    """The application. Probes and metrics are answered elsewhere (shared/health.py)."""
     app = FastAPI(title="Vitrine gateway", version="1", docs_url=None, redoc_url=None)
-    memory = Memory(settings.upload_memory_bytes)
+    uploads = Uploads(settings)
+    rate = photo_rate or PhotoRate(settings.caller_photos_per_minute)
     export(INTAKE)
 
-    @app.post("/v1/listings", status_code=202, responses=_refusals(400, 408, 413, 415, 422, 503), openapi_extra=_FORM)
+    @asynccontextmanager
+    async def upload(request: Request) -> AsyncIterator[Form]:
+        """What the request carries, held and counted for its caller until it is dealt with. Raises Problem."""
+        caller = caller_of(request)
+        caller.needs("upload")
+        rate.check(caller.subject)
+        with uploads.begun(caller.subject) as lease:
+            form = await read_form(request.stream(), _content_type(request), settings, lease)
+            claims = parse_claims(form.listing)
+            caller.speaks_for(claims.seller_id)
+            rate.spend(caller.subject, photos_of(form, claims))
+            yield form
+
+    @app.post(
+        "/v1/listings",
+        status_code=202,
+        responses=_refusals(400, 403, 408, 413, 415, 422, 429, 503),
+        openapi_extra=_FORM,
+    )
     async def create_listing(
         request: Request, response: Response, idempotency_key: IdempotencyKey = None
     ) -> answers.Accepted:
@@ -65,8 +99,7 @@ def create_app(intake: Intake, lookup: Lookup, health: Health, settings: Gateway
         Answered after the broker has acknowledged. Repeating it with the same Idempotency-Key is one upload.
         """
         _check_request(request, idempotency_key, settings)
-        with memory.lease() as lease:
-            form = await read_form(request.stream(), _content_type(request), settings, memory, lease)
+        async with upload(request) as form:
             change = await intake.create(form, idempotency_key)
         response.headers["Location"] = f"/v1/listings/{change.listing_id}"
         return answers.accepted(change)
@@ -74,7 +107,7 @@ def create_app(intake: Intake, lookup: Lookup, health: Health, settings: Gateway
     @app.put(
         "/v1/listings/{listing_id}",
         status_code=202,
-        responses=_refusals(400, 408, 410, 413, 415, 422, 503),
+        responses=_refusals(400, 403, 408, 410, 413, 415, 422, 429, 503),
         openapi_extra=_FORM,
     )
     async def replace_listing(
@@ -86,52 +119,36 @@ def create_app(intake: Intake, lookup: Lookup, health: Health, settings: Gateway
         creates the listing under it. Of two revisions the later wins, in whichever order they arrive.
         """
         _check_request(request, idempotency_key, settings)
-        with memory.lease() as lease:
-            form = await read_form(request.stream(), _content_type(request), settings, memory, lease)
+        async with upload(request) as form:
             change = await intake.replace(listing_id, form, idempotency_key)
         return answers.accepted(change)
 
-    @app.delete("/v1/listings/{listing_id}", status_code=202, responses=_refusals(422, 503))
-    async def remove_listing(listing_id: ListingId) -> answers.Removed:
+    @app.delete("/v1/listings/{listing_id}", status_code=202, responses=_refusals(403, 422, 503))
+    async def remove_listing(request: Request, listing_id: ListingId) -> answers.Removed:
         """Take a listing down, for good.
 
         An id that was never heard of is accepted as well: its upload may still be on its way, and the removal
         outlives it.
         """
+        caller_of(request).needs("upload")
         change = await intake.remove(listing_id)
         return answers.Removed(listing_id=listing_id, revision=change.revision)
 
-    @app.get("/v1/listings/{listing_id}", responses=_refusals(404, 422, 503))
-    async def get_listing(listing_id: ListingId) -> answers.Listing:
+    @app.get("/v1/listings/{listing_id}", responses=_refusals(403, 404, 422, 503))
+    async def get_listing(request: Request, listing_id: ListingId, view: ForWhom = "seller") -> answers.Listing:
         """What was found in a listing's photos so far.
 
         From the answer to its DELETE on a listing is not found, whether the join has heard of the removal yet or not.
         """
+        if view == "reviewer":
+            caller_of(request).needs("review")
         if await intake.is_removed(listing_id):
             raise _no_such_listing(listing_id)
-        if (joined := await _looked_up(lookup, listing_id)) is not None:
+        if (joined := await _looked_up(lookup, listing_id, view)) is not None:
             return joined
         if await intake.has_accepted(listing_id):
             return answers.pending(listing_id)
         raise _no_such_listing(listing_id)
-
-    @app.get("/startz", include_in_schema=False)
-    async def startz() -> PlainTextResponse:
-        return _probed(health.why_not_started)
-
-    @app.get("/livez", include_in_schema=False)
-    async def livez() -> PlainTextResponse:
-        return _probed(health.why_not_live)
-
-    @app.get("/readyz", include_in_schema=False)
-    async def readyz() -> PlainTextResponse:
-        """Whether uploads would be accepted now."""
-        return _probed(health.why_not_ready)
-
-    @app.get("/metrics", include_in_schema=False)
-    async def metrics() -> Response:
-        health.show()
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     _word_refusals(app)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
@@ -181,9 +198,9 @@ def _method(scope: Scope) -> str:
     return scope["method"] if scope["method"] in known else "other"
 
 
-async def _looked_up(lookup: Lookup, listing_id: str) -> answers.Listing | None:
+async def _looked_up(lookup: Lookup, listing_id: str, view: View) -> answers.Listing | None:
     try:
-        record = await lookup.get(listing_id)
+        record = await lookup.get(listing_id, view)
     except Transient as why:
         log.warning("lookup failed", error=str(why))
         detail = "The recommendation service did not answer. Uploads are not affected."
@@ -198,10 +215,6 @@ def _no_such_listing(listing_id: str) -> Problem:
         "Check the id; it is the listing_id that was answered to the upload.",
         {"parameter": "listing_id"},
     )
-
-
-def _probed(why_not: str | None) -> PlainTextResponse:
-    return PlainTextResponse(f"{why_not or 'ok'}\n", 503 if why_not else 200)
 
 
 # --- requests ---------------------------------------------------------------------------------------------------------

@@ -2,9 +2,9 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 from urllib.parse import unquote_to_bytes
 
 from python_multipart.exceptions import FormParserError
@@ -41,55 +41,38 @@ class Form:
     files: tuple[File, ...]
 
 
-class Memory:
-    """Bytes of bodies held at once, over all requests: who would exceed them is told to come back."""
+class Lease(Protocol):
+    """Memory for one body."""
 
-    def __init__(self, limit: int) -> None:
-        self._free = limit
+    def take(self, size: int) -> None:
+        """Raises Problem when there is no more."""
+        ...
 
-    @contextmanager
-    def lease(self) -> Iterator["Lease"]:
-        lease = Lease()
-        try:
-            yield lease
-        finally:
-            self._free += lease.taken
-
-    def take(self, lease: "Lease", size: int) -> None:
-        if size > self._free:
-            raise Problem("busy", "The gateway holds as many uploads as it can.", "Repeat it in a few seconds.")
-        self._free -= size
-        lease.taken += size
+    def give_back(self) -> None:
+        """All that was taken."""
+        ...
 
 
-@dataclass(slots=True)
-class Lease:
-    taken: int = 0
-
-
-async def read_form(
-    stream: AsyncIterator[bytes], content_type: str, settings: GatewaySettings, memory: Memory, lease: Lease
-) -> Form:
+async def read_form(stream: AsyncIterator[bytes], content_type: str, settings: GatewaySettings, lease: Lease) -> Form:
     """The whole body, taken apart. Raises Problem."""
     parts = _Parts(settings)
     parser = _parser(content_type, parts)
     read = 0
     try:
-        async with asyncio.timeout(settings.upload_seconds):
-            async for chunk in stream:
-                read += len(chunk)
-                if read > settings.max_body_bytes:
-                    raise body_too_large(settings)
-                # After a fault all is read and nothing taken apart: who is still sending would not hear the answer.
-                if not parts.fault:
-                    held = parts.held
-                    parser.write(chunk)
-                    memory.take(lease, parts.held - held)
+        async for chunk in _in_time(stream, settings):
+            read += len(chunk)
+            if read > settings.max_body_bytes:
+                raise body_too_large(settings)
+            # After a fault all is read and nothing taken apart: who is still sending would not hear the answer.
+            if not parts.fault:
+                held = parts.held
+                parser.write(chunk)
+                if parts.fault:
+                    lease.give_back()
+                else:
+                    lease.take(parts.held - held)
     except FormParserError as why:
         raise _malformed(f"{why}.") from why
-    except TimeoutError as why:
-        detail = f"The body had not arrived after {settings.upload_seconds:g} s ({read:,} bytes had)."
-        raise Problem("upload-too-slow", detail, "Send fewer or smaller photos at once.") from why
     if not read:
         raise empty_body()
     if parts.fault:
@@ -97,6 +80,42 @@ async def read_form(
     if not parts.ended:
         raise _malformed("It ends before its last boundary." if parser.begun else parser.never_begun())
     return parts.form()
+
+
+async def _in_time(stream: AsyncIterator[bytes], settings: GatewaySettings) -> AsyncIterator[bytes]:
+    """The stream while it keeps up; then raises Problem.
+
+    What comes buys time: each byte as much as it may take at the slowest rate, and never more than the grace. So who
+    stalls is refused after the grace, however much came before; the whole has `upload_seconds`.
+    """
+    clock = asyncio.get_running_loop().time
+    last = clock() + settings.upload_seconds
+    patience = clock() + settings.upload_grace_seconds
+    read = 0
+    while True:
+        try:
+            async with asyncio.timeout_at(min(patience, last)):
+                chunk = await anext(stream, None)
+        except TimeoutError as why:
+            raise _too_slow(read, clock() >= last, settings) from why
+        if chunk is None:
+            return
+        read += len(chunk)
+        bought = len(chunk) / settings.upload_bytes_per_second
+        patience = min(patience + bought, clock() + settings.upload_grace_seconds)
+        yield chunk
+
+
+def _too_slow(read: int, at_the_end: bool, settings: GatewaySettings) -> Problem:
+    if at_the_end:
+        detail = f"The body had not arrived after {settings.upload_seconds:g} s ({read:,} bytes had)."
+        return Problem("upload-too-slow", detail, "Send fewer or smaller photos at once.")
+    return Problem(
+        "upload-too-slow",
+        f"After {read:,} bytes the body came more slowly than {settings.upload_bytes_per_second:,} bytes/s for "
+        f"{settings.upload_grace_seconds:g} s.",
+        "Send it without pauses, or over a faster network.",
+    )
 
 
 def body_too_large(settings: GatewaySettings) -> Problem:
@@ -215,6 +234,11 @@ class _Parts:
         self._headers[self._name.lower()] = self._value
         self._name = self._value = b""
 
+    def refuse(self, fault: Problem) -> None:
+        """Nothing of it is kept."""
+        self.fault = fault
+        self._parts.clear()
+
     def headers_end(self) -> None:
         if self.fault:
             return
@@ -225,12 +249,12 @@ class _Parts:
         if name == LISTING and not self._named(LISTING):
             self._parts.append(_Part(name, None, self._settings.max_listing_bytes))
         elif name == LISTING:
-            self.fault = Problem("malformed-form", "It has two parts named listing.", HOW, {"part": LISTING})
+            self.refuse(Problem("malformed-form", "It has two parts named listing.", HOW, {"part": LISTING}))
         elif name != PHOTOS:
             detail = f"The form has a part named “{name}”; known are listing and photos."
-            self.fault = Problem("unknown-part", detail, HOW, {"part": name})
+            self.refuse(Problem("unknown-part", detail, HOW, {"part": name}))
         elif len(self._named(PHOTOS)) == self._settings.max_photos:
-            self.fault = too_many_photos(self._settings.max_photos)
+            self.refuse(too_many_photos(self._settings.max_photos))
         else:
             self._parts.append(_Part(name, filename, self._settings.max_photo_bytes))
 
@@ -239,8 +263,7 @@ class _Parts:
             return
         part = self._parts[-1]
         if len(part.body) + end - start > part.most:
-            self.fault = self._too_large(part)
-            self._parts.clear()
+            self.refuse(self._too_large(part))
             return
         part.body += data[start:end]
         self.held += end - start

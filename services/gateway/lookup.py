@@ -1,6 +1,6 @@
 """Asks the recommendation service, over gRPC."""
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 import grpc
 from vitrine.events.v1 import enriched_pb2
@@ -10,10 +10,18 @@ from vitrine.recommendation.v1 import recommendation_pb2_grpc as rpc
 from shared.errors import Transient
 from shared.grpc import channel
 
+View = Literal["shopper", "seller", "reviewer"]
+
+_VIEWS: "dict[View, api.View.ValueType]" = {
+    "shopper": api.VIEW_SHOPPER,
+    "seller": api.VIEW_SELLER,
+    "reviewer": api.VIEW_REVIEWER,
+}
+
 
 class Lookup(Protocol):
-    async def get(self, listing_id: str) -> enriched_pb2.EnrichedListing | None:
-        """None when there is no such listing; raises Transient when nobody can tell."""
+    async def get(self, listing_id: str, view: View) -> enriched_pb2.EnrichedListing | None:
+        """As this view sees it; None when there is no such listing; raises Transient when nobody can tell."""
         ...
 
 
@@ -25,8 +33,8 @@ class RecommendationClient:
         self._service = rpc.RecommendationServiceStub(self._channel)
         self._timeout_seconds = timeout_seconds
 
-    async def get(self, listing_id: str) -> enriched_pb2.EnrichedListing | None:
-        request = api.GetListingRequest(listing_id=listing_id)
+    async def get(self, listing_id: str, view: View) -> enriched_pb2.EnrichedListing | None:
+        request = api.GetListingRequest(listing_id=listing_id, view=_VIEWS[view])
         try:
             answer = await self._service.GetListing(request, timeout=self._timeout_seconds)
         except grpc.aio.AioRpcError as why:

@@ -54,6 +54,12 @@ TYPES: Mapping[str, ProblemType] = {
         HTTPStatus.UNPROCESSABLE_ENTITY, "The Idempotency-Key belongs to another upload"
     ),
     "listing-removed": ProblemType(HTTPStatus.GONE, "The listing was taken down"),
+    # who calls, and how much
+    "not-allowed": ProblemType(HTTPStatus.FORBIDDEN, "The caller may not do this"),
+    "too-many-uploads": ProblemType(HTTPStatus.TOO_MANY_REQUESTS, "The caller has too many uploads under way"),
+    "too-many-photos-per-minute": ProblemType(
+        HTTPStatus.TOO_MANY_REQUESTS, "The caller sends too many photos a minute"
+    ),
     # lookups and the rest of HTTP
     "no-such-listing": ProblemType(HTTPStatus.NOT_FOUND, "No such listing"),
     "no-such-page": ProblemType(HTTPStatus.NOT_FOUND, "No such page"),
@@ -68,18 +74,28 @@ TYPES: Mapping[str, ProblemType] = {
 }
 
 RETRY_AFTER_SECONDS = 5
+_AGAIN_LATER = (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS)
 
 
 class Problem(Exception):
     """Ends a request. `code` is one of TYPES; `where` points at the part of the request that is to blame."""
 
-    def __init__(self, code: str, detail: str, remedy: str, where: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        code: str,
+        detail: str,
+        remedy: str,
+        where: Mapping[str, Any] | None = None,
+        *,
+        retry_after_seconds: int = RETRY_AFTER_SECONDS,
+    ) -> None:
         super().__init__(f"{code}: {detail}")
         self.code = code
         self.type = TYPES[code]
         self.detail = detail
         self.remedy = remedy
         self.where = where
+        self.retry_after_seconds = retry_after_seconds
 
 
 def problem_of_photo(why: BadPhoto, where: Mapping[str, Any]) -> Problem:
@@ -138,6 +154,6 @@ def response_of(problem: Problem, trace_id: str | None, headers: Mapping[str, st
         trace_id=trace_id,
     )
     headers = dict(headers or {})
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    if status in _AGAIN_LATER:
+        headers["Retry-After"] = str(problem.retry_after_seconds)
     return JSONResponse(details.model_dump(exclude_none=True), status, headers, MEDIA_TYPE)

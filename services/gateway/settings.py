@@ -10,7 +10,8 @@ from shared.settings import Port, Settings
 class GatewaySettings(Settings):
     """From the environment: VITRINE_HTTP_PORT, VITRINE_MAX_PHOTOS, …"""
 
-    http_port: Port = Field(default=8080, description="Port of the HTTP interface, health and metrics")
+    http_port: Port = Field(default=8080, description="Port of the HTTP interface")
+    metrics_port: Port = Field(default=9108, description="Port of /metrics, /startz, /livez and /readyz; 0 serves none")
     recommendation: str = Field(default="127.0.0.1:50051", description="host:port of the recommendation service's gRPC")
 
     max_photos: int = Field(default=12, description="Most photos of one listing", ge=1)
@@ -28,7 +29,30 @@ class GatewaySettings(Settings):
         ge=1,
     )
     upload_seconds: float = Field(default=120, description="How long a body may take to arrive", gt=0)
+    upload_grace_seconds: float = Field(
+        default=10, description="How long a body may come more slowly than the slowest rate, or not at all", gt=0
+    )
+    upload_bytes_per_second: int = Field(default=8 * 1024, description="The slowest rate of a body", ge=1)
     upload_memory_bytes: int = Field(default=1024**3, description="Most bytes of bodies held at once", ge=1)
+
+    max_connections: int = Field(
+        default=1000,
+        description="Most connections at once; requests beyond are answered 503. One caller may hold half of them",
+        ge=2,
+    )
+    # A caller is an address until tokens come: behind a proxy all are one.
+    caller_memory_share: float = Field(
+        default=0.5,
+        description="Share of the memory for bodies that one caller may hold, though never less than one largest body",
+        gt=0,
+        le=1,
+    )
+    caller_uploads: int = Field(default=64, description="Most uploads of one caller at once", ge=1)
+    caller_photos_per_minute: int = Field(
+        default=36_000,
+        description="Most photos a minute, sent or named, that one caller may ask to be looked at; 0 is no limit",
+        ge=0,
+    )
     acknowledge_seconds: float = Field(default=15, description="How long the broker may take to acknowledge", gt=0)
     ahead_seconds: float = Field(default=300, description="How far updated_at may lie in the future", ge=0)
     lookup_seconds: float = Field(default=2, description="Deadline of a lookup at the recommendation service", gt=0)
@@ -42,6 +66,11 @@ class GatewaySettings(Settings):
     def finish_seconds(self) -> float:
         """How long an upload that has just begun may take: its body, then the broker's acknowledgement."""
         return self.upload_seconds + self.acknowledge_seconds
+
+    @property
+    def caller_memory_bytes(self) -> int:
+        """Of bodies that one caller may have held at once: its share, or one body of the largest."""
+        return max(int(self.caller_memory_share * self.upload_memory_bytes), self.max_body_bytes)
 
     @property
     def photo_limits(self) -> PhotoLimits:

@@ -14,6 +14,7 @@ from services.recommendation.fields import Enriched, Vector
 from services.recommendation.index import MAX_SCANNED, VectorIndex, WrongDimension
 from services.recommendation.rank import Candidate, Filter, best, nearest, what_is_wrong_with
 from services.recommendation.store import Records
+from services.recommendation.views import seen_by
 from shared.grpc import Refusal
 from shared.limits import MAX_ANSWER_BYTES, MAX_PHOTO_BYTES
 from shared.photo_formats import NAMES
@@ -62,8 +63,8 @@ class Lookups:
             )
         return enriched
 
-    async def batch(self, listing_ids: Sequence[str]) -> api.BatchGetListingsResponse:
-        """As many as fit one answer, and which are still to be asked for."""
+    async def batch(self, listing_ids: Sequence[str], view: int) -> api.BatchGetListingsResponse:
+        """As many as fit one answer, as this view sees them, and which are still to be asked for."""
         if len(listing_ids) > MAX_BATCH:
             raise Refusal(
                 grpc.StatusCode.INVALID_ARGUMENT,
@@ -73,7 +74,8 @@ class Lookups:
         records: list[Enriched | None] = []
         fitting = 0
         for ids in _chunks(listing_ids):
-            records += [_there(record) for record in await self._records.records(ids)]
+            there = [_there(record) for record in await self._records.records(ids)]
+            records += [None if record is None else seen_by(record, view) for record in there]
             if (fitting := _fitting(listing_ids, records)) < len(records):
                 break
         return api.BatchGetListingsResponse(

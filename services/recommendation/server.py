@@ -10,6 +10,7 @@ from vitrine.recommendation.v1 import recommendation_pb2_grpc
 
 from services.recommendation.lookups import Found, Lookups
 from services.recommendation.store import Records
+from services.recommendation.views import SHOPPER, seen_by, what_is_wrong_with
 from shared.errors import Transient
 from shared.grpc import MAX_AGE_SECONDS, MAX_QUESTION_BYTES, Bounds, Context, GrpcServer, Refusal, channel, too_long
 from shared.health import Health
@@ -77,12 +78,14 @@ class RecommendationService(recommendation_pb2_grpc.RecommendationServiceService
     async def GetListing(  # noqa: N802
         self, request: api.GetListingRequest, context: Context
     ) -> api.GetListingResponse:
-        return api.GetListingResponse(listing=await self._lookups.get(request.listing_id))
+        _check_view(request.view)
+        return api.GetListingResponse(listing=seen_by(await self._lookups.get(request.listing_id), request.view))
 
     async def BatchGetListings(  # noqa: N802
         self, request: api.BatchGetListingsRequest, context: Context
     ) -> api.BatchGetListingsResponse:
-        return await self._lookups.batch(request.listing_ids)
+        _check_view(request.view)
+        return await self._lookups.batch(request.listing_ids, request.view)
 
     async def SimilarListings(  # noqa: N802
         self, request: api.SimilarListingsRequest, context: Context
@@ -104,11 +107,11 @@ class RecommendationService(recommendation_pb2_grpc.RecommendationServiceService
 
 
 def _told(found: Found, context: Context) -> list[api.Hit]:
-    """The hits. Whether there may be more goes with the trailing metadata."""
+    """The hits, as far as they are for shoppers. Whether there may be more goes with the trailing metadata."""
     if not found.complete:
         INCOMPLETE_SEARCHES.inc()
         context.set_trailing_metadata(INCOMPLETE)
-    return found.hits
+    return [api.Hit(listing=seen_by(hit.listing, SHOPPER), similarity=hit.similarity) for hit in found.hits]
 
 
 def check_size(method: str, message: bytes) -> None:
@@ -122,6 +125,12 @@ def check_size(method: str, message: bytes) -> None:
         rest.ClearField("photo")
         if (size := rest.ByteSize()) > MAX_QUESTION_BYTES:
             raise too_long(size)
+
+
+def _check_view(view: int) -> None:
+    """Before anything is looked up."""
+    if wrong := what_is_wrong_with(view):
+        raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, wrong)
 
 
 class LookupServer:

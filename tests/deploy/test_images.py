@@ -51,12 +51,10 @@ def ready(port: int) -> tuple[int, str]:
         return 0, str(why)
 
 
-def starts(
-    images: Images, container: str, log: Path, *command: str, port_in: str = "VITRINE_METRICS_PORT", **variables: str
-) -> None:
+def starts(images: Images, container: str, log: Path, *command: str, **variables: str) -> None:
     """Fails when its /readyz does not say that all is well."""
     port = free_port()
-    given = {port_in: str(port), "VITRINE_DRAIN_SECONDS": "0", **variables}
+    given = {"VITRINE_METRICS_PORT": str(port), "VITRINE_DRAIN_SECONDS": "0", **variables}
     with images.running(container, log, "python", "-m", *command, **given) as process:
         deadline = time.monotonic() + START_SECONDS
         while (answer := ready(port))[0] != 200:
@@ -82,7 +80,7 @@ def test_the_base_image_is_small_takes_photos_in_and_looks_listings_up(
         "VITRINE_KAFKA": with_topics(kafka),
         "VITRINE_PHOTO_STORE": f"/tmp/{tmp_path.name}-{os.getpid()}",
     }
-    starts(images, base, tmp_path / "gateway.log", "services.gateway", port_in="VITRINE_HTTP_PORT", **intake)
+    starts(images, base, tmp_path / "gateway.log", "services.gateway", VITRINE_HTTP_PORT=str(free_port()), **intake)
 
 
 @pytest.mark.timeout(1200)

@@ -36,8 +36,7 @@ def shown(told: str) -> set[str]:
 
 @pytest.mark.parametrize("name", GROUPS)
 async def test_a_process_exports_its_own_metrics_only_and_is_ready(tested: RunningFleet, name: str) -> None:
-    ports = tested.fleet.plan.ports
-    port = ports.http if name == "gateway" else ports.metrics_of(name)
+    port = tested.fleet.plan.ports.metrics_of(name)
     async with httpx.AsyncClient() as client:
         told = (await client.get(f"http://127.0.0.1:{port}/metrics")).text
     assert shown(told) == {"vitrine_ready"}.union(*(families(group) for group in GROUPS[name]))

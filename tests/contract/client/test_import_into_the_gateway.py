@@ -17,9 +17,9 @@ from client.listing import Effect, Imported, ListingUpload
 from client.uploading import import_listings
 from services.gateway.app import create_app
 from services.gateway.intake import Intake
+from services.gateway.lookup import View
 from services.gateway.settings import GatewaySettings
 from shared.events import deterministic_id
-from shared.health import Health
 from shared.photo_store import open_photo_store
 from shared.tracing import start_tracing
 from tests.gateway import FakeProducer, form, photo
@@ -31,7 +31,7 @@ class Joined:
 
     producer: FakeProducer = field(default_factory=FakeProducer)
 
-    async def get(self, listing_id: str) -> enriched_pb2.EnrichedListing | None:
+    async def get(self, listing_id: str, view: View) -> enriched_pb2.EnrichedListing | None:
         changes = [change for change in self.producer.changes if change.listing_id == listing_id]
         if not changes:
             return None
@@ -54,10 +54,10 @@ class RunningGateway:
 @pytest.fixture
 async def gateway(tmp_path: Path) -> AsyncIterator[RunningGateway]:
     start_tracing("gateway")
-    joined, health, settings = Joined(), Health(), GatewaySettings()
+    joined, settings = Joined(), GatewaySettings()
     with ThreadPoolExecutor(2) as decoders, socket.socket() as listening:
         intake = Intake(open_photo_store(str(tmp_path / "photos")), joined.producer, settings, decoders)
-        app = create_app(intake, joined, health, settings)
+        app = create_app(intake, joined, settings)
         listening.bind(("127.0.0.1", 0))
         listening.listen()
         server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
@@ -90,7 +90,7 @@ async def test_without_any_state_each_outcome_is_told_as_it_is(gateway: RunningG
     ended = [await imported(gateway, upload) for upload, _ in said]
     assert [one.effect for one in ended] == [effect for _, effect in said], [one.error for one in ended]
     assert len({one.listing_id for one in ended}) == 1
-    latest = await gateway.joined.get(ended[0].listing_id or "")
+    latest = await gateway.joined.get(ended[0].listing_id or "", "seller")
     assert latest is not None and latest.claims.price.units == 19 and len(latest.photos) == 1
 
 

@@ -14,13 +14,12 @@ from services.gateway.__main__ import UvicornServer, served
 from services.gateway.app import create_app
 from services.gateway.intake import Intake
 from services.gateway.settings import GatewaySettings
-from shared.health import Health
 from shared.photo_store import open_photo_store
 from tests.gateway import FakeLookup, FakeProducer
 
 HEADER_SECONDS = 1
 SOON = 5 * HEADER_SECONDS  # for a machine that is busy
-REQUEST = b"GET /livez HTTP/1.1\r\nHost: gateway\r\n"
+REQUEST = b"GET /openapi.json HTTP/1.1\r\nHost: gateway\r\n"
 LISTING_BODY = (
     b"POST /v1/listings HTTP/1.1\r\nHost: gateway\r\nContent-Type: text/plain\r\nContent-Length: 1000\r\n\r\n"
 )
@@ -35,10 +34,8 @@ def decoders() -> Iterator[ThreadPoolExecutor]:
 @pytest.fixture
 async def port(tmp_path: Path, decoders: ThreadPoolExecutor) -> AsyncIterator[int]:
     settings = GatewaySettings(header_seconds=HEADER_SECONDS, http_port=0, upload_seconds=3 * HEADER_SECONDS)
-    health = Health()
-    health.started()
     intake = Intake(open_photo_store(str(tmp_path)), FakeProducer(), settings, decoders)
-    server = UvicornServer(served(create_app(intake, FakeLookup(), health, settings), settings))
+    server = UvicornServer(served(create_app(intake, FakeLookup(), settings), settings))
     listener = socket.create_server(("127.0.0.1", 0))
     serving = asyncio.create_task(server.serve([listener]))
     yield listener.getsockname()[1]
@@ -89,7 +86,7 @@ async def dribble(client: Client, data: bytes) -> None:
         await asyncio.sleep(0.1)
 
 
-@pytest.mark.parametrize("sent", [b"", b"G", b"GET /livez HTTP/1.1\r\n", REQUEST])
+@pytest.mark.parametrize("sent", [b"", b"G", b"GET /openapi.json HTTP/1.1\r\n", REQUEST])
 async def test_a_client_that_falls_silent_within_its_headers_is_let_go_of(client: Client, sent: bytes) -> None:
     await client.send(sent)
     assert HEADER_SECONDS * 0.9 <= await client.closed_after() < SOON

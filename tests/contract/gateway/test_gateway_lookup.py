@@ -7,17 +7,21 @@ from typing import Any, Protocol
 
 import grpc
 import pytest
-from vitrine.events.v1 import enriched_pb2
+from vitrine.events.v1 import enriched_pb2, image_pb2
 from vitrine.recommendation.v1 import recommendation_pb2 as api
 from vitrine.recommendation.v1 import recommendation_pb2_grpc as rpc
 
 from services.gateway.lookup import Lookup, RecommendationClient
+from services.recommendation.views import seen_by
 from shared.errors import Transient
 from shared.tracing import start_tracing, tracer
 from tests.gateway import FakeLookup
 
 KNOWN = enriched_pb2.EnrichedListing(
-    listing_id="known", revision=7, status=enriched_pb2.EnrichedListing.STATUS_COMPLETE
+    listing_id="known",
+    revision=7,
+    status=enriched_pb2.EnrichedListing.STATUS_COMPLETE,
+    fraud=image_pb2.Fraud(score=0.9, reasons=[image_pb2.Reason(code="copy", other_seller_id="victim")]),
 )
 
 
@@ -50,7 +54,7 @@ class Recommendation(rpc.RecommendationServiceServicer):
     ) -> api.GetListingResponse:
         self.metadata = dict(context.invocation_metadata() or ())
         if request.listing_id == "known":
-            return api.GetListingResponse(listing=KNOWN)
+            return api.GetListingResponse(listing=seen_by(KNOWN, request.view))
         if request.listing_id == "slow":
             await asyncio.Event().wait()
         await context.abort(grpc.StatusCode.NOT_FOUND, "no such listing")
@@ -87,23 +91,29 @@ def scene(request: pytest.FixtureRequest) -> Scene:
     return served
 
 
-async def test_a_known_listing_comes_back_whole(scene: Scene) -> None:
-    assert await scene.lookup.get("known") == KNOWN
+async def test_a_known_listing_comes_back_whole_to_a_reviewer(scene: Scene) -> None:
+    assert await scene.lookup.get("known", "reviewer") == KNOWN
+
+
+async def test_the_view_goes_along(scene: Scene) -> None:
+    seller, shopper = await scene.lookup.get("known", "seller"), await scene.lookup.get("known", "shopper")
+    assert seller is not None and seller.HasField("fraud") and "victim" not in str(seller)
+    assert shopper is not None and not shopper.HasField("fraud")
 
 
 async def test_an_unknown_one_is_none(scene: Scene) -> None:
-    assert await scene.lookup.get("unknown") is None
+    assert await scene.lookup.get("unknown", "seller") is None
 
 
 async def test_a_service_that_is_away_is_transient(scene: Scene) -> None:
     await scene.go_away()
     with pytest.raises(Transient):
-        await scene.lookup.get("known")
+        await scene.lookup.get("known", "seller")
 
 
 async def test_no_answer_within_the_deadline_is_transient(served: OnServer) -> None:
     with pytest.raises(Transient, match="DEADLINE_EXCEEDED"):
-        await served.lookup.get("slow")
+        await served.lookup.get("slow", "seller")
 
 
 async def test_a_service_that_was_never_there_is_transient() -> None:
@@ -111,12 +121,12 @@ async def test_a_service_that_was_never_there_is_transient() -> None:
         unused.bind(("127.0.0.1", 0))
         client = RecommendationClient(f"127.0.0.1:{unused.getsockname()[1]}", timeout_seconds=1)
         with pytest.raises(Transient, match="UNAVAILABLE"):
-            await client.get("known")
+            await client.get("known", "seller")
         await client.close()
 
 
 async def test_the_trace_goes_along(served: OnServer) -> None:
     start_tracing("gateway")
     with tracer.start_as_current_span("request") as span:
-        await served.lookup.get("known")
+        await served.lookup.get("known", "seller")
     assert f"{span.get_span_context().trace_id:032x}" in served.service.metadata["traceparent"]

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,23 +37,35 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("photos")
 
 
-def running(kafka: str, folder: Path, **more: str) -> Iterator[httpx.Client]:
-    """A gateway process until the test ends; then it must end by itself on SIGTERM."""
-    port = free_port()
+@dataclass(frozen=True)
+class Running:
+    """A gateway process: where callers and where probes ask it."""
+
+    client: httpx.Client
+    admin: httpx.Client
+
+
+def running(kafka: str, folder: Path, **more: str) -> Iterator[Running]:
+    """Until the test ends; then it must end by itself on SIGTERM."""
+    port, metrics_port = free_port(), free_port()
     env = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         "VITRINE_KAFKA": kafka,
         "VITRINE_PHOTO_STORE": str(folder),
         "VITRINE_HTTP_PORT": str(port),
+        "VITRINE_METRICS_PORT": str(metrics_port),
         "VITRINE_RECOMMENDATION": f"127.0.0.1:{free_port()}",
         "VITRINE_DRAIN_SECONDS": "0",
         **more,
     }
     with subprocess.Popen([sys.executable, "-m", "services.gateway"], env=env) as process:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+        with (
+            httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client,
+            httpx.Client(base_url=f"http://127.0.0.1:{metrics_port}", timeout=60) as admin,
+        ):
             _wait_until_live(client, process)
-            yield client
+            yield Running(client, admin)
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
 
@@ -61,7 +74,7 @@ def _wait_until_live(client: httpx.Client, process: subprocess.Popen[bytes]) -> 
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            if client.get("/livez").is_success:
+            if client.get("/openapi.json").is_success:
                 return
         except httpx.TransportError:
             time.sleep(0.1)
@@ -69,9 +82,14 @@ def _wait_until_live(client: httpx.Client, process: subprocess.Popen[bytes]) -> 
 
 
 @pytest.fixture(scope="module")
-def gateway(kafka: str, folder: Path) -> Iterator[httpx.Client]:
+def process(kafka: str, folder: Path) -> Iterator[Running]:
     create_topics(kafka)
     yield from running(kafka, folder)
+
+
+@pytest.fixture(scope="module")
+def gateway(process: Running) -> httpx.Client:
+    return process.client
 
 
 def records(kafka: str, topic: str, key: str) -> list[Message]:
@@ -161,12 +179,19 @@ def test_twelve_large_photos_are_one_upload(gateway: httpx.Client) -> None:
     assert len(response.json()["photos"]) == 12
 
 
-def test_it_is_ready_and_says_pending_for_what_no_one_has_joined(gateway: httpx.Client) -> None:
-    assert gateway.get("/readyz").text == "ok\n"
+def test_it_is_ready_and_says_pending_for_what_no_one_has_joined(process: Running) -> None:
+    gateway = process.client
+    assert process.admin.get("/readyz").text == "ok\n"
     listing_id = upload(gateway, photo(6)).json()["listing_id"]
     # No recommendation service runs here: the gateway says that, rather than guess.
     assert problem(gateway.get(f"{LISTINGS}/{listing_id}")) == "lookup-unavailable"
-    assert "vitrine_gateway_accepted_photos_total" in gateway.get("/metrics").text
+    assert "vitrine_gateway_accepted_photos_total" in process.admin.get("/metrics").text
+
+
+@pytest.mark.parametrize("path", ["/startz", "/livez", "/readyz", "/metrics"])
+def test_probes_and_metrics_are_not_for_callers(process: Running, path: str) -> None:
+    assert process.admin.get(path).is_success
+    assert problem(process.client.get(path)) == "no-such-page"
 
 
 def test_what_a_killed_gateway_left_is_swept_by_the_next(folder: Path) -> None:
@@ -183,7 +208,7 @@ def test_what_a_killed_gateway_left_is_swept_by_the_next(folder: Path) -> None:
 
 def test_without_a_broker_it_lives_is_not_ready_and_promises_nothing(folder: Path) -> None:
     for gateway in running(f"127.0.0.1:{free_port()}", folder, VITRINE_ACKNOWLEDGE_SECONDS="2"):
-        assert gateway.get("/livez").is_success
-        ready = gateway.get("/readyz")
+        assert gateway.admin.get("/livez").is_success
+        ready = gateway.admin.get("/readyz")
         assert (ready.status_code, ready.text.startswith("broker: ")) == (503, True)
-        assert problem(upload(gateway, photo(7))) == "broker-unavailable"
+        assert problem(upload(gateway.client, photo(7))) == "broker-unavailable"

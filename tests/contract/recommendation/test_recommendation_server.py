@@ -35,7 +35,7 @@ from shared.limits import MAX_ANSWER_BYTES, MAX_MESSAGE_BYTES, MAX_PHOTO_BYTES
 from shared.metrics import RPC
 from shared.redis import connect
 from tests.exact_index import ExactVectorIndex
-from tests.joining import SPACE, MemoryRecords, changed, filled, results, unit
+from tests.joining import SPACE, MemoryRecords, assessed, changed, filled, results, unit
 
 if TYPE_CHECKING:
     # Only the stubs know it.
@@ -180,10 +180,14 @@ async def test_a_batch_of_full_listings_fits_a_client_of_grpcs_defaults_and_name
     ids = [f"{n:032x}" for n in range(MAX_BATCH if photos == 12 else 20)]
     seen: list[str] = []
     sizes = []
+
+    def request(listing_ids: Sequence[str]) -> api.BatchGetListingsRequest:
+        return api.BatchGetListingsRequest(listing_ids=listing_ids, view=api.VIEW_REVIEWER)
+
     async with served(records, ExactVectorIndex(), Bounds(seconds=60.0)) as shop:
         remaining = ids
         while remaining:
-            batch = await shop.stub.BatchGetListings(api.BatchGetListingsRequest(listing_ids=remaining))
+            batch = await shop.stub.BatchGetListings(request(remaining))
             seen += [listing.listing_id for listing in batch.listings]
             sizes.append(batch.ByteSize())
             assert remaining == [*(listing.listing_id for listing in batch.listings), *batch.remaining]
@@ -226,6 +230,52 @@ async def test_a_refusal_has_its_code_and_says_what_to_do(shop: Served) -> None:
         await shop.stub.GetListing(api.GetListingRequest(listing_id="nobody"))
     with fails(Code.INVALID_ARGUMENT, "listing_id is empty"):
         await shop.stub.GetListing(api.GetListingRequest())
+
+
+WHOSE = "victim"
+
+
+@asynccontextmanager
+async def judged() -> AsyncIterator[Served]:
+    """Three listings with reasons that name another seller, of which the first would be shown."""
+    records, index = MemoryRecords(), ExactVectorIndex()
+    for seed, name in enumerate("abc"):
+        reason = image_pb2.Reason(code="copy", explanation=f"of {WHOSE}", other_seller_id=WHOSE, strength=0.6)
+        scored = image_pb2.ImageScored(
+            assessment=assessed(name, 1, "a"),
+            fraud=image_pb2.Fraud(score=0.6, decision=image_pb2.Fraud.DECISION_REVIEW, reasons=[reason]),
+        )
+        await filled(records, index, changed(name, 1), *results(name, 1, seed=seed)[:-1], scored)
+    async with served(records, index) as running:
+        yield running
+
+
+async def test_only_reviewers_are_told_of_others() -> None:
+    async with judged() as shop:
+        for view in (api.VIEW_UNSPECIFIED, api.VIEW_SHOPPER, api.VIEW_SELLER, api.VIEW_REVIEWER):
+            got = await shop.stub.GetListing(api.GetListingRequest(listing_id="a", view=view))
+            batch = await shop.stub.BatchGetListings(api.BatchGetListingsRequest(listing_ids=["a"], view=view))
+            assert list(batch.listings) == [got.listing]
+            assert (WHOSE in str(got)) == (view == api.VIEW_REVIEWER)
+            assert got.listing.HasField("fraud") == (view in (api.VIEW_SELLER, api.VIEW_REVIEWER))
+
+
+async def test_hits_are_for_shoppers() -> None:
+    async with judged() as shop:
+        similar = await shop.stub.SimilarListings(api.SimilarListingsRequest(listing_id="a"))
+        found = await shop.stub.SearchByPhoto(api.SearchByPhotoRequest(photo=b"\x01"))
+        for hits in (similar.hits, found.hits):
+            assert len(hits) >= 2
+            assert not any(hit.listing.HasField("fraud") or WHOSE in str(hit) for hit in hits)
+
+
+async def test_a_view_that_is_none_is_the_callers_fault(shop: Served) -> None:
+    with fails(Code.INVALID_ARGUMENT, "view is 9"):
+        await shop.stub.GetListing(api.GetListingRequest(listing_id="a", view=9))  # type: ignore[arg-type]
+    with fails(Code.INVALID_ARGUMENT, "view is 9"):
+        await shop.stub.BatchGetListings(
+            api.BatchGetListingsRequest(listing_ids=["a"], view=9)  # type: ignore[arg-type]
+        )
 
 
 async def test_a_photo_that_the_embedding_service_refuses_is_the_callers_fault(shop: Served) -> None:

@@ -1,8 +1,10 @@
 """Uploading to a fake gateway that keeps the real one's promises over real HTTP."""
 
+import asyncio
 import hashlib
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +84,35 @@ async def test_again_later_is_tried_again(gateway: FakeGateway, status: int) -> 
     (one,) = await import_listings([upload("r")], gateway.url, retries=AT_ONCE)
     assert one.effect == Effect.IMPORTED
     assert gateway.uploads == 3
+
+
+async def test_a_gateway_that_asks_for_less_is_waited_for_as_long_as_it_says_and_costs_no_attempt(
+    gateway: FakeGateway,
+) -> None:
+    waited: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+
+    gateway.failures, gateway.retry_after = [429] * 30 + [503], 7
+    (one,) = await import_listings([upload("r")], gateway.url, retries=replace(AT_ONCE, sleep=sleep))
+    assert one.effect == Effect.IMPORTED
+    assert waited[:30] == [7.0] * 30
+    assert waited[30] <= AT_ONCE.longest_wait, "what is away is asked again as before"
+
+
+async def test_a_gateway_that_asks_for_less_for_ever_is_given_up(gateway: FakeGateway) -> None:
+    gateway.failures, gateway.retry_after = [429] * 4, 200
+    slept = asyncio.sleep
+    ended = await import_listings(
+        [upload("r"), upload("s")],
+        gateway.url,
+        concurrency=1,
+        retries=replace(AT_ONCE, sleep=lambda _: slept(0)),
+    )
+    assert "asks for less, again and again: Broker away (HTTP 429)" in (ended[0].error or "")
+    assert (ended[1].error or "").startswith("not tried: ")
+    assert gateway.uploads == 4
 
 
 async def test_a_refusal_fails_that_listing_only_and_says_what_the_gateway_said(gateway: FakeGateway) -> None:

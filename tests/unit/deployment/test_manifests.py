@@ -233,7 +233,6 @@ def test_the_health_check_of_image_and_compose_is_what_readyz_says() -> None:
     assert status(VITRINE_METRICS_PORT=port) != 0
     health.started()
     assert status(VITRINE_METRICS_PORT=port) == 0
-    assert status(VITRINE_HTTP_PORT=port) == 0
 
 
 # --- docker-compose ---------------------------------------------------------------------------------------------------
@@ -396,6 +395,19 @@ def test_a_pod_is_probed_on_ports_that_it_has(name: str) -> None:
             assert probe["grpc"]["port"] == ports["grpc"]
         else:
             assert probe["httpGet"]["port"] in ports
+
+
+@every_member
+def test_probes_and_metrics_have_a_port_of_their_own_that_is_not_published(name: str) -> None:
+    container = containers()[name]
+    for kind in ("startupProbe", "readinessProbe", "livenessProbe"):
+        assert container[kind].get("httpGet", {"port": "metrics"})["port"] == "metrics"
+    ports = [port["containerPort"] for port in container["ports"]]
+    assert ports.count(container_port(name, "metrics")) == 1
+    assert SERVICES[name]["environment"]["VITRINE_METRICS_PORT"] not in str(SERVICES[name].get("ports", []))
+    for manifest in everything():
+        if manifest["kind"] == "Service" and name_of(manifest) == name:
+            assert "metrics" not in {port["targetPort"] for port in manifest["spec"]["ports"]}
 
 
 @every_member
@@ -571,8 +583,7 @@ def test_prometheus_scrapes_the_port_that_the_service_serves(name: str) -> None:
     (lookup,) = scrape_configs()[name]["dns_sd_configs"]
     assert lookup["names"] == [f"{name}-metrics"]
     assert lookup["names"] == SERVICES[name]["networks"]["default"]["aliases"]
-    variable = "VITRINE_HTTP_PORT" if name == "gateway" else "VITRINE_METRICS_PORT"
-    assert {int(environment[variable]) for environment in environments(name)} == {lookup["port"]}
+    assert {int(environment["VITRINE_METRICS_PORT"]) for environment in environments(name)} == {lookup["port"]}
     (service,) = [m for m in everything() if m["kind"] == "Service" and name_of(m) == f"{name}-metrics"]
     assert [port["port"] for port in service["spec"]["ports"]] == [lookup["port"]]
     assert service["spec"]["publishNotReadyAddresses"] is True

@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.gateway.claims import parse_claims
-from services.gateway.form import Form, Memory, read_form
+from services.gateway.form import Form, read_form
 from services.gateway.problems import Problem
+from services.gateway.quotas import Uploads
 from services.gateway.settings import GatewaySettings
 from tests.gateway import CLAIMS
 
@@ -27,9 +28,8 @@ async def read(body: bytes, piece: int = 65536, content_type: str = "multipart/f
         for at in range(0, len(body), piece):
             yield body[at : at + piece]
 
-    memory = Memory(SETTINGS.upload_memory_bytes)
-    with memory.lease() as lease:
-        return await read_form(stream(), content_type, SETTINGS, memory, lease)
+    with Uploads(SETTINGS).begun("someone") as lease:
+        return await read_form(stream(), content_type, SETTINGS, lease)
 
 
 def named(disposition: bytes) -> bytes:
@@ -70,6 +70,35 @@ async def test_a_body_in_which_the_boundary_never_comes_says_so() -> None:
     with pytest.raises(Problem, match=r"malformed-form: .*boundary “XX” .*never") as caught:
         await read(b"--YY\r\n" * 1000)
     assert caught.value.type.status == 400
+
+
+# --- memory -----------------------------------------------------------------------------------------------------------
+
+OTHER_PART = b'--XX\r\nContent-Disposition: form-data; name="other"\r\n\r\nx\r\n'
+TOO_LARGE = PHOTO[:-2] + b"a" * 110_000 + b"\r\n"
+
+
+@pytest.mark.parametrize("fault", [OTHER_PART, LISTING, TOO_LARGE, PHOTO * 3])
+async def test_after_a_fault_nothing_is_held_while_the_rest_arrives(fault: bytes) -> None:
+    taken: list[int] = []
+
+    class Counting:
+        def take(self, size: int) -> None:
+            taken.append(size)
+
+        def give_back(self) -> None:
+            taken.clear()
+
+    held: list[int] = []
+
+    async def stream() -> AsyncIterator[bytes]:
+        for piece in (LISTING, PHOTO[:-2] + b"a" * 90_000 + b"\r\n", fault, b"the rest"):
+            yield piece
+            held.append(sum(taken))
+
+    with pytest.raises(Problem):
+        await read_form(stream(), "multipart/form-data; boundary=XX", SETTINGS, Counting())
+    assert held[1] > 90_000 and held[2:] == [0, 0]
 
 
 # --- file names -------------------------------------------------------------------------------------------------------

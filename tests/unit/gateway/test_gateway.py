@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,15 +16,17 @@ from typing import Any
 import httpx
 import pytest
 from PIL import Image
+from prometheus_client import generate_latest
 from vitrine.events.v1 import enriched_pb2, image_pb2
 
 from local.fleet import Plan
 from local.showing import addresses
 from services.gateway.app import create_app
+from services.gateway.callers import Caller
 from services.gateway.intake import Intake
+from services.gateway.quotas import PhotoRate
 from services.gateway.settings import GatewaySettings
 from shared import metrics
-from shared.health import Health
 from shared.photo_store import PhotoStore, open_photo_store
 from shared.tracing import start_tracing
 from tests.gateway import CLAIMS, FakeLookup, FakeProducer, form, listing_part, photo, photo_part, problem
@@ -42,7 +45,6 @@ class Gateway:
     producer: FakeProducer
     lookup: FakeLookup
     clock: list[int] = field(default_factory=lambda: [NOW, 0])
-    health: Health = field(default_factory=Health)
 
     async def post(self, *photos: bytes, claims: Any = CLAIMS, key: str | None = None) -> httpx.Response:
         headers = {"Idempotency-Key": key} if key else {}
@@ -69,8 +71,7 @@ async def gateway(tmp_path: Path, decoders: ThreadPoolExecutor, settings: Gatewa
     start_tracing("gateway")
     store = open_photo_store(str(tmp_path / "photos"))
     producer, lookup = FakeProducer(), FakeLookup()
-    clock, health = [NOW, 0], Health()
-    health.started()
+    clock = [NOW, 0]
 
     # Every request comes a little later than the one before it, once a test sets the second number.
     def now_us() -> int:
@@ -78,10 +79,10 @@ async def gateway(tmp_path: Path, decoders: ThreadPoolExecutor, settings: Gatewa
         return clock[0]
 
     intake = Intake(store, producer, settings, decoders, now_us)
-    app = create_app(intake, lookup, health, settings)
+    app = create_app(intake, lookup, settings)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
-        yield Gateway(client, store, tmp_path / "photos", producer, lookup, clock, health)
+        yield Gateway(client, store, tmp_path / "photos", producer, lookup, clock)
 
 
 # --- what is accepted -------------------------------------------------------------------------------------------------
@@ -382,6 +383,62 @@ async def test_a_takedown_that_the_broker_did_not_take_is_none(gateway: Gateway)
     assert (await gateway.client.put(f"{LISTINGS}/mine", files=form(CLAIMS, photo()))).status_code == 202
 
 
+# --- who calls, and how much ------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def called(gateway: Gateway, host: str = "127.0.0.1", **parts: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """The same gateway with other parts, called from an address."""
+    with ThreadPoolExecutor(2) as decoders:
+        settings = GatewaySettings()
+        app = create_app(Intake(gateway.store, gateway.producer, settings, decoders), gateway.lookup, settings, **parts)
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=(host, 4711))
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+            yield client
+
+
+async def test_a_small_put_that_names_a_dozen_known_photos_is_counted_as_a_dozen(gateway: Gateway) -> None:
+    rate = PhotoRate(60, lambda: 0.0)
+    async with called(gateway, photo_rate=rate) as client:
+        sent = [photo(n) for n in range(12)]
+        first = await client.put(f"{LISTINGS}/mine", files=form(CLAIMS, *sent))
+        known = [{"sha256": one["sha256"]} for one in first.json()["photos"]]
+        naming = form({**CLAIMS, "photos": known})
+        answers = [await client.put(f"{LISTINGS}/mine", files=naming) for _ in range(10)]
+        refused = answers[-1]
+        assert [answer.status_code for answer in answers] == [202] * 4 + [429] * 6
+        assert problem(refused) == "too-many-photos-per-minute"
+        assert int(refused.headers["retry-after"]) >= 1
+        assert len(gateway.producer.uploads) == 60, "and not 132"
+        assert (await client.get(f"{LISTINGS}/mine")).status_code == 200, "uploads are metered, nothing else is"
+
+
+async def test_whoever_is_elsewhere_may_not_review(gateway: Gateway) -> None:
+    gateway.lookup.known["mine"] = blocked_copy()
+    async with called(gateway, "10.0.0.7") as client:
+        refused = await client.get(f"{LISTINGS}/mine?view=reviewer")
+        assert (problem(refused), refused.status_code) == ("not-allowed", 403)
+        assert (await client.get(f"{LISTINGS}/mine")).status_code == 200
+
+
+async def test_a_caller_without_the_scope_or_the_seller_uploads_nothing(gateway: Gateway) -> None:
+    reviews = Caller("token 1", None, frozenset({"review"}))
+    sells = Caller("token 2", frozenset({"seller-1"}), frozenset({"upload"}))
+    for caller in (reviews, sells):
+        async with called(gateway, caller_of=lambda _, caller=caller: caller) as client:
+            for refused in (
+                await client.post(LISTINGS, files=form(CLAIMS, photo())),
+                await client.put(f"{LISTINGS}/mine", files=form(CLAIMS, photo())),
+            ):
+                assert (problem(refused), refused.status_code) == ("not-allowed", 403)
+    async with called(gateway, caller_of=lambda _: reviews) as client:
+        assert problem(await client.delete(f"{LISTINGS}/mine")) == "not-allowed"
+    assert not gateway.producer.sent
+    async with called(gateway, caller_of=lambda _: sells) as client:
+        own = form({**CLAIMS, "seller_id": "seller-1"}, photo())
+        assert (await client.post(LISTINGS, files=own)).status_code == 202
+
+
 # --- GET --------------------------------------------------------------------------------------------------------------
 
 
@@ -416,10 +473,61 @@ async def test_a_lookup_tells_in_plain_words_what_was_found(gateway: Gateway) ->
     assert (told["status"], told["revision"]) == ("partial", NOW)
     assert told["category"] == {"label": "t-shirt", "path": ["garments", "t-shirt"], "confidence": 0.9}
     assert told["attributes"][0]["source"] == "seen"
-    assert (told["fraud"]["decision"], told["fraud"]["reasons"][0]["other_listing_id"]) == ("block", "theirs")
+    assert (told["fraud"]["decision"], told["fraud"]["reasons"][0]["code"]) == ("block", "copy")
     assert told["claims"]["price"] == {"amount": "19.50", "currency": "EUR"}
     assert told["photos"][0]["missing"] == ["embedding"]
     assert told["photos"][0]["attributes"] is None, "not looked at differs from none found"
+
+
+def blocked_copy() -> enriched_pb2.EnrichedListing:
+    """A thief's listing, as the fraud worker of an earlier version judged it: its text names the victim."""
+    reason = image_pb2.Reason(
+        code="copy",
+        strength=0.9,
+        explanation="Looks the same as a photo of listing theirs, which seller victim uploaded first, at 09:30.",
+        other_listing_id="theirs",
+        other_photo_sha256="ab" * 32,
+        other_seller_id="victim",
+        distance=4,
+    )
+    reason.other_uploaded_at.FromMicroseconds(NOW)
+    fraud = image_pb2.Fraud(score=0.9, decision=image_pb2.Fraud.DECISION_BLOCK, reasons=[reason])
+    photo = enriched_pb2.EnrichedPhoto(fraud=fraud)
+    return enriched_pb2.EnrichedListing(listing_id="mine", seller_id="thief", fraud=fraud, photos=[photo])
+
+
+@pytest.mark.parametrize("query", ["", "?view=seller"])
+async def test_a_thief_is_told_that_it_is_a_copy_and_not_whose(gateway: Gateway, query: str) -> None:
+    gateway.lookup.known["mine"] = blocked_copy()
+    response = await gateway.client.get(f"{LISTINGS}/mine{query}")
+    told = response.json()
+    assert told["fraud"]["decision"] == "block"
+    for fraud in (told["fraud"], told["photos"][0]["fraud"]):
+        (reason,) = fraud["reasons"]
+        assert (reason["code"], reason["distance"]) == ("copy", 4)
+        assert "another seller" in reason["explanation"]
+        assert not [name for name in reason if name.startswith("other_")]
+    for secret in ("theirs", "victim", "abab", "09:30"):
+        assert secret not in response.text
+
+
+async def test_shoppers_are_told_nothing_of_fraud(gateway: Gateway) -> None:
+    gateway.lookup.known["mine"] = blocked_copy()
+    told = (await gateway.client.get(f"{LISTINGS}/mine?view=shopper")).json()
+    assert (told["fraud"], told["photos"][0]["fraud"]) == (None, None)
+
+
+async def test_reviewers_are_told_whose_the_original_is(gateway: Gateway) -> None:
+    gateway.lookup.known["mine"] = blocked_copy()
+    (reason,) = (await gateway.client.get(f"{LISTINGS}/mine?view=reviewer")).json()["fraud"]["reasons"]
+    assert (reason["other_listing_id"], reason["other_seller_id"]) == ("theirs", "victim")
+    assert reason["other_photo_sha256"] == "ab" * 32
+    assert datetime.fromisoformat(reason["other_uploaded_at"]).timestamp() == NOW / 1_000_000
+
+
+async def test_a_view_that_is_none_is_refused(gateway: Gateway) -> None:
+    response = await gateway.client.get(f"{LISTINGS}/mine?view=everything")
+    assert (problem(response), response.json()["where"]) == ("invalid-request", {"parameter": "view"})
 
 
 async def test_a_lookup_of_an_unknown_listing_is_not_found(gateway: Gateway) -> None:
@@ -439,14 +547,9 @@ async def test_lookups_are_unavailable_and_uploads_are_not_when_the_recommendati
 # --- health and metrics -----------------------------------------------------------------------------------------------
 
 
-async def test_ready_means_that_uploads_would_be_accepted(gateway: Gateway) -> None:
-    assert (await gateway.client.get("/readyz")).status_code == 200
-    gateway.health.not_ready("broker", "does not answer")
-    response = await gateway.client.get("/readyz")
-    assert (response.status_code, response.text) == (503, "broker: does not answer\n")
-    assert (await gateway.client.get("/livez")).status_code == 200, "a restart would not bring the broker back"
-    assert (await gateway.client.get("/startz")).status_code == 200
-    assert 'vitrine_ready{reason="broker"} 0.0' in (await gateway.client.get("/metrics")).text
+@pytest.mark.parametrize("path", ["/startz", "/livez", "/readyz", "/metrics"])
+async def test_what_is_for_operators_is_not_on_the_port_for_callers(gateway: Gateway, path: str) -> None:
+    assert problem(await gateway.client.get(path)) == "no-such-page"
 
 
 def sample(name: str, **labels: str) -> float:
@@ -468,7 +571,7 @@ async def test_requests_photos_and_refusals_are_counted(gateway: Gateway) -> Non
     assert sample("vitrine_gateway_request_seconds_count", **route, status="415") == before["415"] + 1
     assert sample("vitrine_gateway_refused_total", problem="not-a-photo") == before["refused"] + 1
     assert sample("vitrine_gateway_accepted_photos_total") == before["photos"] + 2
-    told = (await gateway.client.get("/metrics")).text
+    told = generate_latest(metrics.INTAKE).decode()
     assert 'route="unknown",status="404"' in told and "/no/such/page" not in told, "no labels of a caller's invention"
 
 

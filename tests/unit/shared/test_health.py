@@ -1,13 +1,15 @@
 """What the probes are told: started, live and ready are three questions."""
 
 import asyncio
+import socket
 from collections import Counter
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
 from shared.errors import Replaced, Transient
-from shared.health import Health, serve_health, wait_for, watch
+from shared.health import Health, heartbeat, serve_health, wait_for, watch
 from tests.probing import asked
 
 
@@ -74,6 +76,58 @@ def test_what_is_needed_and_away_makes_it_unready_but_neither_dead_nor_unstarted
     health.not_ready("store", "gone")
     assert asked(port, "/readyz") == (503, "broker: Kafka at kafka:9092 does not answer\nstore: gone\n")
     assert (asked(port, "/startz")[0], asked(port, "/livez")[0]) == (200, 200)
+
+
+async def test_an_event_loop_that_hangs_is_noticed_and_one_that_turns_is_well() -> None:
+    now = 0.0
+    health = Health(clock=lambda: now)
+    health.started()
+    beating = asyncio.create_task(heartbeat(health, every_seconds=0.001, stalled_after=30))
+
+    async def has_beaten() -> None:
+        at = now
+        while health.why_not_live or health._progress != at:  # noqa: ASYNC110  it tells nobody
+            await asyncio.sleep(0)
+
+    await has_beaten()
+    for _ in range(5):
+        now += 29.0
+        await has_beaten()
+    now += 31.0  # and no turn of the loop
+    assert (health.why_not_live or "").startswith("no progress for 31 s")
+    assert "stalled: no progress" in (health.why_not_ready or "")
+    await has_beaten()
+    beating.cancel()
+
+
+def let_go(connection: socket.socket) -> bool:
+    """Waits for it."""
+    try:
+        return connection.recv(1) == b""
+    except ConnectionError:
+        return True
+
+
+def test_who_holds_connections_open_keeps_no_probe_from_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.health._HealthServer.connection_seconds", 600.0)
+    health = Health()
+    health.started()
+    port = serve_health(health, "127.0.0.1", 0)
+    with ExitStack() as stack:
+        held = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 10)) for _ in range(100)]
+        for one in held:
+            one.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n")
+        assert asked(port, "/readyz") == (200, "ok\n")
+        assert all(map(let_go, held[:60])), "the oldest give way"
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /livez HTTP/1.1\r\nHost: x\r\n"])
+def test_who_sends_no_whole_request_to_a_probe_is_let_go_of(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.health._HealthServer.connection_seconds", 0.01)
+    port = serve_health(Health(), "127.0.0.1", 0)
+    with socket.create_connection(("127.0.0.1", port), 10) as silent:
+        silent.sendall(sent)
+        assert let_go(silent)
 
 
 def test_metrics_say_for_each_reason_whether_it_is_in_the_way() -> None:
