@@ -21,8 +21,9 @@ from services.gateway.intake import Intake
 from services.gateway.lookup import RecommendationClient
 from services.gateway.settings import GatewaySettings
 from shared.errors import CannotListen
+from shared.files import STAGED_SECONDS
 from shared.health import Check, Reason, watch
-from shared.photo_store import STAGED_SECONDS, PhotoStore, open_photo_store
+from shared.photo_store import PhotoStore, open_photo_store
 from shared.process import Process, run
 from shared.stream.admin import Broker
 from shared.stream.producer import Producer
