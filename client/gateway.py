@@ -84,6 +84,16 @@ class Gateway:
     async def close(self) -> None:
         await self._client.aclose()
 
+    async def listing_id(self, upload: ListingUpload) -> str:
+        """What it is called, or will be. Raises UploadRefused."""
+        asked = {"seller_id": upload.seller_id, "key": upload.key}
+        answer = await self._request("GET", "/v1/listing-id", params=asked)
+        if not answer.is_success:
+            raise UploadRefused(_problem(answer))
+        if not isinstance(listing_id := _json_object(answer).get("listing_id"), str):
+            raise UploadRefused(f"the answer names no listing; is {answer.url} Vitrine's gateway?")
+        return listing_id
+
     async def held(self, listing_id: str) -> Held:
         answer = await self._request("GET", f"/v1/listings/{listing_id}")
         if answer.status_code == 404:
@@ -104,7 +114,8 @@ class Gateway:
         files = [("listing", ("listing.json", listing, "application/json"))]
         # File names are sent as numbers: as they are, they may be no text at all.
         files += [("photos", (str(at), photo.body, photo.media_type)) for at, photo in enumerate(photos)]
-        answer = await self._request("PUT", f"/v1/listings/{listing_id}", files, {"Idempotency-Key": key})
+        headers = {"Idempotency-Key": key}
+        answer = await self._request("PUT", f"/v1/listings/{listing_id}", files=files, headers=headers)
         if not answer.is_success:
             raise UploadRefused(_why_refused(answer, photos))
         accepted = _json_object(answer)
@@ -114,9 +125,7 @@ class Gateway:
         except (KeyError, TypeError, ValueError) as why:
             raise UploadRefused(f"the answer names no listing; is {answer.url} Vitrine's gateway?") from why
 
-    async def _request(
-        self, method: str, path: str, files: Any = None, headers: Mapping[str, str] | None = None
-    ) -> httpx.Response:
+    async def _request(self, method: str, path: str, **sent: Any) -> httpx.Response:
         retrying = AsyncRetrying(
             stop=stop_after_attempt(self._retries.attempts),
             wait=self._wait,
@@ -124,13 +133,13 @@ class Gateway:
             reraise=True,
         )
         try:
-            return await retrying(self._once, method, path, files, headers)
+            return await retrying(self._once, method, path, **sent)
         except _AgainLater as why:
             raise GatewayAway(str(why)) from why
 
-    async def _once(self, method: str, path: str, files: Any, headers: Mapping[str, str] | None) -> httpx.Response:
+    async def _once(self, method: str, path: str, **sent: Any) -> httpx.Response:
         try:
-            answer = await self._client.request(method, path, files=files, headers=headers)
+            answer = await self._client.request(method, path, **sent)
         except httpx.RequestError as why:
             said = f"no gateway answers at {self.url} ({type(why).__name__}): start it, or give --gateway"
             raise _AgainLater(said) from why
