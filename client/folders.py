@@ -9,7 +9,7 @@ from pathlib import Path
 
 from client.listing import BadRow, Feed, ListingUpload, PassedOver, composed, distinct
 from shared.photo_formats import SUFFIXES
-from shared.text import named
+from shared.text import control_in, named, plain
 
 # Images that nobody should miss without a word.
 # fmt: off
@@ -181,6 +181,7 @@ def _kind(path: Path) -> tuple[str, str]:
 
 
 def _title(name: str) -> str:
-    """ "red_t-shirt__02" reads "red t-shirt 02"."""
+    """ "red_t-shirt__02" reads "red t-shirt 02"; what a listing may not have in its title is spelled out."""
     text = composed(named(name))
+    text = plain(text) if control_in(text) else text
     return " ".join(text.replace("_", " ").split()) or text

@@ -91,6 +91,16 @@ class Gateway:
     async def close(self) -> None:
         await self._client.aclose()
 
+    async def listing_id(self, upload: ListingUpload) -> str:
+        """What it is called, or will be. Raises UploadRefused."""
+        asked = {"seller_id": upload.seller_id, "key": upload.key}
+        answer = await self._request("GET", "/v1/listing-id", params=asked)
+        if not answer.is_success:
+            raise UploadRefused(_problem(answer))
+        if not isinstance(listing_id := _json_object(answer).get("listing_id"), str):
+            raise UploadRefused(f"the answer names no listing; is {answer.url} Vitrine's gateway?")
+        return listing_id
+
     async def held(self, listing_id: str) -> Held:
         answer = await self._request("GET", f"/v1/listings/{listing_id}")
         if answer.status_code == 404:
@@ -111,7 +121,8 @@ class Gateway:
         files = [("listing", ("listing.json", listing, "application/json"))]
         # File names are sent as numbers: as they are, they may be no text at all.
         files += [("photos", (str(at), photo.body, photo.media_type)) for at, photo in enumerate(photos)]
-        answer = await self._request("PUT", f"/v1/listings/{listing_id}", files, {"Idempotency-Key": key})
+        headers = {"Idempotency-Key": key}
+        answer = await self._request("PUT", f"/v1/listings/{listing_id}", files=files, headers=headers)
         if not answer.is_success:
             raise UploadRefused(_why_refused(answer, photos))
         accepted = _json_object(answer)
@@ -121,9 +132,7 @@ class Gateway:
         except (KeyError, TypeError, ValueError) as why:
             raise UploadRefused(f"the answer names no listing; is {answer.url} Vitrine's gateway?") from why
 
-    async def _request(
-        self, method: str, path: str, files: Any = None, headers: Mapping[str, str] | None = None
-    ) -> httpx.Response:
+    async def _request(self, method: str, path: str, **sent: Any) -> httpx.Response:
         retrying = AsyncRetrying(
             stop=stop_after_attempt(self._retries.attempts),
             wait=self._wait,
@@ -132,13 +141,13 @@ class Gateway:
             reraise=True,
         )
         try:
-            return await retrying(self._once, method, path, files, headers)
+            return await retrying(self._once, method, path, **sent)
         except _AgainLater as why:
             raise GatewayAway(str(why)) from why
 
-    async def _once(self, method: str, path: str, files: Any, headers: Mapping[str, str] | None) -> httpx.Response:
+    async def _once(self, method: str, path: str, **sent: Any) -> httpx.Response:
         waited, asked = 0.0, 0
-        while (answer := await self._sent(method, path, files, headers)).status_code == SLOWER:
+        while (answer := await self._sent(method, path, **sent)).status_code == SLOWER:
             asked += 1
             seconds = max(_retry_after(answer), self._retries.wait(asked))
             if waited + seconds > self._retries.patience:
@@ -149,9 +158,9 @@ class Gateway:
             raise _AgainLater(f"the gateway at {self.url} is not ready: {_problem(answer)}", _retry_after(answer))
         return answer
 
-    async def _sent(self, method: str, path: str, files: Any, headers: Mapping[str, str] | None) -> httpx.Response:
+    async def _sent(self, method: str, path: str, **sent: Any) -> httpx.Response:
         try:
-            return await self._client.request(method, path, files=files, headers=headers)
+            return await self._client.request(method, path, **sent)
         except httpx.RequestError as why:
             said = f"no gateway answers at {self.url} ({type(why).__name__}): start it, or give --gateway"
             raise _AgainLater(said) from why

@@ -10,7 +10,7 @@ from typing import Any
 
 from shared.errors import Unusable
 from shared.events import deterministic_id
-from shared.text import plain
+from shared.text import one_line, plain
 
 PhotoSource = bytes | Path
 
@@ -34,10 +34,12 @@ class ListingUpload:
     origin: str = ""  # where it was read, for messages: "row 7"
 
     @property
-    def listing_id(self) -> str:
-        """The same from every file, folder and machine. It is also what a POST with this very key would be given."""
-        key = deterministic_id("import", self.seller_id, self.reference)
-        return deterministic_id("listing", self.seller_id, key)
+    def key(self) -> str:
+        """The Idempotency-Key that it would be POSTed with: the same from every file, folder and machine.
+
+        The gateway knows which listing it belongs to, and nobody can work that out.
+        """
+        return deterministic_id("import", self.seller_id, self.reference)
 
     def as_json(self) -> dict[str, Any]:
         """The gateway's part `listing`."""
@@ -56,7 +58,7 @@ class ListingUpload:
             price.get("currency"),
         )
         ours = (
-            *((said or "").strip() for said in (self.title, self.category, self.brand)),
+            *(one_line((said or "").strip()) for said in (self.title, self.category, self.brand)),
             Decimal(self.price) if self.price is not None else None,
             self.currency,
         )
@@ -123,11 +125,11 @@ def distinct(read: list[ListingUpload | BadRow]) -> tuple[tuple[ListingUpload, .
     for one in read:
         if isinstance(one, BadRow):
             bad.append(one)
-        elif first := uploads.get(one.listing_id):
+        elif first := uploads.get(one.key):
             problem = f"{one.reference!r} of this seller stands in {first.origin} already; references are unique"
             bad.append(BadRow(one.origin, "reference", problem))
         else:
-            uploads[one.listing_id] = one
+            uploads[one.key] = one
     return tuple(uploads.values()), tuple(bad)
 
 

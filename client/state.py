@@ -24,7 +24,7 @@ class Done:
 class State:
     """What earlier runs uploaded, appended to line by line, so that a crash costs at most the line being written."""
 
-    done: dict[str, Done] = field(default_factory=dict)  # by listing id
+    done: dict[tuple[str, str], Done] = field(default_factory=dict)  # by seller and reference
     _file: TextIO | None = None
 
     @classmethod
@@ -36,13 +36,13 @@ class State:
         file = path.open("a", encoding="utf-8")
         if body and not body.endswith(b"\n"):
             file.write("\n")  # a line torn by a crash must not swallow the next one
-        return cls({done.listing_id: done for done in known}, file)
+        return cls({(done.seller_id, done.reference): done for done in known}, file)
 
-    def find(self, listing_id: str) -> Done | None:
-        return self.done.get(listing_id)
+    def find(self, seller_id: str, reference: str) -> Done | None:
+        return self.done.get((seller_id, reference))
 
     def note(self, done: Done) -> None:
-        self.done[done.listing_id] = done
+        self.done[done.seller_id, done.reference] = done
         if self._file:
             self._file.write(json.dumps(asdict(done)) + "\n")
             self._file.flush()

@@ -1,8 +1,8 @@
 """Uploads listings, each an upsert by (seller, reference), and says truly what became of each.
 
-What a listing is called at the gateway derives from seller and reference alone. So it is the same listing from
-whichever file, folder or machine it comes, and what it is now is always stated in the same way: as a whole revision.
-Whether that is news the gateway is asked. The state file only tells which photos it was stated with.
+The gateway tells what a listing of this seller and reference is called. So it is the same listing from whichever file,
+folder or machine it comes, and what it is now is always stated in the same way: as a whole revision. Whether that is
+news the gateway is asked. The state file only tells what it is called and which photos it was stated with.
 """
 
 import asyncio
@@ -86,12 +86,13 @@ class _Uploader:
 
     async def _upsert(self, upload: ListingUpload, photos: list[PhotoFile]) -> Imported:
         digest = _digest(upload, photos)
-        known = self.state.find(upload.listing_id)
-        held = await self.gateway.held(upload.listing_id)
+        known = self.state.find(upload.seller_id, upload.reference)
+        listing_id = known.listing_id if known else await self.gateway.listing_id(upload)
+        held = await self.gateway.held(listing_id)
         if known and known.digest == digest and _is_latest(known, held):
             return _ended(upload, Effect.UNCHANGED, known)
         # A key of its own each time: stating again what was stated long ago is news, if something else came between.
-        accepted = await self.gateway.put(upload.listing_id, upload, photos, uuid.uuid4().hex)
+        accepted = await self.gateway.put(listing_id, upload, photos, uuid.uuid4().hex)
         done = Done(upload.seller_id, upload.reference, digest, accepted.listing_id, accepted.revision, accepted.photos)
         self.state.note(done)
         return _ended(upload, _effect(upload, accepted, held, known), done)

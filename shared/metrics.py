@@ -98,6 +98,10 @@ REFUSED = Counter("vitrine_gateway_refused_total", "Uploads refused, by problem 
 # Rate of intake in photos and bytes: the unit that capacity is planned in.
 ACCEPTED_PHOTOS = Counter("vitrine_gateway_accepted_photos_total", "Photos accepted", registry=INTAKE)
 ACCEPTED_BYTES = Counter("vitrine_gateway_accepted_bytes_total", "Bytes of accepted photos", registry=INTAKE)
+# Requests that ended between their events, and were told so: many mean that the broker or the gateways are shaky.
+COMPLETED = Counter(
+    "vitrine_gateway_completed_total", "Half-published changes that a sweep has completed", registry=INTAKE
+)
 
 # --- recommendation ---------------------------------------------------------------------------------------------------
 # Upload to searchable: the promise to the seller.

@@ -1,7 +1,7 @@
 """Where photos lie: a folder, or a bucket of anything that speaks S3. obstore does the work.
 
 A photo's key is the sha256 of its bytes, so the same bytes are stored once however often they arrive, and nothing that
-is stored ever changes.
+is stored ever changes, unless it was damaged. What is written into a folder is on disk before anybody is told so.
 """
 
 import asyncio
@@ -9,9 +9,7 @@ import errno
 import hashlib
 import os
 import re
-import time
 from collections.abc import Awaitable, Mapping
-from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -20,15 +18,11 @@ from obstore.exceptions import AlreadyExistsError, GenericError
 from obstore.store import LocalStore, S3Store
 
 from shared.errors import Transient, Unusable
+from shared.files import create_file, replace_file, sweep_half_files
 
 T = TypeVar("T")
 
-# What stands beside a key in a folder is half an object, which somebody writes where files need a name at once; nobody
-# writes for so long.
-STAGED_SECONDS = 3600.0
-_STAGED = re.compile(r".+#\d+")
-
-_NO_NAMELESS_FILES = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
@@ -42,6 +36,10 @@ class MissingObject(Exception):
         self.key = key
 
 
+class StoreFull(Transient):
+    """There is no room for what was to be stored. It works again once there is."""
+
+
 def photo_key(sha256_hex: str) -> str:
     """Where a photo lies. Two letters of fan-out keep a folder's directories small. Raises ValueError."""
     if not _SHA256.fullmatch(sha256_hex):
@@ -52,9 +50,9 @@ def photo_key(sha256_hex: str) -> str:
 class PhotoStore:
     """Objects by key. Safe to share between tasks; opens its connections when it is first asked.
 
-    Every method raises Transient when the store stays away through its retries, and ValueError for a key that is no
-    path below the store's root. Refused credentials are raised as obstore.exceptions.BaseError: retrying won't heal
-    them.
+    Every method raises Transient when the store stays away through its retries (StoreFull when a folder's disk is
+    full), and ValueError for a key that is no path below the store's root. Refused credentials are raised as
+    obstore.exceptions.BaseError: retrying won't heal them.
     """
 
     def __init__(self, store: LocalStore | S3Store, address: str, folder: Path | None = None) -> None:
@@ -63,9 +61,13 @@ class PhotoStore:
         self.address = address
 
     async def put(self, body: bytes) -> str:
-        """Store a photo under the sha256 of its bytes; returns its key. Storing it twice is storing it once."""
+        """Store a photo under the sha256 of its bytes; returns its key. Storing it twice is storing it once.
+
+        What lies there with another size is a damaged copy, and is written anew.
+        """
         key = photo_key(await asyncio.to_thread(lambda: hashlib.sha256(body).hexdigest()))
-        await self.create(key, body)
+        if not await self.create(key, body) and await self._size(key) != len(body):
+            await self.replace(key, body)
         return key
 
     async def get(self, key: str) -> bytes:
@@ -90,8 +92,34 @@ class PhotoStore:
         return True
 
     async def _create(self, key: str, body: bytes) -> None:
-        if self._folder is None or not await asyncio.to_thread(_create_at_once, self._folder, key, body):
+        if self._folder is None:
             await self._store.put_async(key, body, mode="create")
+        else:
+            await asyncio.to_thread(create_file, self._folder, key, body)
+
+    async def replace(self, key: str, body: bytes) -> None:
+        """Store `body` whatever lies there. Who reads it meanwhile gets the one or the other, whole."""
+        await self._named(key, self._replace(key, body))
+
+    async def _replace(self, key: str, body: bytes) -> None:
+        if self._folder is None:
+            await self._store.put_async(key, body)
+        else:
+            await asyncio.to_thread(replace_file, self._folder, key, body)
+
+    async def keys(self, folder: str) -> list[str]:
+        """Those below folder/, in order; none where there is no such folder.
+
+        Refused credentials are Transient here: obstore doesn't tell them apart.
+        """
+
+        async def read() -> list[str]:
+            return sorted([found["path"] async for some in self._store.list_async(folder) for found in some])
+
+        return await self._named(folder, read())
+
+    async def _size(self, key: str) -> int:
+        return (await self._named(key, self._store.head_async(key)))["size"]
 
     async def exists(self, key: str) -> bool:
         try:
@@ -101,7 +129,7 @@ class PhotoStore:
         return True
 
     async def delete(self, key: str) -> None:
-        """Deleting what isn't there is no error."""
+        """Deleting what isn't there is no error. After a power loss it may be there again."""
         try:
             await self._named(key, self._store.delete_async(key))
         except MissingObject:  # a folder says so, S3 does not
@@ -109,14 +137,15 @@ class PhotoStore:
 
     async def sweep(self) -> int:
         """Delete what killed processes left half-written in a folder; returns how many. A bucket keeps none."""
-        return 0 if self._folder is None else await asyncio.to_thread(_sweep, self._folder)
+        return 0 if self._folder is None else await asyncio.to_thread(sweep_half_files, self._folder)
 
     async def check(self) -> None:
         """Have the store take something small, or say that it has it: whoever passes can upload.
 
-        Raises Transient when it is away, MissingObject for a bucket that doesn't exist and isn't made by writing to it.
+        A folder's disk must have room for it each time. Raises Transient when the store is away or full, MissingObject
+        for a bucket that doesn't exist and isn't made by writing to it.
         """
-        await self.create("check", b"")
+        await self.create("check", b"ok")
 
     async def _named(self, key: str, answer: Awaitable[T]) -> T:
         try:
@@ -126,6 +155,8 @@ class PhotoStore:
         except FileExistsError:
             raise
         except (GenericError, OSError, TimeoutError) as why:
+            if isinstance(why, OSError) and why.errno in _FULL:
+                raise StoreFull(f"the photo store {self.address} is full: {_first_line(why)}") from why
             raise Transient(f"the photo store {self.address} did not answer: {_first_line(why)}") from why
 
 
@@ -142,48 +173,6 @@ def open_photo_store(address: str, environ: Mapping[str, str] = os.environ) -> P
     folder = Path(address).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     return PhotoStore(LocalStore(folder), address, folder)
-
-
-def _create_at_once(folder: Path, key: str, body: bytes) -> bool:
-    """Write a file that gets its name when it is whole: who is killed before leaves nothing.
-
-    False, and nothing written, where the folder can't do that. Raises FileExistsError when the name is taken, and
-    ValueError for a key that is no path below the folder.
-    """
-    if not hasattr(os, "O_TMPFILE"):
-        return False
-    if any(step in ("", ".", "..") for step in key.split("/")):
-        raise ValueError(f"not the key of an object: {key!r}")
-    place = folder / key
-    with suppress(FileExistsError):
-        place.parent.mkdir(parents=True)
-    parent = os.open(place.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        nameless = os.open(".", os.O_TMPFILE | os.O_WRONLY, 0o644, dir_fd=parent)
-        with os.fdopen(nameless, "wb") as file:
-            file.write(body)
-            file.flush()
-            # With dst_dir_fd, or Python would take the link in /proc for the file.
-            os.link(f"/proc/self/fd/{nameless}", place.name, dst_dir_fd=parent, follow_symlinks=True)
-    except OSError as why:
-        if why.errno in _NO_NAMELESS_FILES:
-            return False
-        raise
-    finally:
-        os.close(parent)
-    return True
-
-
-def _sweep(folder: Path) -> int:
-    swept, before = 0, time.time() - STAGED_SECONDS
-    for inside, _, names in os.walk(folder):
-        for name in filter(_STAGED.fullmatch, names):
-            left = Path(inside, name)
-            with suppress(FileNotFoundError):  # another gateway sweeps too
-                if left.stat().st_mtime < before:
-                    left.unlink()
-                    swept += 1
-    return swept
 
 
 def _open_bucket(address: str, environ: Mapping[str, str]) -> S3Store:

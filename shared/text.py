@@ -10,6 +10,9 @@ from typing import Any
 _HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 # Joiners are invisible too, but Persian words and emoji are spelled with them.
 _JOINERS = {"\u200c", "\u200d"}
+# Marks that turn round what is read, up to their end or the line's. Those that only hint (U+200E, U+200F) are harmless.
+_OVERRIDES = {chr(code) for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
+_BREAKS = dict.fromkeys(map(ord, "\t\n\v\f\r\u2028\u2029"), " ")
 
 
 def plain(text: str) -> str:
@@ -29,9 +32,34 @@ def json_text(value: Any, indent: int | None = None) -> str:
     return "\n".join(_spelled_out(line, lambda char: json.dumps(char)[1:-1]) for line in lines)
 
 
+def one_line(text: str) -> str:
+    """Tabs and line breaks as spaces, as a cell of several lines is meant."""
+    return text.translate(_BREAKS)
+
+
+def unseen_in(identifier: str) -> str:
+    """The first character that nobody sees, "U+200B (ZERO WIDTH SPACE)": two names with it look the same. Else ""."""
+    return next((_called(char) for char in identifier if unicodedata.category(char) in _HIDDEN), "")
+
+
+def control_in(text: str) -> str:
+    """The first character that steers a terminal or turns round what is read, "U+001B"; else "".
+
+    What only can't be seen is left to the writer: Persian, emoji and Thai are spelled with such characters.
+    """
+    return next(
+        (_called(char) for char in text if char in _OVERRIDES or unicodedata.category(char) in ("Cc", "Cs")), ""
+    )
+
+
 def named(name: str) -> str:
     r"""A file's name as text that can be sent and stored: a byte that is not UTF-8 reads like \xe9."""
     return "".join(_spelled(char) if unicodedata.category(char) == "Cs" else char for char in name)
+
+
+def _called(char: str) -> str:
+    name = unicodedata.name(char, "")
+    return f"U+{ord(char):04X}" + (f" ({name})" if name else "")
 
 
 def _spelled_out(text: str, spell: Callable[[str], str]) -> str:

@@ -30,7 +30,9 @@ class FakeGateway:
     refuses: set[str] = field(default_factory=set)
     removed: set[str] = field(default_factory=set)
     lookups_away: bool = False
+    refused_sellers: set[str] = field(default_factory=set)
     joined: bool = True
+    ids_asked: int = 0
     uploads: int = 0
     at_once: int = 0
     most_at_once: int = 0
@@ -54,6 +56,14 @@ class FakeGateway:
         photos = [{"photo": photo, "missing": []} for photo in held["photos"]]
         found = {"listing_id": listing_id, "revision": held["revision"], "claims": claims, "photos": photos}
         return JSONResponse(found | {"status": "complete"})
+
+    async def listing_id(self, request: Request) -> JSONResponse:
+        self.ids_asked += 1
+        asked = request.query_params
+        if asked["seller_id"] in self.refused_sellers:
+            return JSONResponse({"title": "The request is wrong", "detail": "seller_id: Has U+200B"}, 422)
+        said = f"{asked['seller_id']} {asked['key']}"
+        return JSONResponse({"listing_id": hashlib.sha256(said.encode()).hexdigest()[:32]})
 
     async def put(self, request: Request) -> JSONResponse:
         self.uploads += 1
@@ -93,6 +103,7 @@ def serving() -> Iterator[FakeGateway]:
     fake = FakeGateway()
     app = Starlette(
         routes=[
+            Route("/v1/listing-id", fake.listing_id, methods=["GET"]),
             Route("/v1/listings/{listing_id}", fake.get, methods=["GET"]),
             Route("/v1/listings/{listing_id}", fake.put, methods=["PUT"]),
         ]

@@ -14,7 +14,7 @@ from services.gateway.lookup import View
 from services.recommendation.views import REVIEWER, SELLER, SHOPPER, seen_by
 from shared.errors import Transient
 from shared.events import Event
-from shared.topics import IMAGE_UPLOADED, LISTING_CHANGED
+from shared.topics import IMAGE_UPLOADED, LISTING_CHANGED, Topic
 
 CLAIMS: Mapping[str, Any] = {
     "seller_id": "seller-42",
@@ -30,14 +30,15 @@ Part = tuple[str, tuple[str | None, bytes, str]]
 
 
 class FakeProducer:
-    """A broker that acknowledges everything, until told that it is away."""
+    """A broker that acknowledges everything, until told that it is away, or dies before a topic's first event."""
 
     def __init__(self) -> None:
         self.sent: list[Event] = []
         self.away = False
+        self.dies_before: Topic | None = None
 
     async def send(self, events: Sequence[Event]) -> None:
-        if self.away:
+        if self.away or any(event.topic is self.dies_before for event in events):
             raise Transient("the broker is away")
         self.sent.extend(events)
 

@@ -19,10 +19,12 @@ from services.gateway.app import create_app
 from services.gateway.connections import Connection
 from services.gateway.intake import Intake
 from services.gateway.lookup import RecommendationClient
+from services.gateway.problems import Problem
 from services.gateway.settings import GatewaySettings
-from shared.errors import CannotListen
+from shared.errors import CannotListen, Transient
+from shared.files import STAGED_SECONDS
 from shared.health import Check, Reason, heartbeat, watch
-from shared.photo_store import STAGED_SECONDS, PhotoStore, open_photo_store
+from shared.photo_store import PhotoStore, open_photo_store
 from shared.process import Process, run
 from shared.stream.admin import Broker
 from shared.stream.producer import Producer
@@ -60,17 +62,19 @@ async def serve(settings: GatewaySettings, process: Process) -> None:
     ):
         intake = Intake(store, producer, settings, decoders)
         config = served(create_app(intake, lookup, settings), settings)
-        checks: dict[Reason, Check] = {"broker": broker.check, "store": store.check}
+        checks: dict[Reason, Check] = {"broker": broker.check, "store": intake.check}
         health.needs(*checks)
         beating = asyncio.create_task(heartbeat(health))
         watching = asyncio.create_task(watch(health, checks, timeout_seconds=settings.probe_seconds + 1))
         sweeping = asyncio.create_task(sweep_now_and_then(store))
+        completing = asyncio.create_task(complete_now_and_then(intake, settings.pending_seconds / 4))
         try:
             await until_stopped(UvicornServer(config), listener, process, settings.drain_seconds)
         finally:
             beating.cancel()
             watching.cancel()
             sweeping.cancel()
+            completing.cancel()
             await lookup.close()
             await asyncio.to_thread(producer.close)
 
@@ -107,6 +111,18 @@ async def sweep_now_and_then(store: PhotoStore) -> NoReturn:
         except OSError as why:
             log.warning("could not sweep the photo store", error=str(why))
         await asyncio.sleep(STAGED_SECONDS)
+
+
+async def complete_now_and_then(intake: Intake, every_seconds: float) -> NoReturn:
+    """Until cancelled. What stops it once is no reason to stop serving: the rest waits for the next time."""
+    while True:
+        try:
+            await intake.complete_pending()
+        except (Problem, Transient) as why:
+            log.warning("could not complete what is half published", error=str(why))
+        except Exception:
+            log.exception("could not complete what is half published")
+        await asyncio.sleep(every_seconds)
 
 
 async def until_stopped(server: UvicornServer, listener: socket.socket, process: Process, drain_seconds: float) -> None:

@@ -31,6 +31,12 @@ class Accepted(BaseModel):
     status: Literal["pending"] = "pending"
 
 
+class ListingId(BaseModel):
+    """What a listing is called here."""
+
+    listing_id: str = Field(examples=["0a4f8c0d7a3e4a0f9a6b1d2c3e4f5a6b"])
+
+
 class Removed(BaseModel):
     """The removal is with the broker. It is final."""
 

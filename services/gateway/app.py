@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.gateway import answers
 from services.gateway.callers import Caller, caller_of
-from services.gateway.claims import ListingClaims, parse_claims
+from services.gateway.claims import ListingClaims, SellerId, parse_claims
 from services.gateway.form import Form, body_too_large, empty_body, read_form
 from services.gateway.intake import Intake
 from services.gateway.lookup import Lookup, View
@@ -28,6 +28,7 @@ from services.gateway.settings import GatewaySettings
 from shared.errors import Transient
 from shared.metrics import HTTP_SECONDS, INTAKE, REFUSED, export
 from shared.photo_formats import MEDIA_TYPES, NAMES
+from shared.photo_store import StoreFull
 from shared.tracing import current_trace_id, extracted, tracer
 
 log = structlog.get_logger()
@@ -55,6 +56,11 @@ IdempotencyKey = Annotated[
         "key is answered the same and happens once.",
         examples=["7d0c0a52-35f6-4a7f-9e3b-0d5f2c0b9f11"],
     ),
+]
+
+
+KeyAsked = Annotated[
+    str, Query(pattern="^[ -~]{1,255}$", description="An Idempotency-Key, used or not", examples=["shop-7/item-1"])
 ]
 
 
@@ -107,7 +113,7 @@ def create_app(
     @app.put(
         "/v1/listings/{listing_id}",
         status_code=202,
-        responses=_refusals(400, 403, 408, 410, 413, 415, 422, 429, 503),
+        responses=_refusals(400, 403, 408, 409, 410, 413, 415, 422, 429, 503),
         openapi_extra=_FORM,
     )
     async def replace_listing(
@@ -116,23 +122,38 @@ def create_app(
         """State a whole new revision of a listing; what is not stated again ceases, photos too.
 
         A photo that the listing already has can be named by its sha256 instead of being sent again. An unknown id
-        creates the listing under it. Of two revisions the later wins, in whichever order they arrive.
+        creates the listing under it, and the listing is this seller's from then on. Of two revisions the later wins, in
+        whichever order they arrive.
         """
         _check_request(request, idempotency_key, settings)
         async with upload(request) as form:
             change = await intake.replace(listing_id, form, idempotency_key)
         return answers.accepted(change)
 
-    @app.delete("/v1/listings/{listing_id}", status_code=202, responses=_refusals(403, 422, 503))
+    @app.delete("/v1/listings/{listing_id}", status_code=202, responses=_refusals(403, 404, 422, 503))
     async def remove_listing(request: Request, listing_id: ListingId) -> answers.Removed:
         """Take a listing down, for good.
 
-        An id that was never heard of is accepted as well: its upload may still be on its way, and the removal
-        outlives it.
+        Doing so again is answered the same. An upload that is still on its way doesn't bring it back.
         """
-        caller_of(request).needs("upload")
-        change = await intake.remove(listing_id)
+        caller = caller_of(request)
+        caller.needs("upload")
+        if (owner := await intake.owner(listing_id)) is not None:
+            caller.speaks_for(owner)
+        if (change := await intake.remove(listing_id)) is None:
+            raise _no_such_listing(listing_id)
         return answers.Removed(listing_id=listing_id, revision=change.revision)
+
+    @app.get("/v1/listing-id", responses=_refusals(403, 422, 503))
+    async def get_listing_id(
+        request: Request, seller_id: Annotated[SellerId, Query(examples=["seller-42"])], key: KeyAsked
+    ) -> answers.ListingId:
+        """The id that an upload of this seller with this Idempotency-Key has, or would have.
+
+        Whoever knows its listings by names of its own, and sends them as keys, needs to remember no ids.
+        """
+        caller_of(request).speaks_for(seller_id)
+        return answers.ListingId(listing_id=await intake.listing_id(seller_id, key))
 
     @app.get("/v1/listings/{listing_id}", responses=_refusals(403, 404, 422, 503))
     async def get_listing(request: Request, listing_id: ListingId, view: ForWhom = "seller") -> answers.Listing:
@@ -254,7 +275,8 @@ def _word_refusals(app: FastAPI) -> None:
     @app.exception_handler(Transient)
     async def _store_away(_request: Request, why: Transient) -> JSONResponse:
         log.warning("photo store away", error=str(why))
-        detail = "The photo store did not answer; the upload was not accepted."
+        said = "is full" if isinstance(why, StoreFull) else "can't be used now"
+        detail = f"The photo store {said}; nothing was accepted."
         return _refused(Problem("store-unavailable", detail, "Repeat the request in a few seconds."))
 
     @app.exception_handler(RequestValidationError)

@@ -35,11 +35,11 @@ class Caller:
             )
 
     def speaks_for(self, seller_id: str) -> None:
-        """Raises Problem where the caller may not upload in this seller's name."""
+        """Raises Problem where the caller may not do anything in this seller's name."""
         if self.sellers is not None and seller_id not in self.sellers:
             raise Problem(
                 "not-allowed",
-                f"The caller {self.subject} may not upload for the seller {seller_id}.",
+                f"The caller {self.subject} may not act for the seller {seller_id}.",
                 "Send the seller_id that you are known by.",
                 {"part": "listing", "field": "seller_id"},
             )

@@ -4,15 +4,46 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 from vitrine.events.v1 import listing_pb2
 
 from services.gateway.problems import Problem
 from shared.money import money
+from shared.text import control_in, one_line, unseen_in
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-Text = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200)]
+
+def seen(identifier: str) -> str:
+    """Raises PydanticCustomError for a character that nobody sees."""
+    if char := unseen_in(identifier):
+        raise PydanticCustomError("unseen", "Has {char}, which nobody sees; leave it out", {"char": char})
+    return identifier
+
+
+def plain_line(text: str) -> str:
+    """On one line. Raises PydanticCustomError for a control character."""
+    line = one_line(text)
+    if char := control_in(line):
+        raise PydanticCustomError("control", "Has {char}, a control character; leave it out", {"char": char})
+    return line
+
+
+SellerId = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=128), AfterValidator(seen)]
+Title = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500), AfterValidator(plain_line)
+]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200), AfterValidator(plain_line)]
 
 
 class Strict(BaseModel):
@@ -63,15 +94,15 @@ class ListingClaims(Strict):
         }
     )
 
-    seller_id: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=128)]
-    title: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
+    seller_id: SellerId
+    title: Title
     category: Text = Field("", description="As the seller calls it")
     brand: Text = ""
     price: Price | None = None
     updated_at: AwareDatetime | None = Field(
         None,
-        description="RFC 3339, with a zone. Becomes the revision: of two uploads the later one wins. Without it the "
-        "gateway's clock at the first acceptance counts.",
+        description="RFC 3339, with a zone. Becomes the revision, and must lie after the listing's last one. Without "
+        "it the revision is the gateway's clock, or one more than the last if that is ahead.",
     )
     photos: list[PhotoReference] | None = Field(
         None,

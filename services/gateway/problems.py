@@ -53,6 +53,8 @@ TYPES: Mapping[str, ProblemType] = {
     "idempotency-key-reused": ProblemType(
         HTTPStatus.UNPROCESSABLE_ENTITY, "The Idempotency-Key belongs to another upload"
     ),
+    "stale-revision": ProblemType(HTTPStatus.CONFLICT, "The listing has a newer revision"),
+    "not-the-owner": ProblemType(HTTPStatus.FORBIDDEN, "The listing is another seller's"),
     "listing-removed": ProblemType(HTTPStatus.GONE, "The listing was taken down"),
     # who calls, and how much
     "not-allowed": ProblemType(HTTPStatus.FORBIDDEN, "The caller may not do this"),

@@ -1,10 +1,12 @@
 """What can be set for the gateway."""
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from services.gateway.imaging import PhotoLimits
 from shared.limits import ACCEPTED_PHOTO_PIXELS, MAX_PHOTO_BYTES, MAX_PHOTO_PIXELS
-from shared.settings import Port, Settings
+from shared.settings import BadSettings, Port, Settings
+
+_SECRET_BYTES = 16
 
 
 class GatewaySettings(Settings):
@@ -54,6 +56,17 @@ class GatewaySettings(Settings):
         ge=0,
     )
     acknowledge_seconds: float = Field(default=15, description="How long the broker may take to acknowledge", gt=0)
+    pending_seconds: float = Field(
+        default=120,
+        description="After how long what is half published is published again, by whichever gateway; it may take twice "
+        "acknowledge_seconds",
+        gt=0,
+    )
+    id_secret: SecretStr | None = Field(
+        default=None,
+        description="Listing ids are made from seller and Idempotency-Key with it: 16 characters at least, the same "
+        "for all gateways. Without it they share one that lies in the photo store",
+    )
     ahead_seconds: float = Field(default=300, description="How far updated_at may lie in the future", ge=0)
     lookup_seconds: float = Field(default=2, description="Deadline of a lookup at the recommendation service", gt=0)
     probe_seconds: float = Field(
@@ -71,6 +84,14 @@ class GatewaySettings(Settings):
     def caller_memory_bytes(self) -> int:
         """Of bodies that one caller may have held at once: its share, or one body of the largest."""
         return max(int(self.caller_memory_share * self.upload_memory_bytes), self.max_body_bytes)
+
+    @property
+    def secret_of_ids(self) -> bytes | None:
+        """Raises BadSettings when it is too short; not by the field, whose complaint would repeat it."""
+        secret = self.id_secret.get_secret_value().encode() if self.id_secret else b""
+        if 0 < len(secret) < _SECRET_BYTES:
+            raise BadSettings(f"VITRINE_ID_SECRET is shorter than {_SECRET_BYTES} characters")
+        return secret or None
 
     @property
     def photo_limits(self) -> PhotoLimits:

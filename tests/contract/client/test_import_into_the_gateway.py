@@ -19,7 +19,6 @@ from services.gateway.app import create_app
 from services.gateway.intake import Intake
 from services.gateway.lookup import View
 from services.gateway.settings import GatewaySettings
-from shared.events import deterministic_id
 from shared.photo_store import open_photo_store
 from shared.tracing import start_tracing
 from tests.gateway import FakeProducer, form, photo
@@ -111,10 +110,16 @@ async def test_a_bad_photo_is_named(gateway: RunningGateway, tmp_path: Path) -> 
 
 
 async def test_what_was_once_posted_with_a_key_of_the_reference_is_the_same_listing(gateway: RunningGateway) -> None:
-    key = deterministic_id("import", "s1", "SKU-1")
     async with httpx.AsyncClient(base_url=gateway.url) as client:
         posted = await client.post(
-            "/v1/listings", files=form({"seller_id": "s1", "title": "t"}, photo(1)), headers={"Idempotency-Key": key}
+            "/v1/listings",
+            files=form({"seller_id": "s1", "title": "t"}, photo(1)),
+            headers={"Idempotency-Key": tee().key},
         )
-    assert posted.json()["listing_id"] == tee().listing_id
-    assert (await imported(gateway, tee())).effect == Effect.UPDATED
+    again = await imported(gateway, tee())
+    assert (again.listing_id, again.effect) == (posted.json()["listing_id"], Effect.UPDATED)
+
+
+async def test_a_seller_with_a_character_that_nobody_sees_is_told_which(gateway: RunningGateway) -> None:
+    said = (await imported(gateway, ListingUpload("SKU-1", "s1\u200b", "t", (photo(1),)))).error or ""
+    assert "U+200B (ZERO WIDTH SPACE)" in said

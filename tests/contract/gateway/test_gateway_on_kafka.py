@@ -165,7 +165,8 @@ def test_a_takedown_is_a_message_of_its_own(gateway: httpx.Client, kafka: str) -
     listing_id = upload(gateway, photo(4)).json()["listing_id"]
     assert gateway.delete(f"{LISTINGS}/{listing_id}").status_code == 202
     last = records(kafka, LISTING_CHANGED.name, listing_id)[-1]
-    assert listing_pb2.ListingChanged.FromString(last.value() or b"").removed.reason == "takedown"
+    removed = listing_pb2.ListingChanged.FromString(last.value() or b"").removed
+    assert (removed.reason, removed.seller_id) == ("takedown", "seller-42")
 
 
 def test_the_answer_to_twenty_five_mebibytes_reaches_who_is_still_sending(gateway: httpx.Client) -> None:
@@ -204,6 +205,26 @@ def test_what_a_killed_gateway_left_is_swept_by_the_next(folder: Path) -> None:
         while left.exists() and time.monotonic() < deadline:
             time.sleep(0.05)
     assert not left.exists()
+
+
+def test_what_a_gateway_left_half_published_is_completed_by_the_next(
+    gateway: httpx.Client, kafka: str, tmp_path: Path
+) -> None:
+    # The first gateway's broker isn't there: what it took in is written down, and not published.
+    for dying in running(f"127.0.0.1:{free_port()}", tmp_path, VITRINE_ACKNOWLEDGE_SECONDS="1"):
+        refused = dying.client.put(f"{LISTINGS}/left", files=form(CLAIMS, photo(8)))
+        assert problem(refused) == "broker-unavailable"
+        assert "may still be completed" in refused.json()["detail"]
+    for _ in running(kafka, tmp_path, VITRINE_PENDING_SECONDS="0.4"):
+        deadline = time.monotonic() + 30
+        while any((tmp_path / "pending").iterdir()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+    [changed] = records(kafka, LISTING_CHANGED.name, "left")
+    [uploaded] = records(kafka, IMAGE_UPLOADED.name, "left")
+    change = listing_pb2.ListingChanged.FromString(changed.value() or b"")
+    image = image_pb2.ImageUploaded.FromString(uploaded.value() or b"")
+    assert (image.revision, image.photo) == (change.revision, change.listing.photos[0])
+    assert image.uploaded_at == change.accepted_at
 
 
 def test_without_a_broker_it_lives_is_not_ready_and_promises_nothing(folder: Path) -> None:

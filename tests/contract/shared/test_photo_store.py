@@ -70,6 +70,44 @@ async def test_of_concurrent_creates_exactly_one_wins_and_its_bytes_stay(store: 
     assert await store.get("intake/race") == bodies[won.index(True)]
 
 
+async def test_a_photo_that_lies_damaged_is_healed_by_the_next_upload_of_it(store: PhotoStore) -> None:
+    key = await store.put(b"a photo")
+    for damaged in (b"", b"a ph", b"a photo and more"):
+        await store.replace(key, damaged)
+        assert await store.put(b"a photo") == key
+        assert await store.get(key) == b"a photo"
+
+
+async def test_replace_writes_whatever_is_there(store: PhotoStore) -> None:
+    await store.replace("intake/new", b"first")
+    await store.replace("intake/new", b"second")
+    assert await store.get("intake/new") == b"second"
+    with pytest.raises(ValueError):
+        await store.replace("../outside", b"")
+
+
+async def test_keys_are_those_below_a_folder_in_order(store: PhotoStore) -> None:
+    for key in ("a/b/2", "a/b/10", "a/b/c/d", "a/bb/1", "a/b1", "z"):
+        await store.create(key, b"")
+    assert await store.keys("a/b") == ["a/b/10", "a/b/2", "a/b/c/d"]
+    assert await store.keys("nowhere") == []
+    await store.delete("a/b/10")
+    assert await store.keys("a/b") == ["a/b/2", "a/b/c/d"]
+
+
+async def test_keys_can_be_asked_while_others_come_and_go(store: PhotoStore) -> None:
+    async def come_and_go(n: int) -> None:
+        await store.create(f"pending/{n}", b"")
+        await store.delete(f"pending/{n}")
+
+    await store.create("pending/stays", b"")
+    coming = asyncio.gather(*(come_and_go(n) for n in range(30)))
+    for _ in range(10):
+        assert "pending/stays" in await store.keys("pending")
+    await coming
+    assert await store.keys("pending") == ["pending/stays"]
+
+
 async def test_a_missing_object_is_named_in_the_error(store: PhotoStore) -> None:
     with pytest.raises(MissingObject, match=ABSENT):
         await store.get(ABSENT)
@@ -116,7 +154,7 @@ async def test_a_store_that_stays_away_is_transient_after_bounded_retries(
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{unused.getsockname()[1]}")
         away = open_photo_store(s3_address)
         async with asyncio.timeout(60):
-            for attempt in (away.get(ABSENT), away.put(b"x"), away.check()):
+            for attempt in (away.get(ABSENT), away.put(b"x"), away.check(), away.replace("x", b""), away.keys("x")):
                 with pytest.raises(Transient, match="did not answer"):
                     await attempt
 
@@ -127,3 +165,9 @@ async def test_refused_credentials_are_no_passing_trouble(s3_address: str, monke
     for attempt in (stranger.put(b"x"), stranger.check(), stranger.get(ABSENT)):
         with pytest.raises(BaseError):
             await attempt
+
+
+async def test_who_may_not_list_is_told_why(s3_address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    with pytest.raises(Transient, match="403 Forbidden"):
+        await open_photo_store(s3_address).keys("x")

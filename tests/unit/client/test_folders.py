@@ -101,13 +101,19 @@ def test_folders_come_in_that_order_too(tmp_path: Path) -> None:
     ]
 
 
+def test_what_a_title_may_not_have_is_spelled_out_in_it(tmp_path: Path) -> None:
+    photo_files(tmp_path, "a\x1b[2J.jpg", "b\u202eb.jpg", "نمی\u200cخواهم.jpg")
+    titles = {one.title for one in read_folder(tmp_path, "me").uploads}
+    assert titles == {r"a\x1b[2J", r"b\u202eb", "نمی\u200cخواهم"}
+
+
 def test_a_name_that_is_not_utf_8_is_imported_like_any_other(tmp_path: Path) -> None:
     photo_files(tmp_path, "a.jpg", "z.jpg")
     for name in (b"caf\xe9.jpg", b"caf\xe8.jpg"):
         Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).write_bytes(name)
     feed = read_folder(tmp_path, "me")
     assert {one.reference for one in feed.uploads} == {"a.jpg", "z.jpg", r"caf\xe9.jpg", r"caf\xe8.jpg"}
-    assert all(one.listing_id and one.title.encode() for one in feed.uploads)
+    assert all(one.key and one.title.encode() for one in feed.uploads)
 
 
 def test_a_name_is_the_same_however_its_accents_are_stored(tmp_path: Path) -> None:

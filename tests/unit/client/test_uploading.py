@@ -12,7 +12,7 @@ import pytest
 
 from client.gateway import Retries
 from client.listing import Effect, Imported, ListingUpload
-from client.state import State, state_path
+from client.state import Done, State, state_path
 from client.uploading import import_listings
 from tests.fake_gateway import FakeGateway, serving
 
@@ -264,10 +264,38 @@ async def test_a_state_file_torn_by_a_crash_costs_one_line(gateway: FakeGateway,
 
 
 def test_a_listing_is_known_by_its_seller_and_reference_alone() -> None:
-    assert upload("r").listing_id == upload("r", title="another title", photos=(b"other",)).listing_id
-    assert upload("r").listing_id != upload("r", seller_id="s2").listing_id
-    # As it was from the first: another id would make every listing that was ever imported another one.
-    assert upload("r").listing_id == "efaf89e6cc2d39e08e4e9233ecb04f22"
+    assert upload("r").key == upload("r", title="another title", photos=(b"other",)).key
+    assert upload("r").key != upload("r", seller_id="s2").key
+    # As it was from the first: another key would make every listing that was ever imported another one.
+    assert upload("r").key == "65ec932ff8306942bd81507208ad8a94"
+
+
+async def test_what_a_listing_is_called_is_asked_once(gateway: FakeGateway) -> None:
+    first = await imported(gateway, upload("r"), state := State())
+    again = await imported(gateway, upload("r", title="other"), state)
+    assert (again.effect, again.listing_id, gateway.ids_asked) == (Effect.UPDATED, first.listing_id, 1)
+    assert (await imported(gateway, upload("r"))).listing_id == first.listing_id
+
+
+async def test_an_id_of_an_earlier_import_stays_the_listings(gateway: FakeGateway) -> None:
+    state = State()
+    state.note(Done("s1", "r", "digest of that time", "named-otherwise-then", 7, ()))
+    assert (await imported(gateway, upload("r"), state)).listing_id == "named-otherwise-then"
+
+
+async def test_a_seller_that_the_gateway_refuses_fails_its_listings_only(gateway: FakeGateway) -> None:
+    gateway.refused_sellers = {"s\u200b1"}
+    everything = [upload("good"), upload("bad", seller_id="s\u200b1")]
+    good, bad = await import_listings(everything, gateway.url, retries=AT_ONCE)
+    assert (good.effect, bad.effect) == (Effect.IMPORTED, Effect.FAILED)
+    assert "U+200B" in (bad.error or "")
+
+
+async def test_a_title_of_several_lines_is_the_one_that_the_gateway_holds(gateway: FakeGateway) -> None:
+    first = await imported(gateway, upload("r", title="red\n shirt"))
+    assert first.listing_id is not None
+    gateway.listings[first.listing_id]["listing"]["title"] = "red  shirt"
+    assert (await imported(gateway, upload("r", title="red\n shirt"))).effect == Effect.UNCHANGED
 
 
 def test_the_state_of_a_gateway_is_the_same_whatever_is_imported(tmp_path: Path) -> None:

@@ -346,6 +346,53 @@ async def test_an_id_that_cannot_be_a_key_is_refused(gateway: Gateway, listing_i
     assert response.json()["where"] == {"parameter": "listing_id"}
 
 
+async def test_anothers_listing_cannot_be_stated(gateway: Gateway) -> None:
+    await gateway.client.put(f"{LISTINGS}/mine", files=form(CLAIMS, photo()))
+    theirs = {**CLAIMS, "seller_id": "seller-43"}
+    response = await gateway.client.put(f"{LISTINGS}/mine", files=form(theirs, photo()))
+    assert problem(response) == "not-the-owner" and response.status_code == 403
+    assert response.json()["where"] == {"part": "listing", "field": "seller_id"}
+    assert "seller-42" not in response.text
+
+
+async def test_news_that_are_late_are_refused(gateway: Gateway) -> None:
+    await gateway.client.put(f"{LISTINGS}/mine", files=form(CLAIMS, photo()))
+    late = {**CLAIMS, "updated_at": "2026-02-01T12:00:00Z"}
+    response = await gateway.client.put(f"{LISTINGS}/mine", files=form(late, photo()))
+    assert problem(response) == "stale-revision" and response.status_code == 409
+    assert response.json()["where"] == {"part": "listing", "field": "updated_at"}
+
+
+# --- ids --------------------------------------------------------------------------------------------------------------
+
+
+async def test_the_id_of_a_key_is_told_before_and_after_it_was_used(gateway: Gateway) -> None:
+    asked = {"seller_id": "seller-42", "key": "item 1"}
+    before = await gateway.client.get("/v1/listing-id", params=asked)
+    assert before.status_code == 200, before.text
+    posted = await gateway.post(key="item 1")
+    assert before.json() == {"listing_id": posted.json()["listing_id"]}
+    assert (await gateway.client.get("/v1/listing-id", params=asked)).json() == before.json()
+
+
+@pytest.mark.parametrize(
+    ("asked", "parameter"),
+    [
+        ({"seller_id": "seller-42"}, "key"),
+        ({"seller_id": "seller-42", "key": ""}, "key"),
+        ({"seller_id": "seller-42", "key": "é"}, "key"),
+        ({"seller_id": " ", "key": "k"}, "seller_id"),
+        ({"seller_id": "s\u200b", "key": "k"}, "seller_id"),
+    ],
+)
+async def test_an_id_is_asked_by_what_could_be_a_seller_and_a_key(
+    gateway: Gateway, asked: dict[str, str], parameter: str
+) -> None:
+    response = await gateway.client.get("/v1/listing-id", params=asked)
+    assert problem(response) == "invalid-request"
+    assert response.json()["where"] == {"parameter": parameter}
+
+
 # --- DELETE -----------------------------------------------------------------------------------------------------------
 
 
@@ -371,16 +418,32 @@ async def test_a_listing_that_was_taken_down_is_not_found_while_the_lookups_stil
     assert (await gateway.client.get(f"{LISTINGS}/{listing_id}")).status_code == 404, "nobody need be asked"
 
 
-async def test_a_takedown_of_what_was_never_heard_of_is_accepted(gateway: Gateway) -> None:
-    assert (await gateway.client.delete(f"{LISTINGS}/unheard-of")).status_code == 202
-    assert gateway.producer.topics == ["listing.changed"]
+async def test_a_takedown_of_what_was_never_heard_of_is_not_found_and_writes_nothing(gateway: Gateway) -> None:
+    response = await gateway.client.delete(f"{LISTINGS}/unheard-of")
+    assert problem(response) == "no-such-listing" and response.status_code == 404
+    assert not gateway.producer.sent and not gateway.objects("")
 
 
-async def test_a_takedown_that_the_broker_did_not_take_is_none(gateway: Gateway) -> None:
+async def test_a_takedown_that_the_broker_did_not_take_is_in_force_all_the_same(gateway: Gateway) -> None:
+    listing_id = (await gateway.post()).json()["listing_id"]
     gateway.producer.away = True
-    assert problem(await gateway.client.delete(f"{LISTINGS}/mine")) == "broker-unavailable"
+    response = await gateway.client.delete(f"{LISTINGS}/{listing_id}")
+    assert problem(response) == "broker-unavailable" and "may still be completed" in response.json()["detail"]
     gateway.producer.away = False
-    assert (await gateway.client.put(f"{LISTINGS}/mine", files=form(CLAIMS, photo()))).status_code == 202
+    assert problem(await gateway.client.get(f"{LISTINGS}/{listing_id}")) == "no-such-listing"
+    gone = await gateway.client.put(f"{LISTINGS}/{listing_id}", files=form(CLAIMS, photo()))
+    assert problem(gone) == "listing-removed"
+    again = await gateway.client.delete(f"{LISTINGS}/{listing_id}")
+    assert again.status_code == 202
+    assert gateway.producer.changes[-1].revision == again.json()["revision"]
+
+
+async def test_a_takedown_that_is_repeated_is_answered_the_same(gateway: Gateway) -> None:
+    listing_id = (await gateway.post()).json()["listing_id"]
+    first = await gateway.client.delete(f"{LISTINGS}/{listing_id}")
+    gateway.clock[0] += 60_000_000
+    again = await gateway.client.delete(f"{LISTINGS}/{listing_id}")
+    assert (again.status_code, again.json()) == (202, first.json())
 
 
 # --- who calls, and how much ------------------------------------------------------------------------------------------

@@ -160,6 +160,71 @@ async def test_a_wrong_field_is_named(gateway: Refusing, claims: Any, field: str
     assert response.json()["where"]["field"] == field
 
 
+UNSEEN = {
+    "\\u001b[2J": "U+001B",
+    "\\u0000": "U+0000",
+    "\\u202e": "U+202E (RIGHT-TO-LEFT OVERRIDE)",
+    "\\u2067": "U+2067 (RIGHT-TO-LEFT ISOLATE)",
+    "\\u009b": "U+009B",
+}
+INVISIBLE = {
+    "\\n": "U+000A",
+    "\\t": "U+0009",
+    "\\u2028": "U+2028 (LINE SEPARATOR)",
+    "\\u200b": "U+200B (ZERO WIDTH SPACE)",
+    "\\u200d": "U+200D (ZERO WIDTH JOINER)",
+    "\\ufeff": "U+FEFF (ZERO WIDTH NO-BREAK SPACE)",
+    "\\u00ad": "U+00AD (SOFT HYPHEN)",
+    "\\udb40\\udc41": "U+E0041 (TAG LATIN CAPITAL LETTER A)",
+}
+
+
+async def said_of(gateway: Refusing, field: str, escape: str) -> httpx.Response:
+    body = json.dumps({**CLAIMS, field: "a^b"}).replace("^", escape).encode()
+    return await gateway.post(form(body, photo()))
+
+
+@pytest.mark.parametrize("escape", [*UNSEEN, *INVISIBLE])
+async def test_a_seller_with_a_character_that_nobody_sees_is_refused_and_told_which(
+    gateway: Refusing, escape: str
+) -> None:
+    response = await said_of(gateway, "seller_id", escape)
+    assert (problem(response), response.status_code) == ("invalid-listing", 422)
+    assert response.json()["where"] == {"part": "listing", "field": "seller_id"}
+    assert f"seller_id: Has {(UNSEEN | INVISIBLE)[escape]}, which nobody sees" in response.json()["detail"]
+    assert not gateway.left_behind()
+
+
+@pytest.mark.parametrize("field", ["title", "category", "brand"])
+@pytest.mark.parametrize("escape", UNSEEN)
+async def test_a_text_with_a_control_character_is_refused_and_told_which(
+    gateway: Refusing, field: str, escape: str
+) -> None:
+    response = await said_of(gateway, field, escape)
+    assert (problem(response), response.status_code) == ("invalid-listing", 422)
+    assert f"{field}: Has {UNSEEN[escape]}, a control character" in response.json()["detail"]
+    assert not gateway.producer.sent
+
+
+@pytest.mark.parametrize("escape", ["\\n", "\\t", "\\r\\n", "\\u000b", "\\u2028"])
+async def test_a_text_of_several_lines_becomes_one(gateway: Refusing, escape: str) -> None:
+    assert (await said_of(gateway, "title", escape)).status_code == 202
+    assert gateway.producer.changes[0].listing.claims.title.split() == ["a", "b"]
+    assert "\n" not in gateway.producer.changes[0].listing.claims.title
+
+
+@pytest.mark.parametrize("title", ["می‌خواهم", "👩‍👧", "שלום\u200f!", "ผ้า\u200bไหม", "❤️"])
+async def test_words_and_emoji_may_have_joiners_and_marks(gateway: Refusing, title: str) -> None:
+    assert (await gateway.post(form({**CLAIMS, "title": title}, photo()))).status_code == 202
+    assert gateway.producer.changes[0].listing.claims.title == title
+
+
+@pytest.mark.parametrize("field", ["seller_id", "title"])
+async def test_half_a_character_is_no_json(gateway: Refusing, field: str) -> None:
+    response = await said_of(gateway, field, "\\ud800")
+    assert (problem(response), response.status_code) == ("listing-not-json", 400)
+
+
 async def test_every_wrong_field_is_told_at_once(gateway: Refusing) -> None:
     response = await gateway.post(form({"price": {"amount": "1", "currency": "?"}}, photo()))
     detail = response.json()["detail"]

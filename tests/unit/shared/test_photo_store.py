@@ -7,11 +7,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from shared.errors import Transient, Unusable
-from shared.photo_store import STAGED_SECONDS, open_photo_store, photo_key
+from shared.files import STAGED_SECONDS
+from shared.photo_store import StoreFull, open_photo_store, photo_key
+from tests.full_disk import FullDevice
 
 
 def test_a_photo_lies_in_a_folder_of_its_first_two_digits() -> None:
@@ -106,3 +109,80 @@ async def test_a_folder_without_nameless_files_stores_photos_as_well(
     key = await store.put(b"a photo")
     assert (await store.get(key), await store.put(b"a photo")) == (b"a photo", key)
     assert not await store.create(key, b"another")
+
+
+# --- on disk ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was asked of the disk, in order: what was waited for, and what was given a name."""
+    told: list[str] = []
+    fsync, link, rename = os.fsync, os.link, os.rename
+
+    def waited(file: int) -> None:
+        fsync(file)
+        place = Path(f"/proc/self/fd/{file}").readlink()
+        told.append(f"{place.relative_to(tmp_path)}/ is on disk" if place.is_dir() else "the file is on disk")
+
+    def linked(*places: str, **options: Any) -> None:
+        link(*places, **options)
+        told.append("it has its name")
+
+    def renamed(*places: str, **options: Any) -> None:
+        rename(*places, **options)
+        told.append("it has its name")
+
+    monkeypatch.setattr(os, "fsync", waited)
+    monkeypatch.setattr(os, "link", linked)
+    monkeypatch.setattr(os, "rename", renamed)
+    return told
+
+
+@pytest.mark.parametrize("nameless", [True, False])
+async def test_a_file_is_on_disk_before_it_has_a_name_and_its_name_before_anybody_is_told(
+    tmp_path: Path, steps: list[str], monkeypatch: pytest.MonkeyPatch, nameless: bool
+) -> None:
+    if not nameless:
+        monkeypatch.delattr(os, "O_TMPFILE", raising=False)
+    store = open_photo_store(str(tmp_path))
+    await store.create("a/b/one", b"one")
+    made = ["./ is on disk", "a/ is on disk"]
+    written = ["the file is on disk", "it has its name", "a/b/ is on disk"]
+    assert steps == made + written
+    steps.clear()
+    await store.replace("a/b/one", b"two")
+    assert steps == written
+
+
+async def test_who_finds_a_name_taken_waits_for_it_too(tmp_path: Path, steps: list[str]) -> None:
+    store = open_photo_store(str(tmp_path))
+    await store.create("one", b"one")
+    steps.clear()
+    assert not await store.create("one", b"other")
+    assert steps[-1] == "./ is on disk", "whoever was faster may not have got so far"
+
+
+async def test_a_replaced_file_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    store = open_photo_store(str(tmp_path))
+    await store.create("a/one", b"one")
+    await store.replace("a/one", b"two")
+    await store.replace("a/new", b"three")
+    assert files(tmp_path) == ["a/new", "a/one"]
+
+
+@pytest.mark.parametrize("nameless", [True, False])
+async def test_a_full_disk_is_said_to_be_full_and_works_again_once_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nameless: bool
+) -> None:
+    if not nameless:
+        monkeypatch.delattr(os, "O_TMPFILE", raising=False)
+    store, disk = open_photo_store(str(tmp_path)), FullDevice(tmp_path, monkeypatch)
+    disk.fill()
+    for attempt in (store.put(b"a photo"), store.create("one", b"one"), store.replace("one", b"one"), store.check()):
+        with pytest.raises(StoreFull, match=r"is full: .*No space left"):
+            await attempt
+    assert files(tmp_path) == []
+    disk.free()
+    await store.check()
+    assert await store.get(await store.put(b"a photo")) == b"a photo"

@@ -10,7 +10,7 @@ import structlog
 
 from shared.logs import start_logging
 from shared.screen import Rows, Screen
-from shared.text import json_text, named, plain, plain_lines
+from shared.text import control_in, json_text, named, one_line, plain, plain_lines, unseen_in
 
 SHOWN = {
     "an escape code": ("\x1b[31mred", r"\x1b[31mred"),
@@ -110,3 +110,28 @@ def test_neither_kind_of_log_lets_anything_through(stream: type[io.StringIO], mo
     assert not any(bad in said for bad in ("\x1b]", "\x07", "\x9b", "\u202e"))
     assert "\nnew line" not in said.partition("failed")[0]
     assert said.count("new line") >= 5
+
+
+@pytest.mark.parametrize("kind", SHOWN)
+def test_an_identifier_with_what_is_not_seen_is_told(kind: str) -> None:
+    assert unseen_in(SHOWN[kind][0]).startswith("U+")
+
+
+def test_a_character_is_called_by_number_and_name() -> None:
+    assert unseen_in("a\u202eb") == control_in("a\u202eb") == "U+202E (RIGHT-TO-LEFT OVERRIDE)"
+    assert unseen_in("a\x1bb") == control_in("a\x1bb") == "U+001B"
+    assert unseen_in("a\udce9") == control_in("a\udce9") == "U+DCE9"
+
+
+@pytest.mark.parametrize("text", ["", "Seller 42", "café", "照片", "a b"])
+def test_what_is_seen_is_not_told(text: str) -> None:
+    assert unseen_in(text) == control_in(text) == ""
+
+
+def test_joiners_are_for_texts_only() -> None:
+    assert control_in("می\u200cخواهم") == ""
+    assert unseen_in("می\u200cخواهم") == "U+200C (ZERO WIDTH NON-JOINER)"
+
+
+def test_line_breaks_and_tabs_are_spaces_on_one_line() -> None:
+    assert one_line("a\tb\r\nc\x0bd\u2028e f") == "a b  c d e f"
