@@ -18,7 +18,7 @@ from shared.logs import LIBRDKAFKA
 from shared.photos import Photo
 from shared.stream.admin import create_topics
 from shared.stream.producer import KafkaSink, Producer
-from shared.stream.records import Assignment, Outcome
+from shared.stream.records import Assignment, Outcome, Record
 from shared.stream.source import GroupProtocol, KafkaSource, librdkafka_consumer
 from shared.stream.worker import Limits, Worker
 from shared.topics import DEAD_LETTERS, IMAGE_CLASSIFIED, IMAGE_EMBEDDED, IMAGE_UPLOADED
@@ -31,6 +31,7 @@ class Line(Protocol):
     """A topic of uploads, a worker on it, and what came out at the end."""
 
     async def run(self, bodies: Sequence[bytes], *tasks: Shout, limits: Limits = QUICK) -> None: ...
+    async def run_revisions(self, revisions: Sequence[int], *tasks: Shout) -> None: ...  # of one listing, in one photo
     def said(self) -> list[str]: ...
     def rejected(self) -> list[tuple[bytes, str, str]]: ...  # photo, stage, code
     def uncommitted(self) -> int: ...
@@ -41,8 +42,13 @@ class MemoryLine:
         self.source, self.sink = MemorySource(bodies), MemorySink()
         await Worker(self.source, inline, tasks, self.sink, CANARY, limits).run()
 
+    async def run_revisions(self, revisions: Sequence[int], *tasks: Shout) -> None:
+        self.source = MemorySource([], uploads=[uploaded(b"a", "one", revision) for revision in revisions])
+        self.sink = MemorySink()
+        await Worker(self.source, inline, tasks, self.sink, CANARY, QUICK).run()
+
     def said(self) -> list[str]:
-        return [said(result) for result in self.sink.results]
+        return [said(result) for result in self.sink.results if result.events]
 
     def rejected(self) -> list[tuple[bytes, str, str]]:
         return [(photo_of(r.record.value), r.stage, r.code) for r in self.sink.rejected]
@@ -61,6 +67,9 @@ class Until:
 
     def __aiter__(self):  # type: ignore[no-untyped-def]
         return self._source.__aiter__()
+
+    def on_receipt(self, tell: Callable[[Record], None]) -> None:
+        self._source.on_receipt(tell)
 
     async def commit(self, offsets: Mapping[Assignment, int]) -> None:
         await self._source.commit(offsets)
@@ -121,6 +130,13 @@ class KafkaLine:
         await self.feed(bodies)
         if bodies:
             await self.work(*tasks, limits=limits)
+
+    async def run_revisions(self, revisions: Sequence[int], *tasks: Shout) -> None:
+        producer, listing = Producer(self.bootstrap), f"{self.topic.name}-one"
+        await producer.send([Event(self.topic, listing, uploaded(b"a", listing, revision)) for revision in revisions])
+        producer.close()
+        self.count += len(revisions)
+        await self.work(*tasks)
 
     def said(self) -> list[str]:
         return [label for _listing, label in self.results()]
@@ -185,6 +201,13 @@ def kafka_line(request: pytest.FixtureRequest, kafka: str, unique: Callable[[str
 async def test_every_record_gets_one_result_per_task_and_is_committed(line: Line) -> None:
     await line.run([b"aB"] * 100, Shout(), Whisper())
     assert Counter(line.said()) == {"AB": 100, "ab": 100}
+    assert line.uncommitted() == 0
+
+
+async def test_a_superseded_revision_gets_no_results_and_is_committed(line: Line) -> None:
+    await line.run_revisions([7, 1, 2, 7, 6], Shout(), Whisper())
+    assert Counter(line.said()) == {"A": 2, "a": 2}
+    assert line.rejected() == []
     assert line.uncommitted() == 0
 
 
