@@ -8,11 +8,12 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
+from weakref import WeakValueDictionary
 
 from google.protobuf.message import Message
 from vitrine.events.v1 import image_pb2
 
-from shared.photos import Photo, Pixels
+from shared.photos import Notes, Photo, Pixels
 from shared.stream.worker.work import Work
 
 # For each photo that may be remembered. Of the fused worker one takes 10 KiB, of the split ones 2 to 6.
@@ -31,7 +32,7 @@ class Look:
 
     def photo(self, upload: image_pb2.ImageUploaded) -> Photo:
         """The photo once more, for another record."""
-        return Photo(b"", upload, _let_go, dict(self.notes))
+        return Photo(b"", upload, _let_go, Notes(self.notes))
 
 
 class Remembered:
@@ -41,6 +42,7 @@ class Remembered:
         """0 remembers nothing."""
         self._most = photos
         self._looks: OrderedDict[str, tuple[Look, int]] = OrderedDict()
+        self._in_flight: WeakValueDictionary[str, Notes] = WeakValueDictionary()
         self.bytes = 0
 
     def __len__(self) -> int:
@@ -52,9 +54,22 @@ class Remembered:
         self._looks.move_to_end(sha256)
         return known[0]
 
+    def begin(self, work: Work) -> Look | None:
+        """What may be kept once every task has concluded; None where there is no look or nothing is remembered.
+
+        The photo shares its notes with the same photo of other records that are in flight, or lately were: what is
+        noted for one of them, such as the text on it, need not be found for the others.
+        """
+        if not self._most or work.photo is None or work.spared:
+            return None
+        sha256 = work.photo.upload.photo.sha256
+        if (known := self.recall(sha256)) is not None:
+            work.photo.notes = Notes(known.notes)
+        else:
+            work.photo.notes = self._in_flight.setdefault(sha256, work.photo.notes)
+        return Look(sha256, dict(work.found), work.photo.notes)
+
     def keep(self, look: Look) -> None:
-        if not self._most:
-            return
         # A thread that was given up on may still note something.
         look = replace(look, notes=dict(look.notes))
         self._forget(self._looks.pop(look.sha256, None))
@@ -67,13 +82,6 @@ class Remembered:
     def _forget(self, known: tuple[Look, int] | None) -> None:
         if known is not None:
             self.bytes -= known[1]
-
-
-def look_at(work: Work) -> Look | None:
-    """What was found, before it is concluded of and let go; None where nobody has looked."""
-    if work.photo is None or work.spared:
-        return None
-    return Look(work.photo.upload.photo.sha256, dict(work.found), work.photo.notes)
 
 
 def size_of(value: object) -> int:

@@ -21,7 +21,7 @@ from shared.stream.worker.limits import Limits
 from shared.stream.worker.patience import Patience
 from shared.stream.worker.preparing import Preparing
 from shared.stream.worker.publishing import Publishing, Sink
-from shared.stream.worker.remembered import Remembered, look_at
+from shared.stream.worker.remembered import Remembered
 from shared.stream.worker.self_test import SelfTest
 from shared.stream.worker.threads import Room
 from shared.stream.worker.work import AnyTask, Work
@@ -178,7 +178,7 @@ class Worker:
             place.push_async_callback(work.room.aclose)
             if not work.inferred:  # a straggler
                 await self._inferring.batch([work])
-            look = look_at(work)
+            look = self._remembered.begin(work)
             await self._concluding.conclude(work, self._publish, place)
             if look and not work.rejected:
                 self._remembered.keep(look)

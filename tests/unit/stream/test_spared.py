@@ -90,12 +90,14 @@ def all_in(*uploads: Sequence[bytes]) -> MemorySource:
 
 def test_twelve_photos_named_by_twenty_revisions_are_looked_at_once_by_each_task() -> None:
     tasks, before = (Looks(), LooksToo()), counted("vitrine_worker_remembered_photos_total")
+    inferred = counted("vitrine_worker_batch_photos_sum")
     sink = run(Seldom(revisions_of("listing", range(1, 21))), *tasks)
     for task in tasks:
         assert task.prepared == task.inferred == task.read == Counter(PHOTOS)
     assert set(published(sink).values()) == {1}
     assert len(published(sink)) == 2 * 20 * 12
     assert counted("vitrine_worker_remembered_photos_total") - before == 19 * 12
+    assert counted("vitrine_worker_batch_photos_sum") - inferred == 12
 
 
 def test_another_listing_with_the_photo_gets_results_of_its_own() -> None:
@@ -198,6 +200,18 @@ def test_what_took_long_the_first_time_stands_behind_nothing_the_second_time() -
     limits, sink = replace(LIMITS, cpu_threads=1), Watched()
     asyncio.run(Worker(source, inline, [Reads()], sink, CANARY, limits).run())
     assert [said(result) for result in sink.results] == ["A a", "A a", "OTHER other"]
+
+
+@pytest.mark.parametrize(("remembered_photos", "read"), [(100, 1), (0, 20)])
+def test_the_text_on_a_photo_that_many_listings_have_at_once_is_read_once(remembered_photos: int, read: int) -> None:
+    class Reads(Looks):
+        def takes_long(self, found: bytes) -> bool:
+            return True
+
+    task, limits = Reads(), replace(LIMITS, cpu_threads=1, remembered_photos=remembered_photos)
+    sink = run(all_in([uploaded(b"a", f"listing-{number}") for number in range(20)]), task, limits=limits)
+    assert task.read[b"a"] == read
+    assert [said(result) for result in sink.results] == ["A a"] * 20
 
 
 def test_the_photo_unused_for_longest_is_forgotten_first() -> None:
