@@ -60,10 +60,11 @@ class MemoryLine:
 class Until:
     """A source that ends once so many records are committed: a topic has no end of its own."""
 
-    def __init__(self, source: KafkaSource, records: int) -> None:
+    def __init__(self, source: KafkaSource, records: int, committed: dict[tuple[str, int], int]) -> None:
+        """`committed`: up to where, by partition. Kept up to date for the next source, to which one may be done."""
         self._source = source
         self._left = records
-        self._seen: dict[tuple[str, int], int] = {}
+        self._committed = committed
 
     def __aiter__(self):  # type: ignore[no-untyped-def]
         return self._source.__aiter__()
@@ -73,8 +74,8 @@ class Until:
 
     async def commit(self, offsets: Mapping[Assignment, int]) -> None:
         await self._source.commit(offsets)
-        self._seen |= {(a.topic, a.partition): offset for a, offset in offsets.items()}
-        if sum(self._seen.values()) >= self._left:
+        self._committed |= {(a.topic, a.partition): offset for a, offset in offsets.items()}
+        if sum(self._committed.values()) >= self._left:
             self._source.stop()
 
     def hold(self) -> None:
@@ -94,6 +95,7 @@ class KafkaLine:
         self.topic = replace(IMAGE_UPLOADED, name=name)
         self.group = f"group-{name}"
         self.count = 0
+        self.committed: dict[tuple[str, int], int] = {}
         create_topics(bootstrap)
         admin = AdminClient({"bootstrap.servers": bootstrap})
         admin.create_topics([NewTopic(name, num_partitions=2)])[name].result()
@@ -119,7 +121,7 @@ class KafkaLine:
     async def work(self, *tasks: Shout, limits: Limits = QUICK, sink: KafkaSink | None = None) -> None:
         """Until all that was fed is committed."""
         source, producer = self.source(), Producer(self.bootstrap)
-        until = Until(source, self.count)
+        until = Until(source, self.count, self.committed)
         try:
             await Worker(until, inline, tasks, sink or KafkaSink(producer, "dummy@1"), CANARY, limits).run()
         finally:
