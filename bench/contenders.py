@@ -147,6 +147,9 @@ class WatchedSource:
             self.first_at = self.first_at or time.perf_counter()
             yield record
 
+    def on_receipt(self, tell: Callable[[Record], None]) -> None:
+        self._source.on_receipt(tell)
+
     async def commit(self, offsets: Mapping[Assignment, int]) -> None:
         await self._source.commit(offsets)
         if self._sink.outcomes >= self.target:
@@ -172,7 +175,7 @@ class RunningWorker:
         self._results = Producer(workload.kafka, linger_ms=RESULTS_LINGER_MS)
         self._sink = CountedSink(KafkaSink(self._results))
         self._source = WatchedSource(self._inner, self._sink)
-        # The same batch size as the bare loops: nothing shrinks it.
+        # The same batch size as the bare loops: nothing shrinks it. Photos come again, and none is remembered.
         limits = Limits(batch_photos=workload.batch_photos, batch_seconds=3600, cpu_threads=workload.threads)
         self.worker = Worker(self._source, fetch, tasks, self._sink, canary, limits)
         self._running = asyncio.create_task(self.worker.run())

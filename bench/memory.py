@@ -6,6 +6,7 @@ takes, several at once: drawn here, of kinds that have to be decoded whole.
 
 import asyncio
 import io
+import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -118,6 +119,7 @@ def show(title: str, columns: Columns) -> None:
 @click.option("--photos", default=200, show_default=True, help="Ordinary photos, rendered.")
 def main(photos: int) -> None:
     """Print what each process holds when idle, at most while it starts, and at most while it is sent photos."""
+    os.environ["VITRINE_REMEMBERED_PHOTOS"] = "0"  # the largest photos come again and again
     fetched = Settings().home.resolve()
     ordinary = [photo for listing in demo_catalogue(seed=7, listings=photos) for photo in listing.photos][:photos]
     large = largest() * 4

@@ -43,9 +43,17 @@ STAGE_SECONDS = Histogram(
 BATCH_PHOTOS = Histogram(
     "vitrine_worker_batch_photos", "Photos in a batch", buckets=(1, 2, 4, 8, 16, 32, 64, 128), registry=WORKER
 )
-# Throughput and the share of failures, per task.
+# Throughput and the share of failures, per task. What is superseded cost no look: many of them are one listing that is
+# sent over and over, or a worker that is behind.
 OUTCOMES = Counter(
-    "vitrine_worker_outcomes_total", "Outcomes published, by task and result", ["task", "result"], registry=WORKER
+    "vitrine_worker_outcomes_total",
+    "Outcomes, by task and result: done, rejected, or superseded by a newer revision",
+    ["task", "result"],
+    registry=WORKER,
+)
+# Work that a photo didn't cost because it was looked at lately. Beside the outcomes it says who is fed the same photos.
+REMEMBERED = Counter(
+    "vitrine_worker_remembered_photos_total", "Photos that were not looked at a second time", registry=WORKER
 )
 # What kind of bad photo arrives; the text is in the dead letter.
 DEAD_LETTERS = Counter(

@@ -11,6 +11,10 @@ Pixels = NDArray[np.uint8]  # height x width x RGB
 T = TypeVar("T")
 
 
+class Notes(dict[str, Any]):
+    """What tasks noted of a photo, by name. A dict that can be referred to weakly."""
+
+
 class Photo:
     """Decoded at most once per size, however many tasks prepare it. Belongs to one thread at a time."""
 
@@ -19,11 +23,14 @@ class Photo:
         body: bytes,
         upload: image_pb2.ImageUploaded,
         decode: Callable[[bytes, int | None], Pixels],
+        notes: Notes | None = None,
     ) -> None:
+        """`notes` of an earlier look at the same bytes by the same pack."""
         self.body = body
         self.upload = upload
         self._decode = decode
         self._known: dict[str, Any] = {}
+        self.notes = Notes() if notes is None else notes
 
     def fresh(self) -> "Photo":
         """The same photo with nothing known yet, for another thread."""
@@ -38,6 +45,17 @@ class Photo:
         if name not in self._known:
             self._known[name] = make()
         value: T = self._known[name]
+        return value
+
+    def noted(self, name: str, make: Callable[[], T]) -> T:
+        """Likewise, and it outlives the pixels: for what is small and depends on them and the pack alone.
+
+        Where the photo is listed again, `conclude` is given the notes and no pixels. Photos of the same bytes may share
+        their notes, and then two threads may make one at once.
+        """
+        if name not in self.notes:
+            self.notes[name] = make()
+        value: T = self.notes[name]
         return value
 
     def knows(self, name: str) -> bool:

@@ -1,9 +1,10 @@
 """In-memory stand-ins for the broker, and tasks without a model. The contract suite runs these and Kafka alike."""
 
 import asyncio
+import hashlib
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 from vitrine.events.v1 import image_pb2, listing_pb2
@@ -17,10 +18,11 @@ from shared.stream.task import Finding
 SOUND = b"sound"
 
 
-def uploaded(body: bytes, listing: str = "listing") -> bytes:
+def uploaded(body: bytes, listing: str = "listing", revision: int = 1) -> bytes:
     """An upload event whose photo is its object key."""
-    photo = listing_pb2.Photo(sha256="00", object_key=body.decode(), size_bytes=len(body))
-    return image_pb2.ImageUploaded(listing_id=listing, revision=1, photo=photo).SerializeToString()
+    sha256 = hashlib.sha256(body).hexdigest()
+    photo = listing_pb2.Photo(sha256=sha256, object_key=body.decode(), size_bytes=len(body))
+    return image_pb2.ImageUploaded(listing_id=listing, revision=revision, photo=photo).SerializeToString()
 
 
 CANARY = Record(Assignment("canary", 0), 0, b"canary", uploaded(SOUND, "canary"))
@@ -38,12 +40,14 @@ async def inline(record: Record) -> Photo:
 
 
 class MemorySource:
-    def __init__(self, bodies: Sequence[bytes], partitions: int = 2) -> None:
+    def __init__(self, bodies: Sequence[bytes], partitions: int = 2, uploads: Sequence[bytes] = ()) -> None:
+        """Each of the bodies is another listing's. `uploads` are events as they are, behind those."""
         self._records: list[Record] = []
         ends: dict[Assignment, int] = defaultdict(int)
-        for i, body in enumerate(bodies):
+        values = [*(uploaded(body, f"listing-{i}") for i, body in enumerate(bodies)), *uploads]
+        for i, value in enumerate(values):
             assignment = Assignment("images", i % partitions)
-            self._records.append(Record(assignment, ends[assignment], str(i).encode(), uploaded(body, f"listing-{i}")))
+            self._records.append(Record(assignment, ends[assignment], str(i).encode(), value))
             ends[assignment] += 1
         self.end = dict(ends)
         self.committed: dict[Assignment, int] = {}
@@ -68,6 +72,11 @@ class MemorySource:
             yield record
             await asyncio.sleep(0)
 
+    def on_receipt(self, tell: Callable[[Record], None]) -> None:
+        """All are received at once."""
+        for record in self._records:
+            tell(record)
+
     async def commit(self, offsets: Mapping[Assignment, int]) -> None:
         for assignment, offset in offsets.items():
             assert offset > self.committed.get(assignment, 0), "offsets only move forward"
@@ -83,6 +92,35 @@ class MemorySource:
 
     def stop(self) -> None:
         self._stopped = True
+
+
+class Seldom(MemorySource):
+    """Each upload comes when all before it is committed: nothing is known ahead, and everything before is done."""
+
+    _tell: Callable[[Record], None]
+
+    def __init__(self, uploads: Sequence[Sequence[bytes]]) -> None:
+        super().__init__([], partitions=1, uploads=[event for upload in uploads for event in upload])
+        self._uploads = [len(upload) for upload in uploads]
+        self._settled = asyncio.Event()
+
+    def on_receipt(self, tell: Callable[[Record], None]) -> None:
+        self._tell = tell
+
+    async def __aiter__(self) -> AsyncIterator[Record]:
+        for events in self._uploads:
+            self._settled.clear()
+            for _ in range(events):
+                record = self._records[self.delivered]
+                self.delivered += 1
+                self._tell(record)
+                yield record
+            await self._settled.wait()
+
+    async def commit(self, offsets: Mapping[Assignment, int]) -> None:
+        await super().commit(offsets)
+        if sum(self.committed.values()) == self.delivered:
+            self._settled.set()
 
 
 class MemorySink:

@@ -27,6 +27,7 @@ class FakeReader:
 
     pack_name = "fake@1"
     generation = 1
+    space = "fake@1"
 
     def __init__(
         self,
@@ -45,7 +46,7 @@ class FakeReader:
         pass
 
     def prepare(self, photo: Photo) -> None:
-        photo.pixels(224)
+        _average(photo)
 
     def see(self, photos: Sequence[Photo]) -> None:
         pass
@@ -56,12 +57,22 @@ class FakeReader:
     def audiences(self, photos: Sequence[Photo]) -> list[tuple[str, float]]:
         return [self._audience for _ in photos]
 
+    def vectors(self, photos: Sequence[Photo]) -> NDArray[np.float32]:
+        """n x 3: the average colour, as a unit vector."""
+        colours: NDArray[np.float32] = np.array([_average(photo) for photo in photos], np.float32)
+        lengths: NDArray[np.float32] = np.linalg.norm(colours, axis=1, keepdims=True)
+        return colours / lengths
+
     @property
     def categories_said(self) -> Sequence[CategorySpec]:
         return self._manifest.categories
 
     def meaning_of(self, path: Sequence[str]) -> Meaning:
         return self._manifest.meaning_of(path)
+
+
+def _average(photo: Photo) -> Any:
+    return photo.once("input/average", lambda: photo.pixels(224).mean(axis=(0, 1)))
 
 
 class FakeText:

@@ -103,7 +103,7 @@ def attributes_of(photo: Photo, seen: Seen, reader: SeesProducts, text: ReadsTex
     if AUDIENCE in meaning.attributes:
         found.append(_seen(AUDIENCE, seen.audience, seen.audience_confidence))
     if meaning.carries_text:
-        found += _read(photo, meaning, text)
+        found += photo.noted("read", lambda: list(_read(photo, meaning, text)))
     return found
 
 
@@ -114,7 +114,7 @@ def _colours(photo: Photo) -> Iterator[image_pb2.Attribute]:
 
 def _colours_of(photo: Photo) -> Sequence[Colour]:
     """Found once per photo, however often they are asked for."""
-    return photo.once("colours", lambda: colours_of(photo.pixels(COLOUR_SIDE)))
+    return photo.noted("colours", lambda: colours_of(photo.pixels(COLOUR_SIDE)))
 
 
 def _seen(name: str, value: str, confidence: float) -> image_pb2.Attribute:

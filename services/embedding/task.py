@@ -29,7 +29,8 @@ class EmbeddingTask:
 
     def infer(self, photos: Sequence[Photo], inputs: Sequence[None]) -> Sequence[NDArray[np.float32]]:
         """Raises OutOfMemory."""
-        return list(self._reader.vectors(photos))
+        # Rows of their own: one that is remembered must not keep its whole batch.
+        return [vector.copy() for vector in self._reader.vectors(photos)]
 
     def takes_long(self, found: NDArray[np.float32]) -> bool:
         return False

@@ -58,7 +58,7 @@ class Fingerprint:
 
 def fingerprint_of(photo: Photo) -> Fingerprint:
     """Computed once per photo, however many ask. Raises what decoding raises."""
-    return photo.once("pdq", lambda: fingerprint(photo.pixels(DECODED_SIDE)))
+    return photo.noted("pdq", lambda: fingerprint(photo.pixels(DECODED_SIDE)))
 
 
 def fingerprint(pixels: Pixels) -> Fingerprint:

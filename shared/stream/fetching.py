@@ -15,21 +15,32 @@ from shared.stream.records import Record
 Fetch = Callable[[Record], Awaitable[Photo]]
 
 
-def bytes_to_fetch(record: Record) -> int:
-    """As the upload says; the most that a photo may have where it says nothing or can't be read."""
+def upload_in(record: Record) -> image_pb2.ImageUploaded:
+    """Raises Poison for what is none, or lacks what no photo can be fetched without."""
+    upload = parse(image_pb2.ImageUploaded, record.value)
+    if not (upload.listing_id and upload.photo.sha256 and upload.photo.object_key):
+        raise Poison("incomplete", "listing_id, photo.sha256 and photo.object_key must be set")
+    return upload
+
+
+def readable_upload_in(record: Record) -> image_pb2.ImageUploaded | None:
+    """None for what fetching it will reject."""
     try:
-        return parse(image_pb2.ImageUploaded, record.value).photo.size_bytes or MAX_PHOTO_BYTES
+        return upload_in(record)
     except Poison:
-        return MAX_PHOTO_BYTES
+        return None
+
+
+def bytes_to_fetch(upload: image_pb2.ImageUploaded | None) -> int:
+    """As the upload says; the most that a photo may have where it says nothing or can't be read."""
+    return (upload and upload.photo.size_bytes) or MAX_PHOTO_BYTES
 
 
 def fetch_from(store: PhotoStore, decode: Callable[[bytes, int | None], Pixels]) -> Fetch:
     """Raises Poison for what can never succeed; Transient comes through from the store."""
 
     async def fetch(record: Record) -> Photo:
-        upload = parse(image_pb2.ImageUploaded, record.value)
-        if not (upload.listing_id and upload.photo.sha256 and upload.photo.object_key):
-            raise Poison("incomplete", "listing_id, photo.sha256 and photo.object_key must be set")
+        upload = upload_in(record)
         try:
             body = await store.get(upload.photo.object_key)
         except MissingObject as why:

@@ -31,7 +31,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one task found in one record, as events to publish. Usually one."""
+    """What one task found in one record, as events to publish. Usually one; none of a superseded revision."""
 
     record: Record
     task: str

@@ -41,6 +41,12 @@ class WorkerSettings(DurableSettings):
     batch_photos: int = Field(default=32, description="Most photos in a batch", ge=1)
     batch_seconds: float = Field(default=0.5, description="Batches shrink until one takes no longer than this", gt=0)
     suspicious_rejections: int = Field(default=10, description="So many rejections in a row start a self-test", ge=1)
+    remembered_photos: int = Field(
+        default=2000,
+        description="So many photos, those used last, aren't looked at again when they are listed again; 16 KiB of "
+        "memory for each at most (2000: 32 MiB). 0 looks at every one",
+        ge=0,
+    )
 
     @property
     def limits(self) -> Limits:
@@ -49,6 +55,7 @@ class WorkerSettings(DurableSettings):
             batch_seconds=self.batch_seconds,
             cpu_threads=self.threads or os.cpu_count() or 1,
             suspicious_rejections=self.suspicious_rejections,
+            remembered_photos=self.remembered_photos,
         )
 
 

@@ -62,6 +62,7 @@ class KafkaSource:
         self._current: dict[tuple[str, int], Assignment] = {}
         self._epoch = 0
         self._queue: asyncio.Queue[Record | None] = asyncio.Queue()
+        self._tell: Callable[[Record], None] | None = None
         self._failure: BaseException | None = None
         # Two counters, each written by one thread: the queue's own size lags behind what was handed to the loop.
         self._received = 0
@@ -88,6 +89,10 @@ class KafkaSource:
             if self._is_current(record.assignment):
                 self._ledger.hand_out(record)
                 yield record
+
+    def on_receipt(self, tell: Callable[[Record], None]) -> None:
+        """`tell` is called with each record as it comes in, also with one that is taken from us before we get to it."""
+        self._tell = tell
 
     async def commit(self, offsets: Mapping[Assignment, int]) -> None:
         """Leaves these for the polling thread, which commits what is still ours within a tenth of a second.
@@ -234,6 +239,8 @@ class KafkaSource:
 
     def _enqueue(self, records: Sequence[Record]) -> None:
         for record in records:
+            if self._tell:
+                self._tell(record)
             self._queue.put_nowait(record)
 
     # --- in any thread -----------------------------------------------------------------------------------------------

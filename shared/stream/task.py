@@ -26,6 +26,9 @@ class Task(Protocol[Prepared, Found]):
 
     What several tasks need of one photo (its pixels, its trunk features) is kept on the Photo, so it is computed once
     however many tasks run.
+
+    What `infer` finds and what is noted of a photo (`photo.noted`) depend on its pixels and the pack alone. Both serve
+    again when another record names it: then only `conclude` runs, on a Photo with the notes and no pixels.
     """
 
     name: str  # metric label and ce_source: "embedding", "classification"

@@ -43,7 +43,8 @@ class Concluding:
         `until_quick` is closed when no more is left than what takes long, and that has a place to wait.
         """
         if (photo := work.photo) is not None:
-            quick = [task for task in self._asked(work) if not task.takes_long(work.found[task.name])]
+            # What took long of a remembered photo lies in its notes.
+            quick = [task for task in self._asked(work) if work.spared or not task.takes_long(work.found[task.name])]
             await self._tasks_of(work, photo, quick, self._quick)
             photo.forget("input")
         lengthy = self._asked(work)

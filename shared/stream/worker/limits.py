@@ -25,6 +25,8 @@ class Limits:
     # is begun. They are what is left to do after SIGTERM, so they must fit into a pod's grace.
     waiting_photos: int = 64
     waiting_bytes: int = 64 * 1024 * 1024
+    # Photos that needn't be looked at again, in LOOK_BYTES for each (remembered.py). None, unless a service says so.
+    remembered_photos: int = 0
     # So many rejected in a row by one task raise the question whose fault it is.
     suspicious_rejections: int = 10
     retest_seconds: float = 5.0

@@ -59,9 +59,14 @@ def measure(ready: Ready) -> None:
     """What was published, and how old its upload is by now."""
     uploaded = ready.work.uploaded_at
     for outcome in ready.outcomes:
-        rejected = isinstance(outcome, Rejected)
-        metrics.OUTCOMES.labels(outcome.task, "rejected" if rejected else "done").inc()
+        metrics.OUTCOMES.labels(outcome.task, _came_to(outcome)).inc()
         if isinstance(outcome, Rejected):
             metrics.DEAD_LETTERS.labels(outcome.task, outcome.stage, outcome.code).inc()
         if uploaded is not None:
             metrics.RESULT_AGE_SECONDS.labels(outcome.task).observe(max(0.0, time.time() - uploaded))
+
+
+def _came_to(outcome: Outcome) -> str:
+    if isinstance(outcome, Rejected):
+        return "rejected"
+    return "done" if outcome.events else "superseded"

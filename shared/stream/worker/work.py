@@ -28,10 +28,13 @@ class Work:
     found: dict[str, Any] = field(default_factory=dict)  # until it has concluded
     outcomes: list[Outcome] = field(default_factory=list)  # until they are published
     inferred: bool = False
+    spared: bool = False  # a look at its photo: superseded, or remembered (see worker.py)
+    rejected: bool = False  # by at least one task
     room: AsyncExitStack = field(default_factory=AsyncExitStack)  # that its photo takes, until this is closed
 
     def reject(self, stage: str, why: Poison, *tasks: AnyTask) -> None:
         """The record can't succeed for these tasks; the others go on."""
+        self.rejected = True
         with tracer.start_as_current_span("reject", context=extracted(self.record.headers)):
             for task in tasks:
                 self.inputs.pop(task.name, None)

@@ -6,10 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from typing import Any, Protocol
 
+from vitrine.events.v1 import image_pb2
+
+from shared import metrics
 from shared.health import Health
 from shared.stream.batching import END, BatchLimit, batches
-from shared.stream.fetching import Fetch, bytes_to_fetch
-from shared.stream.records import Assignment, Outcome, Record
+from shared.stream.fetching import Fetch, bytes_to_fetch, readable_upload_in
+from shared.stream.records import Assignment, Outcome, Record, Result
+from shared.stream.revisions import Revisions
 from shared.stream.worker.committing import Committing
 from shared.stream.worker.concluding import Concluding
 from shared.stream.worker.inferring import BATCHES_AT_ONCE, Inferring
@@ -17,6 +21,7 @@ from shared.stream.worker.limits import Limits
 from shared.stream.worker.patience import Patience
 from shared.stream.worker.preparing import Preparing
 from shared.stream.worker.publishing import Publishing, Sink
+from shared.stream.worker.remembered import Remembered
 from shared.stream.worker.self_test import SelfTest
 from shared.stream.worker.threads import Room
 from shared.stream.worker.work import AnyTask, Work
@@ -26,6 +31,10 @@ class Source(Protocol):
     """Where records come from. Owns polling, rebalances and offsets."""
 
     def __aiter__(self) -> AsyncIterator[Record]: ...
+    def on_receipt(self, tell: Callable[[Record], None]) -> None:
+        """`tell` is called with each record as it comes in, often long before it is handed out; in the event loop."""
+        ...
+
     async def commit(self, offsets: Mapping[Assignment, int]) -> None: ...
     def hold(self) -> None: ...
     def release(self) -> None: ...
@@ -41,6 +50,9 @@ class Worker:
 
     Each result is published as soon as it is ready; offsets are committed in order, up to the first record of which
     something is still to be published. A photo that one task rejects still gets the other tasks' results.
+
+    A record is spared a look when a newer revision of its listing has come in: then nothing is published for it. Also
+    when its photo was looked at lately: then its results are what that look means for this record.
     """
 
     def __init__(
@@ -63,6 +75,9 @@ class Worker:
         patience = Patience(lambda record: self._self_test.excuses(record))
         self._batch_limit = BatchLimit(self.limits.batch_photos, self.limits.batch_seconds)
         self._room = Room(self.limits.photo_bytes)
+        self._revisions = Revisions()
+        self._remembered = Remembered(self.limits.remembered_photos)
+        source.on_receipt(self._note_revision)
         self._preparing = Preparing(fetch, self.limits, patience)
         self._inferring = Inferring(tasks, self._batch_limit)
         self._concluding = Concluding(tasks, self.limits, patience)
@@ -110,9 +125,32 @@ class Worker:
         async for record in self.source:
             self._committing.begin(record)
             work = Work(record, self._self_test.era)
-            await work.room.enter_async_context(self._room.of(bytes_to_fetch(record)))
-            await self._prepared.put(stages.create_task(self._preparing.work(work, self.tasks)))
+            upload = readable_upload_in(record)
+            if upload is not None:
+                self._spare(work, upload)
+            if not work.spared:
+                await work.room.enter_async_context(self._room.of(bytes_to_fetch(upload)))
+            await self._prepared.put(stages.create_task(self._prepare(work)))
         await self._prepared.put(END)
+
+    def _note_revision(self, record: Record) -> None:
+        if (upload := readable_upload_in(record)) is not None:
+            self._revisions.note(upload)
+
+    def _spare(self, work: Work, upload: image_pb2.ImageUploaded) -> None:
+        """Gives the work what it would come to, if nobody has to look for that."""
+        if self._revisions.supersede(upload):
+            work.outcomes = [Result(work.record, task.name, ()) for task in self.tasks]
+        elif (look := self._remembered.recall(upload.photo.sha256)) is not None:
+            metrics.REMEMBERED.inc()
+            work.photo, work.found = look.photo(upload), dict(look.found)
+            work.uploaded_at = upload.uploaded_at.ToMicroseconds() / 1e6
+        else:
+            return
+        work.spared = work.inferred = True
+
+    async def _prepare(self, work: Work) -> Work:
+        return work if work.spared else await self._preparing.work(work, self.tasks)
 
     async def _infer_and_conclude(self) -> None:
         async with asyncio.TaskGroup() as begun:
@@ -126,7 +164,8 @@ class Worker:
         with self._inferring.waiting():
             await asyncio.wait(preparing, timeout=self.limits.straggler_seconds)
         # Stragglers follow alone.
-        await self._inferring.batch([task.result() for task in preparing if task.done()])
+        ready = [task.result() for task in preparing if task.done()]
+        await self._inferring.batch([work for work in ready if not work.inferred])
         for task in preparing:
             await self._concluded.acquire()
             begun.create_task(self._conclude(task))
@@ -139,7 +178,10 @@ class Worker:
             place.push_async_callback(work.room.aclose)
             if not work.inferred:  # a straggler
                 await self._inferring.batch([work])
+            look = self._remembered.begin(work)
             await self._concluding.conclude(work, self._publish, place)
+            if look and not work.rejected:
+                self._remembered.keep(look)
 
     async def _publish(self, work: Work) -> None:
         await self._publishing.put(work.take_ready())

@@ -18,7 +18,7 @@ from shared.logs import LIBRDKAFKA
 from shared.photos import Photo
 from shared.stream.admin import create_topics
 from shared.stream.producer import KafkaSink, Producer
-from shared.stream.records import Assignment, Outcome
+from shared.stream.records import Assignment, Outcome, Record
 from shared.stream.source import GroupProtocol, KafkaSource, librdkafka_consumer
 from shared.stream.worker import Limits, Worker
 from shared.topics import DEAD_LETTERS, IMAGE_CLASSIFIED, IMAGE_EMBEDDED, IMAGE_UPLOADED
@@ -31,6 +31,7 @@ class Line(Protocol):
     """A topic of uploads, a worker on it, and what came out at the end."""
 
     async def run(self, bodies: Sequence[bytes], *tasks: Shout, limits: Limits = QUICK) -> None: ...
+    async def run_revisions(self, revisions: Sequence[int], *tasks: Shout) -> None: ...  # of one listing, in one photo
     def said(self) -> list[str]: ...
     def rejected(self) -> list[tuple[bytes, str, str]]: ...  # photo, stage, code
     def uncommitted(self) -> int: ...
@@ -41,8 +42,13 @@ class MemoryLine:
         self.source, self.sink = MemorySource(bodies), MemorySink()
         await Worker(self.source, inline, tasks, self.sink, CANARY, limits).run()
 
+    async def run_revisions(self, revisions: Sequence[int], *tasks: Shout) -> None:
+        self.source = MemorySource([], uploads=[uploaded(b"a", "one", revision) for revision in revisions])
+        self.sink = MemorySink()
+        await Worker(self.source, inline, tasks, self.sink, CANARY, QUICK).run()
+
     def said(self) -> list[str]:
-        return [said(result) for result in self.sink.results]
+        return [said(result) for result in self.sink.results if result.events]
 
     def rejected(self) -> list[tuple[bytes, str, str]]:
         return [(photo_of(r.record.value), r.stage, r.code) for r in self.sink.rejected]
@@ -54,18 +60,22 @@ class MemoryLine:
 class Until:
     """A source that ends once so many records are committed: a topic has no end of its own."""
 
-    def __init__(self, source: KafkaSource, records: int) -> None:
+    def __init__(self, source: KafkaSource, records: int, committed: dict[tuple[str, int], int]) -> None:
+        """`committed`: up to where, by partition. Kept up to date for the next source, to which one may be done."""
         self._source = source
         self._left = records
-        self._seen: dict[tuple[str, int], int] = {}
+        self._committed = committed
 
     def __aiter__(self):  # type: ignore[no-untyped-def]
         return self._source.__aiter__()
 
+    def on_receipt(self, tell: Callable[[Record], None]) -> None:
+        self._source.on_receipt(tell)
+
     async def commit(self, offsets: Mapping[Assignment, int]) -> None:
         await self._source.commit(offsets)
-        self._seen |= {(a.topic, a.partition): offset for a, offset in offsets.items()}
-        if sum(self._seen.values()) >= self._left:
+        self._committed |= {(a.topic, a.partition): offset for a, offset in offsets.items()}
+        if sum(self._committed.values()) >= self._left:
             self._source.stop()
 
     def hold(self) -> None:
@@ -85,6 +95,7 @@ class KafkaLine:
         self.topic = replace(IMAGE_UPLOADED, name=name)
         self.group = f"group-{name}"
         self.count = 0
+        self.committed: dict[tuple[str, int], int] = {}
         create_topics(bootstrap)
         admin = AdminClient({"bootstrap.servers": bootstrap})
         admin.create_topics([NewTopic(name, num_partitions=2)])[name].result()
@@ -110,7 +121,7 @@ class KafkaLine:
     async def work(self, *tasks: Shout, limits: Limits = QUICK, sink: KafkaSink | None = None) -> None:
         """Until all that was fed is committed."""
         source, producer = self.source(), Producer(self.bootstrap)
-        until = Until(source, self.count)
+        until = Until(source, self.count, self.committed)
         try:
             await Worker(until, inline, tasks, sink or KafkaSink(producer, "dummy@1"), CANARY, limits).run()
         finally:
@@ -121,6 +132,13 @@ class KafkaLine:
         await self.feed(bodies)
         if bodies:
             await self.work(*tasks, limits=limits)
+
+    async def run_revisions(self, revisions: Sequence[int], *tasks: Shout) -> None:
+        producer, listing = Producer(self.bootstrap), f"{self.topic.name}-one"
+        await producer.send([Event(self.topic, listing, uploaded(b"a", listing, revision)) for revision in revisions])
+        producer.close()
+        self.count += len(revisions)
+        await self.work(*tasks)
 
     def said(self) -> list[str]:
         return [label for _listing, label in self.results()]
@@ -185,6 +203,13 @@ def kafka_line(request: pytest.FixtureRequest, kafka: str, unique: Callable[[str
 async def test_every_record_gets_one_result_per_task_and_is_committed(line: Line) -> None:
     await line.run([b"aB"] * 100, Shout(), Whisper())
     assert Counter(line.said()) == {"AB": 100, "ab": 100}
+    assert line.uncommitted() == 0
+
+
+async def test_a_superseded_revision_gets_no_results_and_is_committed(line: Line) -> None:
+    await line.run_revisions([7, 1, 2, 7, 6], Shout(), Whisper())
+    assert Counter(line.said()) == {"A": 2, "a": 2}
+    assert line.rejected() == []
     assert line.uncommitted() == 0
 
 

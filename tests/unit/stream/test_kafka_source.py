@@ -135,6 +135,15 @@ async def reading(at_most: int = 10) -> AsyncIterator[tuple[KafkaSource, Scripte
             await first
 
 
+async def test_what_comes_in_is_told_of_before_it_is_handed_out() -> None:
+    async with reading() as (source, consumer, next_record):
+        told: list[int] = []
+        source.on_receipt(lambda record: told.append(record.offset))
+        await consumer.does(lambda: [Delivered(0), Delivered(1), Delivered(2)])
+        assert (await next_record()).offset == 0
+        assert told == [0, 1, 2]
+
+
 async def test_partitions_paused_before_a_rebalance_are_resumed_after_it() -> None:
     async with reading() as (source, consumer, _):
         source.hold()

@@ -11,7 +11,7 @@ from vitrine.events.v1 import image_pb2, listing_pb2
 
 from shared.limits import MAX_PHOTO_BYTES
 from shared.photos import Photo
-from shared.stream.fetching import bytes_to_fetch
+from shared.stream.fetching import bytes_to_fetch, readable_upload_in
 from shared.stream.records import Assignment, Record
 from shared.stream.task import Finding
 from shared.stream.worker import Limits, Worker
@@ -69,11 +69,11 @@ def test_one_that_is_larger_than_all_that_there_is_gets_it_alone() -> None:
 @pytest.mark.parametrize("size", [0, 5_000_000])
 def test_a_photo_counts_as_its_upload_says_or_as_the_largest(size: int) -> None:
     upload = image_pb2.ImageUploaded(photo=listing_pb2.Photo(size_bytes=size))
-    assert bytes_to_fetch(recorded(upload.SerializeToString())) == (size or MAX_PHOTO_BYTES)
+    assert bytes_to_fetch(upload) == (size or MAX_PHOTO_BYTES)
 
 
 def test_an_upload_that_can_not_be_read_counts_as_the_largest() -> None:
-    assert bytes_to_fetch(recorded(b"\xff\xff")) == MAX_PHOTO_BYTES
+    assert bytes_to_fetch(readable_upload_in(recorded(b"\xff\xff"))) == MAX_PHOTO_BYTES
 
 
 def test_no_pixels_wait_for_the_batch() -> None:
