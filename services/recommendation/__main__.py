@@ -64,6 +64,7 @@ async def _join(settings: JoinSettings, process: Process) -> None:
 
     health.needs("redis", "broker", "group")
     health.started()
+    await wait_for(health, "redis", records.ping)
     await wait_for(health, "broker", broker.check)
     await wait_for(health, "redis", resume)
     producer = Producer(settings.kafka)

@@ -8,6 +8,7 @@ from confluent_kafka import Consumer, ConsumerGroupState, KafkaError, KafkaExcep
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from shared.durability import Stamp, stamp_in
+from shared.errors import Transient
 from shared.stream.admin import REQUEST_SECONDS, cluster, once_ready, reader
 from shared.topics import GROUP_PREFIX, IMAGE_UPLOADED, LISTING_CHANGED, RESULTS, TASKS, TOPICS, Topic, group_of
 
@@ -92,7 +93,10 @@ def committed_offsets(bootstrap: str, group: str) -> dict[Partition, int]:
 
 def committed_stamps(bootstrap: str, groups: Iterable[str]) -> list[Stamp | None]:
     """What each of their commits says of the Redis that holds what was done before it. Raises Transient."""
-    return [stamp_in(metadata_of(each)) for group in groups for each in _all_committed(bootstrap, group)]
+    try:
+        return [stamp_in(metadata_of(each)) for group in groups for each in _all_committed(bootstrap, group)]
+    except KafkaException as why:
+        raise Transient(f"Kafka at {bootstrap} does not tell what is committed: {why.args[0].str()}") from why
 
 
 def metadata_of(committed: TopicPartition) -> str:

@@ -53,5 +53,5 @@ def test_until_tokens_come_everybody_speaks_for_every_seller() -> None:
 def test_who_is_known_speaks_for_its_own_sellers_only() -> None:
     caller = Caller("token 7", frozenset({"seller-42"}), frozenset({"upload"}))
     caller.speaks_for("seller-42")
-    with pytest.raises(Problem, match="may not upload for the seller seller-43"):
+    with pytest.raises(Problem, match="may not act for the seller seller-43"):
         caller.speaks_for("seller-43")
