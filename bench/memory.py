@@ -80,12 +80,18 @@ async def settled(fleet: Fleet) -> None:
 
 
 def read(fleet: Fleet, names: Sequence[str], field: str) -> Mapping[str, int]:
-    """A field of /proc/PID/status, in MiB: VmRSS now, VmHWM at most since the start."""
-    mib = {}
-    for name in names:
-        status = Path(f"/proc/{fleet.supervisor.pid_of(name)}/status").read_text()
-        mib[name] = next(int(line.split()[1]) // 1024 for line in status.splitlines() if line.startswith(field))
-    return mib
+    """A field of /proc/PID/status, in MiB: VmRSS now, VmHWM at most since the start. With those who decode for it."""
+    return {name: sum(held(pid, field) for pid in family(fleet.supervisor.pid_of(name))) for name in names}
+
+
+def family(pid: int) -> list[int]:
+    children = [child for tasks in Path(f"/proc/{pid}/task").glob("*/children") for child in tasks.read_text().split()]
+    return [pid, *map(int, children)]
+
+
+def held(pid: int, field: str) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return next(int(line.split()[1]) // 1024 for line in status.splitlines() if line.startswith(field))
 
 
 async def measured(home: Path, photos: Sequence[bytes], large: Sequence[bytes]) -> Columns:

@@ -10,11 +10,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 
+import simplejpeg  # type: ignore[import-untyped]
 from PIL import AvifImagePlugin, ExifTags, Image
 from pillow_heif import register_heif_opener
 
 from shared import heif
-from shared.limits import DECODING_BYTES, MAX_PHOTO_PIXELS, MAX_PHOTO_SIDE
+from shared.containers import scans_of
+from shared.limits import (
+    DECODING_BYTES,
+    MAX_PHOTO_PIXELS,
+    MAX_PHOTO_SIDE,
+    SUSPICIOUS_PIXELS,
+    SUSPICIOUS_PIXELS_A_BYTE,
+)
 
 # Photos are decoded on threads of our own. Of a HEIF's several pictures only the primary is looked at: its thumbnail
 # may show something else.
@@ -37,6 +45,7 @@ UNREADABLE = (
 )
 
 _SHOWN_AS_STORED = ("JPEG", "PNG", "WEBP")
+_INTRICATE = ("HEIF", "AVIF")
 # Bytes for each pixel while one is decoded whole, as measured: the decoder's own planes, then Pillow's four. HEIC and
 # AVIF with two bytes a sample, no colour left out, and transparency.
 _BYTES_A_PIXEL = {"PNG": 5, "WEBP": 17, "HEIF": 16, "AVIF": 18, "JPEG": 4, "MPO": 4}
@@ -50,6 +59,20 @@ class Opened:
 
     image: Image.Image
     pixels: int
+    scans: int  # times that a decoder goes over them
+    stored: int  # bytes
+
+    @property
+    def is_suspicious(self) -> bool:
+        """Whether it should be decoded where nothing else is harmed (shared/apart).
+
+        HEIC and AVIF always: video decoders are the largest and youngest code that a photo reaches, with most of the
+        known overflows. Of other formats what asks for far more work than its bytes can describe: a WebP of 38 bytes
+        is a picture of 50 megapixels.
+        """
+        if self.image.format in _INTRICATE:
+            return True
+        return self.pixels * self.scans > max(SUSPICIOUS_PIXELS, SUSPICIOUS_PIXELS_A_BYTE * self.stored)
 
     def bytes_to_decode(self, at_least: int | None) -> int:
         """About what decoding holds at most beside the file itself, when the shorter side may shrink to `at_least`."""
@@ -66,21 +89,48 @@ class TooLarge(ValueError):
 
 
 def opened(body: bytes) -> Opened:
-    """Reads the header only. Raises TooLarge, HeifUnsupported, HeifDamaged, or another of UNREADABLE."""
+    """Reads the header, and how a JPEG is coded. Raises TooLarge, TooManyParts, HeifUnsupported, HeifDamaged, or
+    another of UNREADABLE.
+    """
     if not heif.is_heif(body):
+        scans = scans_of(body)
         try:
             image = Image.open(BytesIO(body), formats=_SHOWN_AS_STORED)
         except Image.DecompressionBombError as why:
             raise TooLarge(f"{why}; at most {MAX_PHOTO_PIXELS} pixels are read") from why
         _check_size(*image.size)
-        return Opened(image, image.width * image.height)
+        return Opened(image, image.width * image.height, scans, len(body))
     if heif.is_moving(body):
         raise heif.HeifUnsupported("a HEIF with several frames")
     picture = heif.picture_of(body)
     _check_size(picture.width, picture.height)
     image = Image.open(BytesIO(body), formats=("AVIF" if picture.is_avif else "HEIF",))
     _check_size(*image.size)
-    return Opened(image, max(picture.pixels, image.width * image.height))
+    return Opened(image, max(picture.pixels, image.width * image.height), 1, len(body))
+
+
+def decode_whole(body: bytes, image: Image.Image) -> None:
+    """To be sure that it can be. `image` is `body`, opened; closed when this returns.
+
+    Every coefficient is read; of a JPEG an eighth of each side is computed, in a fraction of the time and memory.
+    Raises one of UNREADABLE, also for a JPEG with a hole, which Pillow would fill with grey.
+    """
+    width, height = (side // 8 for side in image.size)
+    with image:
+        if image.format not in ("JPEG", "MPO") or not _decodes_strictly(body, width, height):
+            image.draft(None, (width, height))
+            image.load()
+
+
+def _decodes_strictly(body: bytes, width: int, height: int) -> bool:
+    """False leaves the word to Pillow. Raises ValueError for a JPEG with a hole."""
+    try:
+        simplejpeg.decode_jpeg(body, "GRAY", min_width=width, min_height=height, strict=True)
+    except ValueError as why:
+        if "premature end" in str(why).lower():
+            raise ValueError("a part of the JPEG data is missing") from why
+        return False  # CMYK, or an oddity that harms nothing
+    return True
 
 
 def _check_size(width: int, height: int) -> None:

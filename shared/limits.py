@@ -26,3 +26,13 @@ MAX_METADATA_BYTES = 1024 * 1024
 # What a process holds at most of pictures that are being decoded: one of the largest of the costliest kind, or more of
 # smaller ones (shared/decoding.py).
 DECODING_BYTES = 832 * 1024 * 1024
+# What is suspicious is decoded by so many processes beside it (shared/apart). Each holds as much itself: 45 MiB at
+# first, 66 once it has decoded the largest.
+DECODING_HELPERS = 2
+HELPER_BYTES = 80 * 1024 * 1024
+# More pixels than so many for each byte of a file, and more than so many in all, counted anew for each scan: a photo
+# of 50 megapixels is 5 MiB or more, and those before a white ground have 30 for each byte.
+SUSPICIOUS_PIXELS, SUSPICIOUS_PIXELS_A_BYTE = 4_000_000, 100
+# A suspicious photo has so many seconds of a processor. The clock's are for one that waits for ever.
+DECODING_CPU_SECONDS = 8.0
+DECODING_SECONDS = 60.0
