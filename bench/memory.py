@@ -80,13 +80,14 @@ async def settled(fleet: Fleet) -> None:
 
 
 def read(fleet: Fleet, names: Sequence[str], field: str) -> Mapping[str, int]:
-    """A field of /proc/PID/status, in MiB: VmRSS now, VmHWM at most since the start. With those who decode for it."""
+    """A field of /proc/PID/status, in MiB: VmRSS now, VmHWM at most since the start. With those that decode for it."""
     return {name: sum(held(pid, field) for pid in family(fleet.supervisor.pid_of(name))) for name in names}
 
 
-def family(pid: int) -> list[int]:
+def family(pid: int | None) -> list[int]:
+    """A process and its children."""
     children = [child for tasks in Path(f"/proc/{pid}/task").glob("*/children") for child in tasks.read_text().split()]
-    return [pid, *map(int, children)]
+    return [int(one) for one in (pid, *children) if one is not None]
 
 
 def held(pid: int, field: str) -> int:

@@ -11,15 +11,16 @@ from dataclasses import dataclass
 from io import BytesIO
 
 import simplejpeg  # type: ignore[import-untyped]
-from PIL import AvifImagePlugin, ExifTags, Image
+from PIL import AvifImagePlugin, ExifTags, Image, PngImagePlugin
 from pillow_heif import register_heif_opener
 
 from shared import heif
-from shared.containers import scans_of
+from shared.containers import TooManyParts, scans_of
 from shared.limits import (
     DECODING_BYTES,
     MAX_PHOTO_PIXELS,
     MAX_PHOTO_SIDE,
+    MAX_TEXT_BYTES,
     SUSPICIOUS_PIXELS,
     SUSPICIOUS_PIXELS_A_BYTE,
 )
@@ -28,6 +29,7 @@ from shared.limits import (
 # may show something else.
 register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+PngImagePlugin.MAX_TEXT_MEMORY = MAX_TEXT_BYTES
 
 # What Pillow and its plugins raise on bad data.
 UNREADABLE = (
@@ -98,6 +100,10 @@ def opened(body: bytes) -> Opened:
             image = Image.open(BytesIO(body), formats=_SHOWN_AS_STORED)
         except Image.DecompressionBombError as why:
             raise TooLarge(f"{why}; at most {MAX_PHOTO_PIXELS} pixels are read") from why
+        except ValueError as why:  # texts are inflated before there are pixels
+            if "MAX_TEXT" not in str(why):
+                raise
+            raise TooManyParts(f"texts of more than {MAX_TEXT_BYTES:,} bytes, or one of very many") from why
         _check_size(*image.size)
         return Opened(image, image.width * image.height, scans, len(body))
     if heif.is_moving(body):

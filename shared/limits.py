@@ -1,4 +1,8 @@
-"""What a photo may measure, everywhere that one comes in or is read, and what a message with one may."""
+"""What a photo may measure and cost: one table for gateway, workers and EmbedPhoto, and what a message with one may.
+
+What follows from it for one photo is estimated from its header, before anything is decoded (Opened in
+shared/decoding.py).
+"""
 
 # Bytes of a photo as it was sent or stored.
 MAX_PHOTO_BYTES = 20 * 1024 * 1024
@@ -19,10 +23,19 @@ MAX_STRAY_BYTES = 64 * 1024
 # that a photo of 50 megapixels may have 20.
 MAX_SCANS = 100
 MAX_SCANNED_PIXELS = 1_000_000_000
+# Of a HEIF: items, of which libheif reads no more either, boxes one after the other, pieces in which its data lie, what
+# is said of items, and units of coded data in all.
+MAX_ITEMS = 1000
+MAX_BOXES = 4000
+MAX_EXTENTS = 4000
+MAX_ASSOCIATIONS = 32_000
+MAX_UNITS = 10_000
 # A colour profile. Those of printing presses, with their tables, have up to 3 MiB.
 MAX_PROFILE_BYTES = 4 * 1024 * 1024
 # Of EXIF, XMP and texts together, inflated, no more is read, and what follows is thrown away unread.
 MAX_METADATA_BYTES = 1024 * 1024
+# The texts of a PNG that comes to a decoder with them, as a shopper's does: inflated, in all. Pillow would keep 64 MiB.
+MAX_TEXT_BYTES = 4 * 1024 * 1024
 # What a process holds at most of pictures that are being decoded: one of the largest of the costliest kind, or more of
 # smaller ones (shared/decoding.py).
 DECODING_BYTES = 832 * 1024 * 1024

@@ -86,7 +86,7 @@ class Counted:
     def __call__(self, shown: Sequence[Pixels]) -> TextRecOutput:
         self.lines.append(len(shown))
         self.wide += sum(max(320, 48 * line.shape[1] // line.shape[0]) for line in shown)
-        return TextRecOutput(txts=("x",) * len(shown), scores=(0.5,) * len(shown))
+        return TextRecOutput(txts=["x"] * len(shown), scores=[0.5] * len(shown))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("quarters", [0, 1])
