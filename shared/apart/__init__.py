@@ -6,6 +6,7 @@ is decoded by a helper: a process that is told no secrets, with a bound on its m
 """
 
 import atexit
+import hashlib
 import json
 import os
 import signal
@@ -20,15 +21,17 @@ from queue import LifoQueue
 from typing import Any
 
 import numpy as np
+import structlog
 
 from shared.errors import Transient
 from shared.limits import DECODING_CPU_SECONDS, DECODING_HELPERS, DECODING_SECONDS, MAX_PHOTO_PIXELS
 from shared.photos import Pixels
 
+log = structlog.get_logger()
 TRIES = 2  # whoever kills a helper from outside must not have a photo refused
 START_SECONDS = 60.0
 _PASSED_ON = ("PATH", "LD_LIBRARY_PATH")  # of the environment, which has the keys to stores
-_MOST_ANSWERED = 3 * MAX_PHOTO_PIXELS
+_MOST_SAID, _MOST_ANSWERED = 64 * 1024, 3 * MAX_PHOTO_PIXELS  # bytes
 Answer = tuple[Mapping[str, Any], bytes]
 
 
@@ -90,6 +93,7 @@ class Helpers:
                 return helper.ask(question, body)
             except _Died as why:
                 status = why.status
+            log.warning("a decoder died of a photo", status=status, sha256=hashlib.sha256(body).hexdigest())
             if status == -signal.SIGPROF:
                 raise Undecodable(f"it takes more than {self._cpu_seconds:g} s of a processor")
         raise Undecodable(f"its decoder crashed, {TRIES} times, with status {status}")
@@ -127,7 +131,7 @@ class _Helper:
             line.send_bytes(json.dumps(question).encode())
             line.send_bytes(body)
             # Never recv(): what a helper sends is not to be trusted with pickles.
-            return json.loads(line.recv_bytes(_MOST_ANSWERED)), line.recv_bytes(_MOST_ANSWERED)
+            return json.loads(line.recv_bytes(_MOST_SAID)), line.recv_bytes(_MOST_ANSWERED)
         except BaseException as why:
             status = self.end()
             if overdue.is_set():

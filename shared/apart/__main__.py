@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.decoding import UNREADABLE, decode_whole, opened
+from shared.limits import DECODING_SECONDS
 from shared.malloc import give_back_large_blocks
 from shared.photos import Pixels
 from shared.vision.decode import decode_here
@@ -43,23 +44,26 @@ def main() -> None:
         while True:
             try:
                 question, body = json.loads(line.recv_bytes()), line.recv_bytes()
+                answer(line, question, body, cpu_seconds)
             except (EOFError, OSError):
                 return
-            answer(line, question, body, cpu_seconds)
 
 
 def answer(line: Connection, question: Mapping[str, Any], body: bytes, cpu_seconds: float) -> None:
     """What was asked for, or why there is none. Ends this process by SIGPROF when that takes too long."""
     bound_memory(question["room"])
     signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
+    # Who asked ends us sooner, unless it has died meanwhile.
+    signal.alarm(2 * int(DECODING_SECONDS))
     try:
         made = WHAT[question["what"]](body, question)
     except UNREADABLE as why:
-        line.send_bytes(json.dumps({"error": str(why) or type(why).__name__}).encode())
+        line.send_bytes(json.dumps({"error": str(why)[:1000] or type(why).__name__}).encode())
         line.send_bytes(b"")
         return
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.alarm(0)
     if made is None:
         line.send_bytes(b"{}")
         line.send_bytes(b"")
