@@ -3,6 +3,7 @@
 No torch: the gateway decodes too.
 """
 
+import re
 import struct
 import threading
 from collections.abc import Iterator
@@ -47,6 +48,7 @@ UNREADABLE = (
 )
 
 _SHOWN_AS_STORED = ("JPEG", "PNG", "WEBP")
+_UNREAD = re.compile("([0-9]+) extraneous bytes before marker 0xd9")
 _INTRICATE = ("HEIF", "AVIF")
 # Bytes for each pixel while one is decoded whole, as measured: the decoder's own planes, then Pillow's four. HEIC and
 # AVIF with two bytes a sample, no colour left out, and transparency.
@@ -115,28 +117,32 @@ def opened(body: bytes) -> Opened:
     return Opened(image, max(picture.pixels, image.width * image.height), 1, len(body))
 
 
-def decode_whole(body: bytes, image: Image.Image) -> None:
+def decode_whole(body: bytes, image: Image.Image) -> int:
     """To be sure that it can be. `image` is `body`, opened; closed when this returns.
 
-    Every coefficient is read; of a JPEG an eighth of each side is computed, in a fraction of the time and memory.
+    Returns how many bytes of a JPEG, at least, follow its last pixels and come before its end marker: nobody reads
+    them. Every coefficient is read; of a JPEG an eighth of each side is computed, in a fraction of the time and memory.
     Raises one of UNREADABLE, also for a JPEG with a hole, which Pillow would fill with grey.
     """
     width, height = (side // 8 for side in image.size)
     with image:
-        if image.format not in ("JPEG", "MPO") or not _decodes_strictly(body, width, height):
+        oddity = _oddity_of(body, width, height) if image.format in ("JPEG", "MPO") else "another format"
+        if oddity:
             image.draft(None, (width, height))
             image.load()
+    unread = _UNREAD.search(oddity)
+    return int(unread[1]) if unread else 0
 
 
-def _decodes_strictly(body: bytes, width: int, height: int) -> bool:
-    """False leaves the word to Pillow. Raises ValueError for a JPEG with a hole."""
+def _oddity_of(body: bytes, width: int, height: int) -> str:
+    """What libjpeg-turbo says against a JPEG, if anything; Pillow has the last word. Raises ValueError for a hole."""
     try:
         simplejpeg.decode_jpeg(body, "GRAY", min_width=width, min_height=height, strict=True)
     except ValueError as why:
         if "premature end" in str(why).lower():
             raise ValueError("a part of the JPEG data is missing") from why
-        return False  # CMYK, or an oddity that harms nothing
-    return True
+        return str(why)  # CMYK, or what harms nothing
+    return ""
 
 
 def _check_size(width: int, height: int) -> None:

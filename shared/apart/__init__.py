@@ -66,9 +66,10 @@ class Helpers:
         height, width = said["shape"]
         return np.frombuffer(bytearray(pixels), np.uint8).reshape(height, width, 3)
 
-    def check(self, body: bytes, room: int, place: AbstractContextManager[None]) -> None:
-        """Decodes all of it, and forgets it. Otherwise like `decode`."""
-        self._ask({"what": "whole", "room": room}, body, place)
+    def decode_whole(self, body: bytes, room: int, place: AbstractContextManager[None]) -> int:
+        """What shared.decoding.decode_whole says. Otherwise like `decode`."""
+        said, _ = self._ask({"what": "whole", "room": room}, body, place)
+        return int(said["unread"])
 
     def close(self) -> None:
         """Ends those that are idle; others end with this process."""

@@ -6,7 +6,7 @@ import json
 import resource
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -14,22 +14,24 @@ from typing import Any
 from shared.decoding import UNREADABLE, decode_whole, opened
 from shared.limits import DECODING_SECONDS
 from shared.malloc import give_back_large_blocks
-from shared.photos import Pixels
 from shared.vision.decode import decode_here
 
+Buffer = bytes | memoryview
 # Beside what a photo was estimated to need: its bytes, twice while they come in, and what else is allocated meanwhile.
 SLACK_BYTES = 96 * 1024 * 1024
 
 
-def whole(body: bytes, _question: Mapping[str, Any]) -> None:
-    decode_whole(body, opened(body).image)
+def whole(body: bytes, _question: Mapping[str, Any]) -> tuple[Mapping[str, object], Buffer]:
+    return {"unread": decode_whole(body, opened(body).image)}, b""
 
 
-def pixels(body: bytes, question: Mapping[str, Any]) -> Pixels:
-    return decode_here(body, opened(body).image, question["at_least"])
+def pixels(body: bytes, question: Mapping[str, Any]) -> tuple[Mapping[str, object], Buffer]:
+    made = decode_here(body, opened(body).image, question["at_least"])
+    return {"shape": made.shape[:2]}, made.reshape(-1).data
 
 
-WHAT: dict[str, Callable[[bytes, Mapping[str, Any]], Pixels | None]] = {"whole": whole, "pixels": pixels}
+# What is asked for to what is said and sent.
+WHAT = {"whole": whole, "pixels": pixels}
 
 
 def main() -> None:
@@ -56,20 +58,14 @@ def answer(line: Connection, question: Mapping[str, Any], body: bytes, cpu_secon
     # Who asked ends us sooner, unless it has died meanwhile.
     signal.alarm(2 * int(DECODING_SECONDS))
     try:
-        made = WHAT[question["what"]](body, question)
+        said, data = WHAT[question["what"]](body, question)
     except UNREADABLE as why:
-        line.send_bytes(json.dumps({"error": str(why)[:1000] or type(why).__name__}).encode())
-        line.send_bytes(b"")
-        return
+        said, data = {"error": str(why)[:1000] or type(why).__name__}, b""
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.alarm(0)
-    if made is None:
-        line.send_bytes(b"{}")
-        line.send_bytes(b"")
-    else:
-        line.send_bytes(json.dumps({"shape": made.shape[:2]}).encode())
-        line.send_bytes(made.reshape(-1).data)
+    line.send_bytes(json.dumps(said).encode())
+    line.send_bytes(data)
 
 
 def bound_memory(room: int) -> None:

@@ -99,7 +99,12 @@ def clean(body: bytes, limits: PhotoLimits | None = None) -> CleanPhoto:
     header = read_header(body, limits)
     kind = _format_of(body)
     stripped, metadata = _followed(kind.strip, body)
-    width, height = _decode(stripped)
+    width, height, unread = _decode(stripped)
+    while unread:
+        # Padding of some cameras, or whatever else: what no decoder reads is no part of the picture. One reads up to
+        # eight bytes ahead and doesn't count them, so a few may be left for another turn.
+        stripped = jpeg.without_last(stripped, unread)
+        width, height, unread = _decode(stripped)
     _check_pixels(Size(width, height), limits or PhotoLimits())  # a HEIF may show less than it holds
     summary = listing_pb2.PhotoMetadata(
         editor=editor_of(metadata), generator=generator_of(metadata), c2pa=metadata.c2pa
@@ -183,8 +188,11 @@ def _check_pixels(size: Size, limits: PhotoLimits) -> None:
         )
 
 
-def _decode(body: bytes) -> tuple[int, int]:
-    """Width and height of the upright picture. Of a stripped one its turn is known from its beginning."""
+def _decode(body: bytes) -> tuple[int, int, int]:
+    """Width and height of the upright picture, and how many of its last bytes no decoder reads.
+
+    Of a stripped one its turn is known from its beginning.
+    """
     try:
         photo = opened(body)
         width, height = photo.image.size
@@ -192,10 +200,10 @@ def _decode(body: bytes) -> tuple[int, int]:
         room = photo.bytes_to_decode(min(width, height) // 8)
         if photo.is_suspicious:
             photo.image.close()
-            HELPERS.check(body, room, ROOM.take(room))
+            unread = HELPERS.decode_whole(body, room, ROOM.take(room))
         else:
             with ROOM.take(room):
-                decode_whole(body, photo.image)
+                unread = decode_whole(body, photo.image)
     except UNREADABLE as why:
         raise damaged(f"it could not be decoded ({why})") from why
-    return (height, width) if turned else (width, height)
+    return (height, width, unread) if turned else (width, height, unread)

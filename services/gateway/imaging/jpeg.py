@@ -15,6 +15,7 @@ _ADOBE, _ADOBE_BYTES = b"Adobe", 12
 _ADOBE_WITHOUT_IT = b"Adobe\0\x64\0\0\0\0"
 _CODINGS = 3
 _MOST_PAYLOAD = 65_533
+_END = b"\xff\xd9"
 
 # Of all others decoders make nothing.
 _PICTURE = SOF | {_DATA, _DHT, _DAC, _DQT, _DRI, SOS}
@@ -76,7 +77,12 @@ def strip(body: bytes) -> tuple[bytes, Metadata]:
         parts.append(_segment(APP14, headers[APP14]))
     parts += [segment.raw for segment in kept]
     # What comes after the end is another picture (MPO, gain maps, motion photos) or none: it goes.
-    return b"".join([*parts, b"\xff\xd9"]), metadata
+    return b"".join([*parts, _END]), metadata
+
+
+def without_last(body: bytes, unread: int) -> bytes:
+    """A stripped JPEG without so many bytes before its end marker."""
+    return body[: -len(_END) - unread] + _END
 
 
 def _header(segment: Segment) -> bytes:

@@ -563,6 +563,20 @@ def test_of_an_adobe_header_only_how_the_colours_are_coded_stays() -> None:
     assert pixels(clean(written).body) == pixels(plain)
 
 
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("side", [64, 2100])
+def test_what_follows_a_jpegs_pixels_before_its_end_goes(progressive: bool, side: int) -> None:
+    """A large flat one is decoded by a helper."""
+    image = picture(64, 64) if side == 64 else Image.new("RGB", (side, side), "teal")
+    plain = saved(image, "JPEG", progressive=progressive)
+    # A decoder reads up to eight bytes ahead, and says nothing of those.
+    after = clean(before_end(plain, SECRET)).body
+    assert SECRET[8:] not in after
+    assert len(after) <= len(plain) + 8
+    assert pixels(after) == pixels(plain)
+    assert clean(after).body == after
+
+
 def test_what_follows_a_pngs_pixels_in_their_last_chunk_goes() -> None:
     plain = saved(picture(), "PNG")
     data = zlib.compress(zlib.decompress(plain[41 : 41 + int.from_bytes(plain[33:37], "big")]))
