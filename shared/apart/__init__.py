@@ -118,7 +118,12 @@ class _Helper:
 
     def ask(self, question: Mapping[str, object], body: bytes) -> Answer:
         """Raises _Died, Undecodable when the helper had to be ended, and Transient when it can't be started."""
-        process, line = self._running = self._running or self._started()
+        if self._running is None:
+            try:
+                self._running = self._started()
+            except OSError as why:
+                raise Transient(f"no process to decode in could be started: {why}") from why
+        process, line = self._running
         overdue = threading.Event()
 
         def time_is_up() -> None:
@@ -154,19 +159,17 @@ class _Helper:
         return process.wait()
 
     def _started(self) -> tuple[subprocess.Popen[bytes], Connection]:
+        """Raises Transient, and OSError."""
         ours, theirs = socket.socketpair()
         told = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         told |= {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OPENBLAS_NUM_THREADS": "1"}
         with theirs:
             line = Connection(ours.detach())
             command = [sys.executable, "-P", "-W", "ignore", *self._program, str(theirs.fileno())]
-            try:
-                process = subprocess.Popen(
-                    command, env=told, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-                )
-            except OSError as why:
-                line.close()
-                raise Transient(f"no process to decode in could be started: {why}") from why
+            # Without a start_new_session: whoever ends our process group ends it too.
+            process = subprocess.Popen(
+                command, env=told, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+            )
         try:
             if not line.poll(START_SECONDS):
                 raise EOFError

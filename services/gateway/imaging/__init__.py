@@ -1,7 +1,8 @@
 """Which photos come in, and what of them: checked from the header, decoded once, and freed of metadata.
 
-Metadata leave by segment, not by re-encoding: the pixels stay as they are bit for bit, and so do the colour profile and
-the orientation. EXIF, GPS, XMP, IPTC, comments, thumbnails, further pictures and whatever follows the end go.
+Metadata leave by segment, not by re-encoding: the pixels stay as they are bit for bit, and so do the orientation and
+what a profile says of colours. EXIF, GPS, XMP, IPTC, comments, a profile's texts, thumbnails, further pictures and
+whatever follows the pixels go.
 No torch, no service: decoders and bytes.
 """
 

@@ -3,6 +3,7 @@
 import io
 import os
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -128,6 +129,17 @@ def test_a_helper_is_told_no_secrets(helpers: Helpers, monkeypatch: pytest.Monke
 def test_what_can_not_be_started_is_no_photos_fault() -> None:
     with pytest.raises(Transient, match="status 3 before it was asked"):
         check(Helpers(program=("-c", "raise SystemExit(3)")), b"sound")
+
+
+def test_neither_is_what_the_machine_has_no_more_of(helpers: Helpers, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> None:
+        raise OSError("Too many open files")
+
+    monkeypatch.setattr(socket, "socketpair", none)
+    with pytest.raises(Transient, match="Too many open files"):
+        check(helpers, b"sound")
+    monkeypatch.undo()
+    check(helpers, b"sound")
 
 
 def test_no_more_helpers_run_than_there_may_be(helpers: Helpers) -> None:
