@@ -81,12 +81,19 @@ async def settled(fleet: Fleet) -> None:
 
 
 def read(fleet: Fleet, names: Sequence[str], field: str) -> Mapping[str, int]:
-    """A field of /proc/PID/status, in MiB: VmRSS now, VmHWM at most since the start."""
-    mib = {}
-    for name in names:
-        status = Path(f"/proc/{fleet.supervisor.pid_of(name)}/status").read_text()
-        mib[name] = next(int(line.split()[1]) // 1024 for line in status.splitlines() if line.startswith(field))
-    return mib
+    """A field of /proc/PID/status, in MiB: VmRSS now, VmHWM at most since the start. With those that decode for it."""
+    return {name: sum(held(pid, field) for pid in family(fleet.supervisor.pid_of(name))) for name in names}
+
+
+def family(pid: int | None) -> list[int]:
+    """A process and its children."""
+    children = [child for tasks in Path(f"/proc/{pid}/task").glob("*/children") for child in tasks.read_text().split()]
+    return [int(one) for one in (pid, *children) if one is not None]
+
+
+def held(pid: int, field: str) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return next(int(line.split()[1]) // 1024 for line in status.splitlines() if line.startswith(field))
 
 
 async def measured(home: Path, photos: Sequence[bytes], large: Sequence[bytes]) -> Columns:

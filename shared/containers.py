@@ -173,25 +173,29 @@ def webp_chunks(body: bytes) -> Iterator[Chunk]:
 # --- before decoding --------------------------------------------------------------------------------------------------
 
 
-def check_parts(body: bytes) -> None:
-    """Raises TooManyParts for a photo whose parts would cost a decoder more than its pixels do.
+def scans_of(body: bytes) -> int:
+    """How often a decoder goes over all pixels: once but for JPEGs of many scans.
 
-    What can't be followed is left to the decoder, which says better what is wrong.
+    Raises TooManyParts for a photo whose parts would cost a decoder more than its pixels do. What can't be followed is
+    left to the decoder, which says better what is wrong.
     """
+    scans = 0
     try:
         if body.startswith(JPEG_SIGNATURE):
-            _check_jpeg(body)
+            for scans in _scans_of_jpeg(body):  # noqa: B007  as many as can be followed
+                pass
         elif body.startswith(PNG_SIGNATURE):
             for _ in png_chunks(body):
                 pass
     except TooManyParts:
         raise
     except BadContainer:
-        return
+        pass
+    return max(scans, 1)
 
 
-def _check_jpeg(body: bytes) -> None:
-    """Most have one scan, and only their beginning is looked at."""
+def _scans_of_jpeg(body: bytes) -> Iterator[int]:
+    """Counts them. Most have one, and only their beginning is looked at."""
     frame, scans = Frame(0, 0, 0, sequential=False), 0
     for segment in jpeg_segments(body):
         if segment.marker in SOF:
@@ -201,3 +205,4 @@ def _check_jpeg(body: bytes) -> None:
                 return
             scans += 1
             check_scans(scans, frame)
+            yield scans

@@ -3,6 +3,7 @@
 No torch: the gateway decodes too.
 """
 
+import re
 import struct
 import threading
 from collections.abc import Iterator
@@ -10,16 +11,26 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 
-from PIL import AvifImagePlugin, ExifTags, Image
+import simplejpeg  # type: ignore[import-untyped]
+from PIL import AvifImagePlugin, ExifTags, Image, PngImagePlugin
 from pillow_heif import register_heif_opener
 
 from shared import heif
-from shared.limits import DECODING_BYTES, MAX_PHOTO_PIXELS, MAX_PHOTO_SIDE
+from shared.containers import TooManyParts, scans_of
+from shared.limits import (
+    DECODING_BYTES,
+    MAX_PHOTO_PIXELS,
+    MAX_PHOTO_SIDE,
+    MAX_TEXT_BYTES,
+    SUSPICIOUS_PIXELS,
+    SUSPICIOUS_PIXELS_A_BYTE,
+)
 
 # Photos are decoded on threads of our own. Of a HEIF's several pictures only the primary is looked at: its thumbnail
 # may show something else.
 register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+PngImagePlugin.MAX_TEXT_MEMORY = MAX_TEXT_BYTES
 
 # What Pillow and its plugins raise on bad data.
 UNREADABLE = (
@@ -37,6 +48,8 @@ UNREADABLE = (
 )
 
 _SHOWN_AS_STORED = ("JPEG", "PNG", "WEBP")
+_UNREAD = re.compile("([0-9]+) extraneous bytes before marker 0xd9")
+_INTRICATE = ("HEIF", "AVIF")
 # Bytes for each pixel while one is decoded whole, as measured: the decoder's own planes, then Pillow's four. HEIC and
 # AVIF with two bytes a sample, no colour left out, and transparency.
 _BYTES_A_PIXEL = {"PNG": 5, "WEBP": 17, "HEIF": 16, "AVIF": 18, "JPEG": 4, "MPO": 4}
@@ -50,6 +63,20 @@ class Opened:
 
     image: Image.Image
     pixels: int
+    scans: int  # times that a decoder goes over them
+    stored: int  # bytes
+
+    @property
+    def is_suspicious(self) -> bool:
+        """Whether it should be decoded where nothing else is harmed (shared/apart).
+
+        HEIC and AVIF always: video decoders are the largest and youngest code that a photo reaches, with most of the
+        known overflows. Of other formats what asks for far more work than its bytes can describe: a WebP of 38 bytes
+        is a picture of 50 megapixels.
+        """
+        if self.image.format in _INTRICATE:
+            return True
+        return self.pixels * self.scans > max(SUSPICIOUS_PIXELS, SUSPICIOUS_PIXELS_A_BYTE * self.stored)
 
     def bytes_to_decode(self, at_least: int | None) -> int:
         """About what decoding holds at most beside the file itself, when the shorter side may shrink to `at_least`."""
@@ -66,21 +93,56 @@ class TooLarge(ValueError):
 
 
 def opened(body: bytes) -> Opened:
-    """Reads the header only. Raises TooLarge, HeifUnsupported, HeifDamaged, or another of UNREADABLE."""
+    """Reads the header, and how a JPEG is coded. Raises TooLarge, TooManyParts, HeifUnsupported, HeifDamaged, or
+    another of UNREADABLE.
+    """
     if not heif.is_heif(body):
+        scans = scans_of(body)
         try:
             image = Image.open(BytesIO(body), formats=_SHOWN_AS_STORED)
         except Image.DecompressionBombError as why:
             raise TooLarge(f"{why}; at most {MAX_PHOTO_PIXELS} pixels are read") from why
+        except ValueError as why:  # texts are inflated before there are pixels
+            if "MAX_TEXT" not in str(why):
+                raise
+            raise TooManyParts(f"texts of more than {MAX_TEXT_BYTES:,} bytes, or one of very many") from why
         _check_size(*image.size)
-        return Opened(image, image.width * image.height)
+        return Opened(image, image.width * image.height, scans, len(body))
     if heif.is_moving(body):
         raise heif.HeifUnsupported("a HEIF with several frames")
     picture = heif.picture_of(body)
     _check_size(picture.width, picture.height)
     image = Image.open(BytesIO(body), formats=("AVIF" if picture.is_avif else "HEIF",))
     _check_size(*image.size)
-    return Opened(image, max(picture.pixels, image.width * image.height))
+    return Opened(image, max(picture.pixels, image.width * image.height), 1, len(body))
+
+
+def decode_whole(body: bytes, image: Image.Image) -> int:
+    """To be sure that it can be. `image` is `body`, opened; closed when this returns.
+
+    Returns how many bytes of a JPEG, at least, follow its last pixels and come before its end marker: nobody reads
+    them. Every coefficient is read; of a JPEG an eighth of each side is computed, in a fraction of the time and memory.
+    Raises one of UNREADABLE, also for a JPEG with a hole, which Pillow would fill with grey.
+    """
+    width, height = (side // 8 for side in image.size)
+    with image:
+        oddity = _oddity_of(body, width, height) if image.format in ("JPEG", "MPO") else "another format"
+        if oddity:
+            image.draft(None, (width, height))
+            image.load()
+    unread = _UNREAD.search(oddity)
+    return int(unread[1]) if unread else 0
+
+
+def _oddity_of(body: bytes, width: int, height: int) -> str:
+    """What libjpeg-turbo says against a JPEG, if anything; Pillow has the last word. Raises ValueError for a hole."""
+    try:
+        simplejpeg.decode_jpeg(body, "GRAY", min_width=width, min_height=height, strict=True)
+    except ValueError as why:
+        if "premature end" in str(why).lower():
+            raise ValueError("a part of the JPEG data is missing") from why
+        return str(why)  # CMYK, or what harms nothing
+    return ""
 
 
 def _check_size(width: int, height: int) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from shared.heif_coding import (
-    MAX_UNITS,
     Coded,
     HeifDamaged,
     HeifUnsupported,
@@ -18,14 +17,10 @@ from shared.heif_coding import (
     hevc_item,
     hevc_settings,
 )
+from shared.limits import MAX_ASSOCIATIONS, MAX_BOXES, MAX_EXTENTS, MAX_ITEMS, MAX_UNITS
 
 __all__ = ["Box", "HeifDamaged", "HeifUnsupported", "Item", "Picture", "boxes", "is_heif", "is_moving", "picture_of"]
 
-# What may stand in a file; libheif reads no more than so many items either.
-MAX_ITEMS = 1000
-MAX_BOXES = 4000
-MAX_EXTENTS = 4000
-MAX_ASSOCIATIONS = 32_000
 # Encoders fill pictures up to whole blocks; what is coded may be larger by less than this.
 PADDING = 64
 

@@ -6,9 +6,8 @@ Only as much as tells how large a decoder's pictures will be, how many they are,
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from shared.limits import MAX_PHOTO_PIXELS
+from shared.limits import MAX_PHOTO_PIXELS, MAX_UNITS
 
-MAX_UNITS = 10_000  # of coded data, in all of a photo
 MAX_PARAMETER_SETS = 16  # that its items share
 # AV1 may hold a picture in so many layers of rising quality.
 MAX_FRAMES = 4

@@ -5,7 +5,8 @@ import simplejpeg  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from PIL import Image
 
-from shared.containers import TooManyParts, check_parts
+from shared.apart import HELPERS
+from shared.containers import TooManyParts
 from shared.decoding import ROOM, UNREADABLE, Opened, TooLarge, opened, orientation_of
 from shared.errors import Poison
 from shared.heif import HeifUnsupported
@@ -23,35 +24,38 @@ def decode(body: bytes, at_least: int | None = None) -> Pixels:
 
     Large photos are decoded smaller, as far as the shorter side keeps `at_least` pixels; None keeps every pixel.
     A photo is never enlarged. Transparent parts become white; animations of PNG and WebP are seen by their first frame.
-    Large ones take turns (shared/decoding.py).
-    Raises Poison("too_large") by the header alone, and Poison("unreadable") for what is not such a photo.
+    Large ones take turns (shared/decoding.py), and suspicious ones are decoded by a process of their own.
+    Raises Poison("too_large") by the header alone, Poison("unreadable") for what is not such a photo, and Transient
+    when no process could be started.
     """
     if len(body) > MAX_PHOTO_BYTES:
         raise Poison("too_large", f"{len(body)} bytes; at most {MAX_PHOTO_BYTES} are read")
-    try:
-        check_parts(body)
-    except TooManyParts as why:
-        raise Poison("too_large", str(why)) from why
     photo = _opened(body)
-    image = photo.image
+    room = photo.bytes_to_decode(at_least)
     try:
-        with ROOM.take(photo.bytes_to_decode(at_least)):
-            try:
-                pixels = _jpeg(body, at_least, image) if image.format in ("JPEG", "MPO") else None
-                if pixels is None:
-                    pixels = _by_pillow(image, at_least)
-                return _upright(pixels, orientation_of(image))
-            finally:
-                image.close()  # it is part of a cycle, and would wait for the collector
+        if photo.is_suspicious:
+            photo.image.close()
+            return HELPERS.decode(body, at_least, room, ROOM.take(room))
+        with ROOM.take(room):
+            return decode_here(body, photo.image, at_least)
     except UNREADABLE as why:
-        raise Poison("unreadable", f"broken {image.format} data: {why}") from why
+        raise Poison("unreadable", f"broken {photo.image.format} data: {why}") from why
+
+
+def decode_here(body: bytes, image: Image.Image, at_least: int | None) -> Pixels:
+    """What `decode` returns, in this process. `image` is `body`, opened. Raises one of UNREADABLE."""
+    with image:  # it is part of a cycle, and would wait for the collector
+        pixels = _jpeg(body, at_least, image) if image.format in ("JPEG", "MPO") else None
+        if pixels is None:
+            pixels = _by_pillow(image, at_least)
+        return _upright(pixels, orientation_of(image))
 
 
 def _opened(body: bytes) -> Opened:
     """Reads the header only."""
     try:
         return opened(body)
-    except TooLarge as why:
+    except (TooLarge, TooManyParts) as why:
         raise Poison("too_large", str(why)) from why
     except HeifUnsupported as why:
         raise Poison("unreadable", f"{why}, which is not read") from why

@@ -1,7 +1,8 @@
 """Which photos come in, and what of them: checked from the header, decoded once, and freed of metadata.
 
-Metadata leave by segment, not by re-encoding: the pixels stay as they are bit for bit, and so do the colour profile and
-the orientation. EXIF, GPS, XMP, IPTC, comments, thumbnails, further pictures and whatever follows the end go.
+Metadata leave by segment, not by re-encoding: the pixels stay as they are bit for bit, and so do the orientation and
+what a profile says of colours. EXIF, GPS, XMP, IPTC, comments, a profile's texts, thumbnails, further pictures and
+whatever follows the pixels go.
 No torch, no service: decoders and bytes.
 """
 
@@ -9,14 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-import simplejpeg  # type: ignore[import-untyped]
 from vitrine.events.v1 import listing_pb2
 
 from services.gateway.imaging import heif, jpeg, png, webp
 from services.gateway.imaging.foreign import describe
 from services.gateway.imaging.parts import BadPhoto, Metadata, Size, damaged, editor_of, generator_of
+from shared.apart import HELPERS
 from shared.containers import JPEG_SIGNATURE, PNG_SIGNATURE, BadContainer, TooManyParts
-from shared.decoding import ROOM, UNREADABLE, opened, orientation_of
+from shared.decoding import ROOM, UNREADABLE, decode_whole, opened, orientation_of
 from shared.heif import is_heif
 from shared.limits import ACCEPTED_PHOTO_PIXELS, MAX_PHOTO_BYTES, MAX_PHOTO_SIDE
 from shared.photo_formats import NAMES
@@ -93,12 +94,18 @@ def read_header(body: bytes, limits: PhotoLimits | None = None) -> Header:
 def clean(body: bytes, limits: PhotoLimits | None = None) -> CleanPhoto:
     """Check a photo, decode it once to be sure, and take its metadata out. CPU work: not for the event loop.
 
-    What was decoded is what is returned, so nothing is stored that was not seen to be sound. Raises BadPhoto.
+    What was decoded is what is returned, so nothing is stored that was not seen to be sound. Raises BadPhoto, and
+    Transient when a suspicious one could not be decoded in a process of its own.
     """
     header = read_header(body, limits)
     kind = _format_of(body)
     stripped, metadata = _followed(kind.strip, body)
-    width, height = _decode(stripped, kind)
+    width, height, unread = _decode(stripped)
+    while unread:
+        # Padding of some cameras, or whatever else: what no decoder reads is no part of the picture. One reads up to
+        # eight bytes ahead and doesn't count them, so a few may be left for another turn.
+        stripped = jpeg.without_last(stripped, unread)
+        width, height, unread = _decode(stripped)
     _check_pixels(Size(width, height), limits or PhotoLimits())  # a HEIF may show less than it holds
     summary = listing_pb2.PhotoMetadata(
         editor=editor_of(metadata), generator=generator_of(metadata), c2pa=metadata.c2pa
@@ -182,31 +189,22 @@ def _check_pixels(size: Size, limits: PhotoLimits) -> None:
         )
 
 
-def _decode(body: bytes, kind: _Format) -> tuple[int, int]:
-    """Width and height of the upright picture.
+def _decode(body: bytes) -> tuple[int, int, int]:
+    """Width and height of the upright picture, and how many of its last bytes no decoder reads.
 
-    Every coefficient is read; of a JPEG an eighth of each side is computed, in a fraction of the time and memory.
+    Of a stripped one its turn is known from its beginning.
     """
     try:
         photo = opened(body)
-        with photo.image as image:
-            width, height = image.size
-            with ROOM.take(photo.bytes_to_decode(min(width, height) // 8)):
-                if kind is not _JPEG or not _decodes_strictly(body, width // 8, height // 8):
-                    image.draft(None, (width // 8, height // 8))
-                    image.load()
-            turned = orientation_of(image) >= 5  # a quarter, mirrored or not
+        width, height = photo.image.size
+        turned = orientation_of(photo.image) >= 5  # a quarter, mirrored or not
+        room = photo.bytes_to_decode(min(width, height) // 8)
+        if photo.is_suspicious:
+            photo.image.close()
+            unread = HELPERS.decode_whole(body, room, ROOM.take(room))
+        else:
+            with ROOM.take(room):
+                unread = decode_whole(body, photo.image)
     except UNREADABLE as why:
         raise damaged(f"it could not be decoded ({why})") from why
-    return (height, width) if turned else (width, height)
-
-
-def _decodes_strictly(body: bytes, width: int, height: int) -> bool:
-    """Raises BadPhoto for a JPEG with a hole, which Pillow would fill with grey. False leaves the word to Pillow."""
-    try:
-        simplejpeg.decode_jpeg(body, "GRAY", min_width=width, min_height=height, strict=True)
-    except ValueError as why:
-        if "premature end" in str(why).lower():
-            raise damaged("a part of the JPEG data is missing") from why
-        return False  # CMYK, or an oddity that harms nothing
-    return True
+    return (height, width, unread) if turned else (width, height, unread)

@@ -5,9 +5,11 @@ names, notes among the coded data, and what lies between or after the boxes.
 """
 
 from services.gateway.imaging.parts import BadPhoto, Metadata, Size, check_profile, damaged
-from shared.heif import HeifDamaged, HeifUnsupported, Item, Picture, is_moving, picture_of
+from services.gateway.imaging.profile import colours_only
+from shared.heif import Box, HeifDamaged, HeifUnsupported, Item, Picture, is_moving, picture_of
 from shared.photo_formats import NAMES
 
+_CODING, _CODING_BYTES = b"nclx", 7
 _C2PA = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
 _HEIC_BRANDS = frozenset((b"heic", b"heix", b"heim", b"heis"))
 
@@ -122,14 +124,25 @@ def _properties(picture: Picture) -> bytes:
     places: dict[int, int] = {}
     written = associations = b""
     for item, number in _in_order(picture):
-        associations += _short(number) + bytes([len(item.properties)])
-        for box, essential in item.properties:
+        said = [(box, essential, payload) for box, essential in item.properties if (payload := _said(box)) is not None]
+        associations += _short(number) + bytes([len(said)])
+        for box, essential, payload in said:
             if id(box) not in places:
                 places[id(box)] = len(places) + 1
-                written += _box(box.kind, bytes(box.payload))
+                written += _box(box.kind, payload)
             associations += _short(places[id(box)] | (0x8000 if essential else 0))
     ipma = _full(b"ipma", 0, 1, _long(len(picture.items)) + associations)
     return _box(b"iprp", _box(b"ipco", written) + ipma)
+
+
+def _said(box: Box) -> bytes | None:
+    """A property without what is only said to people; None for a colour profile that readers can make nothing of."""
+    if box.kind != b"colr":
+        return bytes(box.payload)
+    kind, colours = bytes(box.payload[:4]), bytes(box.payload[4:])
+    if kind == _CODING:
+        return kind + colours[:_CODING_BYTES]
+    return kind + profile if (profile := colours_only(colours)) else None
 
 
 def _box(kind: bytes, payload: bytes) -> bytes:

@@ -1,6 +1,9 @@
 """WebP by its RIFF chunks (RFC 9649)."""
 
+from collections.abc import Mapping
+
 from services.gateway.imaging.parts import Metadata, Size, check_profile, damaged, exif_with_only
+from services.gateway.imaging.profile import colours_only
 from shared.containers import Chunk, webp_chunks
 
 _CANVAS = b"VP8X"
@@ -8,7 +11,7 @@ _BITSTREAMS = frozenset((b"VP8 ", b"VP8L"))
 _BESIDE = frozenset((b"ALPH", b"ICCP"))  # only beside a canvas
 _PICTURE = _BITSTREAMS | _BESIDE | {_CANVAS}
 _CANVAS_BYTES = 10
-_ANIMATED, _HAS_XMP, _HAS_EXIF = 0x02, 0x04, 0x08
+_ANIMATED, _HAS_XMP, _HAS_EXIF, _HAS_PROFILE = 0x02, 0x04, 0x08, 0x20
 
 
 def size(body: bytes) -> Size:
@@ -47,9 +50,15 @@ def strip(body: bytes) -> tuple[bytes, Metadata]:
                 check_profile(len(chunk.payload))
     extended = any(chunk.kind == _CANVAS for chunk in kept)
     exif = exif_with_only(metadata.orientation()) if extended else b""  # the simple form can't carry any
-    parts: list[bytes | memoryview] = [
-        _flagged(chunk, bool(exif)) if chunk.kind == _CANVAS else chunk.raw for chunk in kept
-    ]
+    profile = b"".join(colours_only(bytes(chunk.payload)) for chunk in kept if chunk.kind == b"ICCP")
+    parts: list[bytes | memoryview] = []
+    for chunk in kept:
+        if chunk.kind == _CANVAS:
+            parts.append(_flagged(chunk, {_HAS_EXIF: bool(exif), _HAS_PROFILE: bool(profile)}))
+        elif chunk.kind != b"ICCP":
+            parts.append(chunk.raw)
+        elif profile:
+            parts.append(_chunk(b"ICCP", profile))
     if exif:
         parts.append(_chunk(b"EXIF", exif))
     content = b"WEBP" + b"".join(parts)
@@ -87,8 +96,9 @@ def _note(chunk: Chunk, metadata: Metadata) -> None:
         metadata.notes.append(metadata.read(chunk.payload))
 
 
-def _flagged(header: Chunk, has_exif: bool) -> bytes:
-    flags = header.payload[0] & ~(_HAS_XMP | _HAS_EXIF) | (_HAS_EXIF if has_exif else 0)
+def _flagged(header: Chunk, has: Mapping[int, bool]) -> bytes:
+    kept = header.payload[0] & ~(_HAS_XMP | _HAS_EXIF | _HAS_PROFILE)
+    flags = kept | sum(flag for flag, yes in has.items() if yes)
     return _chunk(_CANVAS, bytes([flags]) + bytes(header.payload[1:_CANVAS_BYTES]))
 
 

@@ -49,13 +49,14 @@ class Concluding:
             photo.forget("input")
         lengthy = self._asked(work)
         if not lengthy:
-            work.photo = None
+            # Who takes what is ready may be long in coming.
+            work.photo = photo = None
         await ready(work)
         if photo is not None and lengthy:
             async with self._waiting.of(len(photo.body)):
                 await until_quick.aclose()
                 await self._tasks_of(work, photo, lengthy, self._long)
-            work.photo = None
+            work.photo = photo = None
             await ready(work)
 
     def close(self) -> None:

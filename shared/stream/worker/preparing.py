@@ -47,6 +47,8 @@ class Preparing:
                 work.reject("prepare", one, task)
             else:
                 work.inputs[task.name] = one
+        if not work.inputs:
+            work.photo = None
         return work
 
     def close(self) -> None:

@@ -35,6 +35,8 @@ class Work:
     def reject(self, stage: str, why: Poison, *tasks: AnyTask) -> None:
         """The record can't succeed for these tasks; the others go on."""
         self.rejected = True
+        # It leads to frames that hold the photo, and they lead back to it: nothing would be freed before a collection.
+        why.__traceback__ = None
         with tracer.start_as_current_span("reject", context=extracted(self.record.headers)):
             for task in tasks:
                 self.inputs.pop(task.name, None)

@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
+from rapidocr.ch_ppocr_rec import TextRecOutput
 
 from services.attributes.reading import ReadAttribute, attributes_in
-from services.attributes.text import Line, TextReader
+from services.attributes.text import LINES_COMPARED, MOST_LINES, MOST_LINES_WIDE, Line, TextReader
 from shared.photos import Pixels
 from shared.vision.decode import decode
 from shared.vision.pack import Meaning
@@ -51,9 +53,71 @@ def test_a_large_photo_is_read_at_a_bounded_size_and_its_boxes_still_fit(reader:
     assert other.bottom == pytest.approx(one.bottom, abs=0.03)
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (1, 500), (40, 3000), (300, 300)])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 500), (40, 3000), (32, 30_000), (30_000, 32), (300, 300)])
 def test_a_photo_without_text_has_no_lines(reader: TextReader, shape: tuple[int, int]) -> None:
     assert reader.read(np.full((*shape, 3), 200, np.uint8)) == []
+
+
+@pytest.mark.parametrize("shape", [(32, 30_000), (30_000, 32)])
+def test_a_sliver_is_not_shown_to_the_engine(shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which would make a picture of 600 MiB of it."""
+    reader = TextReader()
+    monkeypatch.setattr(reader, "_engine", lambda: None)
+    assert reader.read(np.full((*shape, 3), 200, np.uint8)) == []
+
+
+def page(size: int = 8) -> Pixels:
+    """Print all over, as on the back of a package or a page of a book."""
+    picture = Image.new("RGB", (960, 960), "white")
+    draw = ImageDraw.Draw(picture)
+    for y in range(0, 960, 12):
+        for x in range(0, 960, 60):
+            draw.text((x, y), f"Ab{x * y % 997:03}", "black", ImageFont.load_default(size))
+    return np.asarray(picture, np.uint8)
+
+
+@dataclass
+class Counted:
+    """What the recogniser is shown, and no more is asked of it."""
+
+    lines: list[int] = field(default_factory=list)  # each time
+    wide: int = 0
+
+    def __call__(self, shown: Sequence[Pixels]) -> TextRecOutput:
+        self.lines.append(len(shown))
+        self.wide += sum(max(320, 48 * line.shape[1] // line.shape[0]) for line in shown)
+        return TextRecOutput(txts=["x"] * len(shown), scores=[0.5] * len(shown))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("quarters", [0, 1])
+def test_a_dense_page_costs_as_much_as_the_lines_that_may_be_read(
+    quarters: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thousand of them held a thread for 26 seconds."""
+    reader, counted = TextReader(), Counted()
+    monkeypatch.setattr(reader._engine(), "recognize_txt", counted)
+    reader.read(np.ascontiguousarray(np.rot90(page(), quarters)))
+    # Once as it is, its largest lines turned and mirrored, once as they say, and sidelong ones turned over.
+    assert max(counted.lines) == MOST_LINES
+    assert sum(counted.lines) <= 3 * MOST_LINES + 4 * LINES_COMPARED
+    assert counted.wide <= 3 * MOST_LINES_WIDE + 4 * LINES_COMPARED * 960
+
+
+def test_lines_are_read_in_so_far_as_they_are_not_too_wide_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = Image.new("RGB", (960, 960), "white")
+    draw = ImageDraw.Draw(picture)
+    for y in range(0, 960, 14):
+        draw.text((2, y), " ".join(f"Ab{x * y % 997:03}" for x in range(0, 960, 40)), "black")
+    reader, counted = TextReader(), Counted()
+    monkeypatch.setattr(reader._engine(), "recognize_txt", counted)
+    reader.read(np.asarray(picture, np.uint8))
+    assert 5 < counted.lines[0] < 30
+
+
+def test_of_many_lines_the_largest_are_read(reader: TextReader) -> None:
+    picture = page().copy()
+    picture[300:500, 60:900] = label("Dunmere", width=840, height=200)
+    assert "dunmere" in texts(reader.read(picture))
 
 
 def test_many_threads_read_what_one_reads(reader: TextReader) -> None:

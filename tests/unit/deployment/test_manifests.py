@@ -22,7 +22,7 @@ from cli.__main__ import main as vitrine
 from services.attributes.task import TEXT_SIDE
 from services.gateway.settings import GatewaySettings
 from shared.health import Health, serve_health
-from shared.limits import DECODING_BYTES, MAX_PHOTO_SIDE
+from shared.limits import DECODING_BYTES, DECODING_HELPERS, HELPER_BYTES, MAX_PHOTO_SIDE
 from shared.settings import Settings
 from shared.stream.serving import WorkerSettings
 from shared.stream.worker import Limits
@@ -487,13 +487,14 @@ def test_a_pod_asks_for_what_it_was_measured_to_hold_and_is_allowed_what_it_hold
 def test_the_table_of_memory_has_what_the_bounds_in_the_code_let_each_process_hold(name: str) -> None:
     row, given = memory_table()[name], environment_of_pod(name)
     photos = decoding = 0
+    decoded = DECODING_BYTES + DECODING_HELPERS * HELPER_BYTES
     if name == "gateway":
-        photos, decoding = int(given["VITRINE_UPLOAD_MEMORY_BYTES"]), DECODING_BYTES
+        photos, decoding = int(given["VITRINE_UPLOAD_MEMORY_BYTES"]), decoded
     elif name in CONSUMERS:
         # A thread looks at a photo of the longest side, of which the shorter was just not halved.
         shorter = 2 * (TEXT_SIDE if name == "attributes" else 224)
         looked_at = int(given["VITRINE_THREADS"]) * 3 * MAX_PHOTO_SIDE * shorter
-        photos, decoding = Limits().photo_bytes + Limits().waiting_bytes, DECODING_BYTES + looked_at
+        photos, decoding = Limits().photo_bytes + Limits().waiting_bytes, decoded + looked_at
         # Not in the table, whose measurements may hold some of it.
         remembered = WorkerSettings.model_fields["remembered_photos"].default * LOOK_BYTES
         assert row.limit >= max(row.largest, row.ordinary + row.decoding) + row.photos + remembered / 2**20

@@ -1,7 +1,9 @@
 """A shopper's photo over gRPC: embedded like the stream's, or refused with a reason."""
 
 import asyncio
+import struct
 import threading
+import zlib
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
@@ -55,6 +57,25 @@ def jpeg() -> bytes:
     body = BytesIO()
     Image.new("RGB", (320, 240), "teal").save(body, "JPEG")
     return body.getvalue()
+
+
+def chunk(kind: bytes, payload: bytes) -> bytes:
+    return struct.pack(">I", len(payload)) + kind + payload + struct.pack(">I", zlib.crc32(kind + payload))
+
+
+def png(*chunks: bytes) -> bytes:
+    """With these after its header, or with another header."""
+    body = BytesIO()
+    Image.new("RGB", (320, 240), "teal").save(body, "PNG")
+    begin = 8 if chunks[0][4:8] == b"IHDR" else 33
+    return body.getvalue()[:begin] + b"".join(chunks) + body.getvalue()[33:]
+
+
+def many_scans() -> bytes:
+    body = BytesIO()
+    Image.new("RGB", (320, 240), "teal").save(body, "JPEG", progressive=True)
+    whole = body.getvalue()
+    return whole[:-2] + whole[whole.rindex(b"\xff\xc4") : -2] * 200 + b"\xff\xd9"
 
 
 @pytest.fixture
@@ -138,10 +159,30 @@ async def test_a_bug_is_logged_here_and_not_told_to_the_caller(channel: aio.Chan
         (b"text named .jpg", "unreadable"),
         (jpeg()[:300], "unreadable"),
         (b"\0" * (MAX_PHOTO_BYTES + 1), "large"),
+        (png(chunk(b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0))), "pixels"),
+        (png(chunk(b"IHDR", struct.pack(">IIBBBBB", 40_000, 10, 8, 2, 0, 0, 0))), "a side"),
+        (png(*[chunk(b"IDAT", b"")] * 10_001), "more than 10,000 chunks"),
+        (png(*[chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(1_000_000)))] * 5), "texts"),
+        (jpeg()[:2] + b"\xff\xfe\0\2" * 10_001 + jpeg()[2:], "more than 10,000 segments"),
+        (many_scans(), "scans"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "unreadable"),
     ],
-    ids=["empty", "text", "truncated", "too large"],
+    ids=[
+        "empty",
+        "text",
+        "truncated",
+        "too large",
+        "too many pixels",
+        "too long",
+        "too many chunks",
+        "too many texts",
+        "too many segments",
+        "too many scans",
+        "nothing in it",
+    ],
 )
-async def test_what_is_no_photo_is_an_invalid_argument_that_says_why(
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+async def test_what_the_gateway_would_not_take_is_an_invalid_argument_that_says_why(
     channel: aio.Channel, photo: bytes, said: str
 ) -> None:
     code, details = await refused(channel, photo)

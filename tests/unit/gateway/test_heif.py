@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageCms
 
 from services.gateway.imaging import BadPhoto, PhotoLimits, clean, read_header
+from services.gateway.imaging.profile import colours_only
 from shared import heif
 from shared.vision.decode import decode
 
@@ -69,7 +70,7 @@ def test_the_coded_picture_its_profile_and_its_turn_stay_and_all_else_goes(
     for secret in (SECRET, b"Secret", b"Lightroom", b"Photos 9", b"x265"):
         assert secret not in photo.body
     with Image.open(io.BytesIO(photo.body)) as after:
-        assert after.info["icc_profile"] == icc
+        assert after.info["icc_profile"] == colours_only(icc)
     assert photo.metadata.editor == "Photos 9"
     assert clean(photo.body).body == photo.body, "a clean photo has nothing more to lose"
 

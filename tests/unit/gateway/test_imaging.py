@@ -15,8 +15,11 @@ from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin
 
 from services.gateway.imaging import PhotoLimits, clean, jpeg, png, read_header
 from services.gateway.imaging.parts import BadPhoto
+from services.gateway.imaging.profile import colours_only
+from shared.containers import png_chunks
 from shared.limits import MAX_PHOTO_SIDE
 from shared.vision.decode import decode
+from tests.profiles import SPACES, profile
 
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 MIB = 1024 * 1024
@@ -126,7 +129,7 @@ def test_pixels_profile_and_orientation_stay_and_all_else_goes(
     assert pixels(photo.body) == pixels(before)
     assert upright(photo.body) == upright(before)
     with Image.open(io.BytesIO(photo.body)) as after:
-        assert after.info["icc_profile"] == ICC
+        assert after.info["icc_profile"] == colours_only(ICC)
         assert set(after.getexif()) <= {ExifTags.Base.Orientation}
         assert "xmp" not in after.info and "comment" not in after.info
         assert (photo.width, photo.height) == ImageOps.exif_transpose(after).size
@@ -406,6 +409,11 @@ def test_bytes_are_limited_before_anything_is_looked_at() -> None:
     assert refusal(b"\xff\xd8\xff" + b"\0" * 2000, PhotoLimits(max_bytes=2000)).code == "photo-too-large"
 
 
+def before_end(body: bytes, part: bytes) -> bytes:
+    end = body.rindex(b"\xff\xd9") if body.startswith(b"\xff\xd8") else len(body) - 12
+    return body[:end] + part + body[end:]
+
+
 def png_with(*chunks: bytes) -> bytes:
     plain = saved(picture(), "PNG")
     return plain[:33] + b"".join(chunks) + plain[33:]
@@ -525,10 +533,144 @@ SECRET = b"48.137154N 11.575382E, a seller's flat"
         png_with(png_chunk(b"gAMA", SECRET)),
         webp_with((b"ICCP", SECRET)),
         webp_with(CANVAS, (b"ALPH", b"\0" * 2), (b"ALPH", SECRET)),
+        after_start(saved(picture(), "JPEG"), jpeg_segment(0xE2, b"ICC_PROFILE\0\1\1" + SECRET)),
+        after_start(saved(picture(), "JPEG"), jpeg_segment(0xE2, b"ICC_PROFILE\0\1\1" + ICC + SECRET)),
+        after_start(saved(picture(), "JPEG"), jpeg_segment(0xE2, b"ICC_PROFILE\0\1\2" + ICC + SECRET)),
+        before_end(saved(picture(), "JPEG"), jpeg_segment(0xE0, b"JFIF\0" + SECRET)),
+        png_with(png_chunk(b"iCCP", SECRET + b"\0\0" + zlib.compress(ICC))),
+        png_with(png_chunk(b"iCCP", b"x\0\0" + zlib.compress(ICC) + SECRET)),
+        png_with(png_chunk(b"iCCP", b"x\0\0" + zlib.compress(SECRET, 0))),
+        before_end(saved(picture(), "PNG"), png_chunk(b"IDAT", SECRET)),
+        before_end(saved(picture(), "PNG"), png_chunk(b"pHYs", SECRET[:9])),
+        before_end(saved(picture(), "PNG"), png_chunk(b"PLTE", SECRET)),
+        webp_with(CANVAS, (b"ICCP", ICC + SECRET)),
+        webp_with(CANVAS, (b"ICCP", SECRET)),
     ],
 )
 def test_no_part_of_the_picture_is_a_place_to_hide_in(body: bytes) -> None:
     try:
-        assert SECRET not in clean(body).body
+        assert SECRET[:9] not in clean(body).body
     except BadPhoto as why:
         assert why.code == "damaged-photo"
+
+
+def test_of_an_adobe_header_only_how_the_colours_are_coded_stays() -> None:
+    plain = saved(picture(mode="CMYK"), "JPEG")
+    at = plain.index(b"Adobe")
+    written = plain[: at + 5] + b"48.1N " + plain[at + 11 :]
+    assert len(written) == len(plain)
+    assert b"48.1N" not in clean(written).body
+    assert pixels(clean(written).body) == pixels(plain)
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("side", [64, 2100])
+def test_what_follows_a_jpegs_pixels_before_its_end_goes(progressive: bool, side: int) -> None:
+    """A large flat one is decoded by a helper."""
+    image = picture(64, 64) if side == 64 else Image.new("RGB", (side, side), "teal")
+    plain = saved(image, "JPEG", progressive=progressive)
+    # A decoder reads up to eight bytes ahead, and says nothing of those.
+    after = clean(before_end(plain, SECRET)).body
+    assert SECRET[8:] not in after
+    assert len(after) <= len(plain) + 8
+    assert pixels(after) == pixels(plain)
+    assert clean(after).body == after
+
+
+def test_what_follows_a_pngs_pixels_in_their_last_chunk_goes() -> None:
+    plain = saved(picture(), "PNG")
+    data = zlib.compress(zlib.decompress(plain[41 : 41 + int.from_bytes(plain[33:37], "big")]))
+    start, end = plain[:33], png_chunk(b"IEND", b"")
+    body = start + png_chunk(b"IDAT", data[:100]) + png_chunk(b"IDAT", data[100:] + SECRET) + end
+    assert clean(body).body == start + png_chunk(b"IDAT", data[:100]) + png_chunk(b"IDAT", data[100:]) + end
+
+
+def test_a_png_with_more_rows_than_it_has_is_damaged() -> None:
+    plain = saved(picture(), "PNG")
+    rows = zlib.decompress(plain[41 : 41 + int.from_bytes(plain[33:37], "big")])
+    body = plain[:33] + png_chunk(b"IDAT", zlib.compress(rows + SECRET, 0)) + png_chunk(b"IEND", b"")
+    assert "more than its pixels" in refusal(body).message
+    body = plain[:33] + png_chunk(b"IDAT", zlib.compress(rows + bytes(300_000_000), 1)) + png_chunk(b"IEND", b"")
+    assert "more than its pixels" in refusal(body).message
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGB", "RGBA", "I;16"])
+@pytest.mark.parametrize("size", [(32, 32), (33, 47), (71, 40)])
+def test_the_rows_of_any_png_are_counted_right(mode: str, size: tuple[int, int]) -> None:
+    image = Image.fromarray(np.zeros(size[::-1], np.uint16)) if mode == "I;16" else picture(*size).convert(mode)
+    body = saved(image, "PNG")
+    header = next(chunk for chunk in png_chunks(body) if chunk.kind == b"IHDR")
+    data = b"".join(bytes(chunk.payload) for chunk in png_chunks(body) if chunk.kind == b"IDAT")
+    assert png._bytes_of_pixels(header) == len(zlib.decompress(data))
+
+
+@pytest.mark.parametrize("size", [(32, 32), (33, 47), (71, 40)])
+def test_an_interlaced_png_comes_in_with_as_many_rows_as_it_has_and_no_more(size: tuple[int, int]) -> None:
+    image = picture(*size)
+    shown = np.asarray(image)
+    passes = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+    rows = b"".join(b"\0" + row.tobytes() for x, y, dx, dy in passes for row in shown[y::dy, x::dx])
+
+    def interlaced(rows: bytes) -> bytes:
+        header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", *size, 8, 2, 0, 0, 1))
+        parts = header + png_chunk(b"IDAT", zlib.compress(rows)) + png_chunk(b"IEND", b"")
+        return b"\x89PNG\r\n\x1a\n" + parts
+
+    assert pixels(clean(interlaced(rows)).body)[2] == image.tobytes()
+    assert refusal(interlaced(rows + b"x")).code == "damaged-photo"
+
+
+# --- colour profiles ------------------------------------------------------------------------------------------------
+
+
+def cube_through(icc: bytes) -> bytes:
+    """What a profile makes of colours all over the space."""
+    levels = np.linspace(0, 255, 17).astype(np.uint8)
+    cube = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(17, -1, 3)
+    srgb = ImageCms.createProfile("sRGB")
+    transform = ImageCms.buildTransform(ImageCms.ImageCmsProfile(io.BytesIO(icc)), srgb, "RGB", "RGB")
+    converted = ImageCms.applyTransform(Image.fromarray(np.ascontiguousarray(cube)), transform)
+    assert converted is not None
+    return converted.tobytes()
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_a_profile_means_the_same_colours_without_its_texts(space: str) -> None:
+    icc = profile(*SPACES[space], {b"dmnd": b"text\0\0\0\0" + SECRET, b"cprt": b"text\0\0\0\0" + SECRET})
+    assert SECRET in icc
+    kept = colours_only(icc)
+    assert SECRET not in kept and b"wide" not in kept
+    assert cube_through(kept) == cube_through(icc)
+    assert colours_only(kept) == kept
+    assert ImageCms.getProfileName(ImageCms.ImageCmsProfile(io.BytesIO(kept))).strip() == ""
+
+
+def test_what_no_reader_makes_colours_of_is_no_profile() -> None:
+    icc = profile(*SPACES["ProPhoto"])
+    overlapping = bytearray(ICC.ljust(100_000, b"x"))
+    overlapping[128:132] = (12).to_bytes(4, "big")
+    for at, name in enumerate((b"A2B0", b"A2B1", b"A2B2", b"rTRC", b"gTRC", b"bTRC")):
+        overlapping[132 + 12 * at : 144 + 12 * at] = struct.pack(">4sII", name, 300 + 4 * at, 90_000)
+        overlapping[300 + 4 * at : 304 + 4 * at] = b"curv"
+    for none in (b"", SECRET, icc[:200], icc.replace(b"acsp", b"nope"), icc.replace(b"mntr", b"link"), overlapping):
+        assert colours_only(bytes(none)) == b""
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "HEIF", "AVIF"])
+def test_the_texts_of_a_profile_leave_every_format(kind: str) -> None:
+    icc = profile(*SPACES["Display P3"], {b"cprt": b"text\0\0\0\0" + SECRET})
+    before = saved(picture(), kind, icc_profile=icc)
+    after = clean(before).body
+    assert SECRET not in after
+    with Image.open(io.BytesIO(after)) as image:
+        assert image.info["icc_profile"] == colours_only(icc)
+    assert (decode(after) == decode(before)).all()
+
+
+def test_a_profile_of_many_segments_stays_whole() -> None:
+    table = b"curv\0\0\0\0" + struct.pack(">I", 60_000) + np.arange(60_000, dtype=">u2").tobytes()
+    icc = profile(*SPACES["Adobe RGB"], {b"rTRC": table, b"gTRC": table[:-4]})
+    after = clean(saved(picture(), "JPEG", icc_profile=icc)).body
+    with Image.open(io.BytesIO(after)) as image:
+        assert image.info["icc_profile"] == colours_only(icc)
+    assert len(colours_only(icc)) > 200_000

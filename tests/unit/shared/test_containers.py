@@ -12,9 +12,9 @@ from PIL import Image
 from shared.containers import (
     BadContainer,
     TooManyParts,
-    check_parts,
     jpeg_segments,
     png_chunks,
+    scans_of,
     webp_chunks,
 )
 from shared.errors import Poison
@@ -113,27 +113,27 @@ def test_bytes_between_segments_are_limited_in_all() -> None:
 def test_scans_are_limited_however_the_jpeg_is_coded(marker: int) -> None:
     many = START + frame(64, 48, marker, components=3) + scan() * (MAX_SCANS + 1) + END
     with pytest.raises(TooManyParts, match="scans"):
-        check_parts(many)
-    check_parts(START + frame(64, 48, marker, components=3) + scan() * MAX_SCANS + END)
+        scans_of(many)
+    scans_of(START + frame(64, 48, marker, components=3) + scan() * MAX_SCANS + END)
 
 
 def test_the_more_pixels_the_fewer_scans() -> None:
     most = MAX_SCANNED_PIXELS // (7000 * 7000)
     assert 18 <= most < MAX_SCANS, "what encoders write of the largest photo is accepted"
-    check_parts(START + frame(7000, 7000) + scan() * most + END)
+    scans_of(START + frame(7000, 7000) + scan() * most + END)
     with pytest.raises(TooManyParts, match=f"{most} that 7,000 × 7,000 pixels"):
-        check_parts(START + frame(7000, 7000) + scan() * (most + 1) + END)
+        scans_of(START + frame(7000, 7000) + scan() * (most + 1) + END)
 
 
 def test_scans_of_a_file_that_is_cut_off_count_too() -> None:
     with pytest.raises(TooManyParts, match="scans"):
-        check_parts(START + frame(64, 48) + scan() * 6000)
+        scans_of(START + frame(64, 48) + scan() * 6000)
 
 
 def test_of_an_ordinary_jpeg_only_the_beginning_is_read() -> None:
     header = START + frame(64, 48, 0xC0, components=3) + scan(components=3)
-    check_parts(header + b"\xff\0" * 20 * MIB)
-    assert cpu_seconds(lambda: check_parts(header + b"\xff\0" * MIB)) < 0.05
+    scans_of(header + b"\xff\0" * 20 * MIB)
+    assert cpu_seconds(lambda: scans_of(header + b"\xff\0" * MIB)) < 0.05
 
 
 @pytest.mark.parametrize("progressive", [False, True])
@@ -141,7 +141,7 @@ def test_what_encoders_write_passes(progressive: bool) -> None:
     for mode in ("L", "RGB", "CMYK"):
         out = io.BytesIO()
         Image.new(mode, (200, 100)).save(out, "JPEG", progressive=progressive)
-        check_parts(out.getvalue())
+        scans_of(out.getvalue())
 
 
 # --- at the decoder ---------------------------------------------------------------------------------------------------
