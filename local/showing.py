@@ -15,7 +15,6 @@ from shared.screen import Rows, Screen
 from shared.text import plain
 
 SHOWN = 16
-# The first digits of a listing's id tell it apart well enough on a screen.
 _COLOURS = {"allow": "green", "review": "yellow", "block": "red"}
 # A table that is written to a file is not cut to a terminal's 80 columns.
 _WIDTH_OF_NO_TERMINAL = 160

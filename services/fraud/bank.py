@@ -208,6 +208,15 @@ class _Entered:
 
 
 @dataclass(frozen=True, slots=True)
+class _Around:
+    """The names of look-alikes in other listings, with their distances."""
+
+    earlier: Mapping[str, int]  # the earliest that are no blocked copies
+    later: Mapping[str, int]  # at most SCORED_AGAIN, in order; blocked ones only where there are no more others
+    all: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class _Judged:
     marked: Marked
     again: Sequence[str]  # names of those whose own case looks different by now
@@ -287,12 +296,12 @@ class RedisBank:
         if entered is None:
             return None
         near = self._near(fingerprint)
-        earlier, later = self._look_alikes(near, photo.name, entered.uploaded_us)
-        if earlier and entered.is_new and len(near) > CROWD:
+        around = self._look_alikes(near, photo.name, entered.uploaded_us)
+        if around.earlier and entered.is_new and len(near) > CROWD:
             self._thin(args=[PREFIX, photo.name])
-        if not (earlier or later or entered.was_accused):
+        if not (around.all or entered.was_accused):
             return []
-        return self._all_marked(photo.name, earlier, later, near, entered.was_accused)
+        return self._all_marked(photo.name, around, near, entered.was_accused)
 
     def _inserted(self, photo: BankedPhoto, fingerprint: Fingerprint, scored: bytes) -> _Entered | None:
         """None when it isn't its listing's."""
@@ -312,10 +321,7 @@ class RedisBank:
             if bits <= fingerprint.match_distance
         }
 
-    def _look_alikes(
-        self, near: Mapping[str, int], name: str, uploaded_us: int
-    ) -> tuple[dict[str, int], dict[str, int]]:
-        """The earliest of all, and those next after the photo: names with distances, in order."""
+    def _look_alikes(self, near: Mapping[str, int], name: str, uploaded_us: int) -> "_Around":
         mine = order_of(uploaded_us, name)
         before, after = ("-", f"({mine}"), (f"({mine}", "+")
         most = min(LOOKED_AT, max(LEAST_LOOKED_AT, LOOKED_AT_IN_ALL // max(1, len(near))))
@@ -325,7 +331,18 @@ class RedisBank:
             for value in near
         )
         own_listing = _listing_of(name)
-        return _in_order(found[: len(near)], near, own_listing), _in_order(found[len(near) :], near, own_listing)
+        earlier = _first(found[: len(near)], near, own_listing)
+        behind = _first(found[len(near) :], near, own_listing)
+        copies = {place: bits for place, bits in behind.items() if _order_in(place) < mine}
+        later = {place: bits for place, bits in behind.items() if place not in copies}
+        next_after = sorted(list(later)[:SCORED_AGAIN], key=_order_in)
+        if len(later) > SCORED_AGAIN:
+            log.info("more later copies than are scored again", photo=name, scored_again=SCORED_AGAIN)
+        return _Around(
+            earlier={_name_in(place): bits for place, bits in earlier.items()},
+            later={_name_in(place): later[place] for place in next_after},
+            all={_name_in(place): bits for place, bits in (behind | earlier).items()},
+        )
 
     def _hashes_nearby(self, fingerprint: Fingerprint) -> list[str]:
         """All hashes of which one band is that of a variant, or one bit off: a superset of the matches."""
@@ -348,17 +365,13 @@ class RedisBank:
     def _all_marked(
         self,
         name: str,
-        earlier: Mapping[str, int],
-        later: Mapping[str, int],
+        around: "_Around",
         near: Iterable[str],
         was_accused: bool,
     ) -> Sequence[Marked] | None:
         """The photo itself, later ones, and those whom either shows in another light; None when it is gone by now."""
-        if len(later) > SCORED_AGAIN:
-            log.info("more later copies than are scored again", photo=name, scored_again=SCORED_AGAIN)
-        asked = {name: {**later, **earlier}}
-        asked |= {other: {name: bits} for other, bits in list(later.items())[:SCORED_AGAIN]}
-        judged = self._marked(asked, {name: "".join(near) if earlier else ""})
+        asked = {name: around.all, **{other: {name: bits} for other, bits in around.later.items()}}
+        judged = self._marked(asked, {name: "".join(near) if around.earlier else ""})
         if name not in judged:
             return None
         others = {other for one in judged.values() for other in one.again} - judged.keys()
@@ -418,14 +431,23 @@ def order_of(uploaded_us: int, name: str) -> str:
     return f"{uploaded_us:016d}/{name}"
 
 
-def _in_order(found: Sequence[Sequence[bytes]], near: Mapping[str, int], own_listing: str) -> dict[str, int]:
-    """The first LOOKED_AT of all, with their distances."""
+def _first(found: Sequence[Sequence[bytes]], near: Mapping[str, int], own_listing: str) -> dict[str, int]:
+    """The first LOOKED_AT places of all, with their distances. Blocked copies have theirs behind all others."""
     bits_of: dict[str, int] = {}  # by the nearest of its hashes, where a photo has two
     for members, bits in zip(found, near.values(), strict=True):
-        for order in members:
-            bits_of[order.decode()] = min(bits, bits_of.get(order.decode(), bits))
-    named = ((order.partition("/")[2], bits_of[order]) for order in sorted(bits_of)[:LOOKED_AT])
-    return {name: bits for name, bits in named if _listing_of(name) != own_listing}
+        for place in members:
+            bits_of[place.decode()] = min(bits, bits_of.get(place.decode(), bits))
+    return {
+        place: bits_of[place] for place in sorted(bits_of)[:LOOKED_AT] if _listing_of(_name_in(place)) != own_listing
+    }
+
+
+def _order_in(place: str) -> str:
+    return place.removeprefix("copy/")
+
+
+def _name_in(place: str) -> str:
+    return _order_in(place).partition("/")[2]
 
 
 def _listing_of(name: str) -> str:

@@ -13,10 +13,10 @@ if known[2] and tonumber(known[2]) >= revision
 end
 redis.call('HSETNX', prefix .. 'listing:' .. listing, 'seller', seller)
 
-local function enter(one, order, anew)
+local function enter(one, place, anew)
     local key = prefix .. 'in-order:' .. one
     local is_known = redis.call('EXISTS', key) == 1
-    redis.call('ZADD', key, 0, order)
+    redis.call('ZADD', key, 0, place)
     if is_known and not anew then return false end
     local bytes = raw(one)
     for band = 0, 15 do
@@ -27,23 +27,18 @@ local function enter(one, order, anew)
     redis.call('HSETNX', hashes, 'long', string.rep('-', 500))
     return true
 end
-local function reorder(one, old, new)
-    if old == new then return end
-    redis.call('ZADD', prefix .. 'in-order:' .. one, 0, new)
-    redis.call('ZREM', prefix .. 'in-order:' .. one, old)
-end
 
 local name = sha .. '/' .. listing
 local key = prefix .. 'photo:' .. name
 local old = redis.call('HMGET', key,
-    'hash', 'revision', 'generation', 'uploaded', 'at', 'trimmed', 'shown', 'follows', 'thinned')
+    'hash', 'revision', 'generation', 'uploaded', 'at', 'trimmed', 'shown', 'follows', 'thinned', 'blocked')
 if old[1] then
     local its = old[7] or old[4]
     if tonumber(its) < tonumber(shown) then shown = its end
     if tonumber(old[5]) > tonumber(at) then at = old[5] end
 end
 -- It counts as of when its seller first showed this very look, though that be gone.
-local uploaded = shown
+local uploaded, blocked = shown, ''
 if old[1] and tonumber(old[4]) < tonumber(uploaded) then uploaded = old[4] end
 for from = 1, #looks, 64 do
     local first = redis.call('ZSCORE', prefix .. 'first:' .. string.sub(looks, from, from + 63), seller)
@@ -54,12 +49,14 @@ if old[1] then
         or (tonumber(old[2]) == revision and tonumber(old[3]) > generation)
     -- Of whom it followed when it counted as later, nothing follows now.
     if tonumber(uploaded) < tonumber(old[4]) then redis.call('HDEL', key, 'follows', 'followed') end
+    blocked = old[10] or ''
     if is_older or (old[1] == hash and (old[6] or '') == trimmed) then
         for _, one in ipairs(hashes_of(old[1], old[6])) do
-            reorder(one, order_of(old[4], name), order_of(uploaded, name))
+            move(one, place_of(old[4], name, blocked), place_of(uploaded, name, blocked))
         end
     else
         drop(name)
+        blocked = ''
     end
     if is_older then
         redis.call('HSET', key, 'uploaded', uploaded, 'shown', shown, 'at', at)
@@ -73,6 +70,6 @@ if waiting ~= '' then redis.call('HSET', key, 'waiting', waiting) end
 redis.call('SADD', prefix .. 'photos:' .. listing, sha)
 local is_new = false
 for _, one in ipairs(hashes_of(hash, trimmed)) do
-    if enter(one, order_of(uploaded, name), old[9] == '1') then is_new = true end
+    if enter(one, place_of(uploaded, name, blocked), old[9] == '1') then is_new = true end
 end
 return {uploaded, old[8] or '', is_new and '1' or ''}

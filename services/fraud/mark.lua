@@ -9,7 +9,7 @@
 local name, most, close, many, looks = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local key = prefix .. 'photo:' .. name
 local photo = redis.call('HMGET', key,
-    'seller', 'scored', 'uploaded', 'at', 'of_text', 'follows', 'stock', 'since', 'followed')
+    'seller', 'scored', 'uploaded', 'at', 'of_text', 'follows', 'stock', 'since', 'followed', 'blocked', 'hash', 'trimmed')
 if not photo[1] then return false end
 local seller, of_text, follows, stock = photo[1], photo[5] or '', photo[6] or '', photo[7] or ''
 local since, followed = photo[8] or photo[3], photo[9] or ''
@@ -74,6 +74,9 @@ end
 if blocked == '1' and redis.call('EXISTS', prefix .. 'rebuilding') == 1 then
     redis.call('SADD', prefix .. 'withheld', name)
     blocked = ''
+end
+for _, hash in ipairs(hashes_of(photo[11], photo[12])) do
+    move(hash, place_of(photo[3], name, photo[10]), place_of(photo[3], name, blocked))
 end
 local now = redis.call('TIME')
 local at = string.format('%.0f', math.max(now[1] * 1000000 + now[2], photo[4] + 1))

@@ -8,6 +8,10 @@ local function before(one, other)
     return #one < #other
 end
 local function order_of(uploaded, name) return string.format('%016.0f/', tonumber(uploaded)) .. name end
+-- Among the photos of one hash: blocked copies come after all others, so that no number of them hides an original.
+local function place_of(uploaded, name, blocked)
+    return (blocked == '1' and 'copy/' or '') .. order_of(uploaded, name)
+end
 local function raw(hash) return (string.gsub(hash, '..', function(byte) return string.char(tonumber(byte, 16)) end)) end
 local hashes = prefix .. 'hashes'
 local function held_in(band, bytes)
@@ -32,8 +36,8 @@ local function out_of_the_bands(hash)
     end
     if redis.call('HLEN', hashes) == 1 then redis.call('DEL', hashes) end
 end
-local function leave(hash, order)
-    redis.call('ZREM', prefix .. 'in-order:' .. hash, order)
+local function leave(hash, place)
+    redis.call('ZREM', prefix .. 'in-order:' .. hash, place)
     if redis.call('EXISTS', prefix .. 'in-order:' .. hash) == 0 then out_of_the_bands(hash) end
 end
 -- That of the whole photo, and that of it without its margins, if they differ. Entries of old have the first only.
@@ -41,9 +45,14 @@ local function hashes_of(hash, trimmed)
     if trimmed and trimmed ~= '' then return {hash, trimmed} end
     return {hash}
 end
+local function move(hash, old, new)
+    if old == new then return end
+    redis.call('ZADD', prefix .. 'in-order:' .. hash, 0, new)
+    redis.call('ZREM', prefix .. 'in-order:' .. hash, old)
+end
 local function drop(name)
-    local photo = redis.call('HMGET', prefix .. 'photo:' .. name, 'hash', 'uploaded', 'trimmed')
+    local photo = redis.call('HMGET', prefix .. 'photo:' .. name, 'hash', 'uploaded', 'trimmed', 'blocked')
     redis.call('DEL', prefix .. 'photo:' .. name, prefix .. 'matches:' .. name)
     if not photo[1] then return end
-    for _, hash in ipairs(hashes_of(photo[1], photo[3])) do leave(hash, order_of(photo[2], name)) end
+    for _, hash in ipairs(hashes_of(photo[1], photo[3])) do leave(hash, place_of(photo[2], name, photo[4])) end
 end

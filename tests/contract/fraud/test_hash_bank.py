@@ -18,6 +18,7 @@ from services.fraud.bank import (
     HASHES,
     KEPT_SECONDS,
     KEPT_SELLERS,
+    LOOKED_AT,
     MATCHES_KEPT,
     PLACE_HOLDS,
     PREFIX,
@@ -716,6 +717,17 @@ def test_no_flood_crowds_out_an_original_nor_hides_a_copy(bank: Bank) -> None:
     assert last["stolen"].matches[0].listing_id == "anew"
     third = {one.listing_id: one for one in meet(bank, photo("third", "third", 7000), changed(SCENE, 3, seed=998))}
     assert third["third"].matches[0].listing_id == "anew"
+
+
+def test_no_number_of_blocked_copies_hides_what_came_later_and_is_none(bank: Bank) -> None:
+    met(bank, photo("original", "owner", 10))
+    for n in range(LOOKED_AT + 5):
+        met(bank, photo(f"copy-{n}", "thief", 100 + n))
+    bank.forget("original", "owner")
+    met(bank, photo("anew", "second", 5000), REVIEWED)
+    told = {one.listing_id: one for one in meet(bank, photo("again", "puppet", 6000), REVIEWED)}
+    assert told["again"].matches[0].listing_id == "anew"
+    assert told["again"].blocked
 
 
 def test_a_copy_of_a_photo_that_is_left_out_is_found_to_be_one_of_those_before_it(bank: Bank) -> None:
