@@ -711,6 +711,7 @@ def test_no_flood_crowds_out_an_original_nor_hides_a_copy(bank: Bank) -> None:
     assert last["stolen"].matches[0].listing_id == "original"
     assert last["stolen"].blocked
     bank.forget("original", "owner")
+    met(bank, photo("flood-more", "spammer", 5500), changed(SCENE, 7, seed=997))  # in the original's place
     again = {one.listing_id: one for one in meet(bank, photo("anew", "owner", 6000))}
     assert "anew" not in again
     last = {one.listing_id: one for one in meet(bank, photo("stolen", "thief", 5000), changed(SCENE, 3, seed=999))}
