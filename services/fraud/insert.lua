@@ -1,5 +1,5 @@
--- Returns when the photo counts as uploaded, whether it was ever accused, and whether it brought a hash
--- that no other photo has; or nothing when the photo is not, or no longer, one of its listing's.
+-- Returns when the photo counts as uploaded, whether it was ever accused, and which hashes it put into the bands, each
+-- with how many photos have it; or nothing when the photo is not, or no longer, one of its listing's.
 local listing, sha, seller, hash, scored = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local revision, generation, shown, at = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9], ARGV[10]
 local trimmed, of_text, most, looks = ARGV[11], ARGV[12], tonumber(ARGV[13]), ARGV[14]
@@ -13,11 +13,14 @@ if known[2] and tonumber(known[2]) >= revision
 end
 redis.call('HSETNX', prefix .. 'listing:' .. listing, 'seller', seller)
 
-local function enter(one, place, anew)
+local put = {}
+local function enter(one, place)
     local key = prefix .. 'in-order:' .. one
     local is_known = redis.call('EXISTS', key) == 1
     redis.call('ZADD', key, 0, place)
-    if is_known and not anew then return false end
+    if is_known and redis.call('SREM', prefix .. 'left-out', one) == 0 then return end
+    put[#put + 1] = one
+    put[#put + 1] = redis.call('ZCARD', key)
     local bytes = raw(one)
     for band = 0, 15 do
         local field, held = held_in(band, bytes)
@@ -25,13 +28,12 @@ local function enter(one, place, anew)
     end
     -- Redis searches a small hash from end to end, unless something in it is long.
     redis.call('HSETNX', hashes, 'long', string.rep('-', 500))
-    return true
 end
 
 local name = sha .. '/' .. listing
 local key = prefix .. 'photo:' .. name
 local old = redis.call('HMGET', key,
-    'hash', 'revision', 'generation', 'uploaded', 'at', 'trimmed', 'shown', 'follows', 'thinned', 'blocked')
+    'hash', 'revision', 'generation', 'uploaded', 'at', 'trimmed', 'shown', 'follows', 'blocked')
 if old[1] then
     local its = old[7] or old[4]
     if tonumber(its) < tonumber(shown) then shown = its end
@@ -49,7 +51,7 @@ if old[1] then
         or (tonumber(old[2]) == revision and tonumber(old[3]) > generation)
     -- Of whom it followed when it counted as later, nothing follows now.
     if tonumber(uploaded) < tonumber(old[4]) then redis.call('HDEL', key, 'follows', 'followed') end
-    blocked = old[10] or ''
+    blocked = old[9] or ''
     if is_older or (old[1] == hash and (old[6] or '') == trimmed) then
         for _, one in ipairs(hashes_of(old[1], old[6])) do
             move(one, place_of(old[4], name, blocked), place_of(uploaded, name, blocked))
@@ -60,16 +62,12 @@ if old[1] then
     end
     if is_older then
         redis.call('HSET', key, 'uploaded', uploaded, 'shown', shown, 'at', at)
-        return {uploaded, old[8] or '', ''}
+        return {uploaded, old[8] or '', put}
     end
 end
 redis.call('HSET', key, 'hash', hash, 'trimmed', trimmed, 'of_text', of_text, 'seller', seller, 'scored', scored,
     'revision', ARGV[7], 'generation', ARGV[8], 'uploaded', uploaded, 'shown', shown, 'at', at)
-redis.call('HDEL', key, 'waiting', 'thinned')
-if waiting ~= '' then redis.call('HSET', key, 'waiting', waiting) end
+if waiting ~= '' then redis.call('HSET', key, 'waiting', '1') else redis.call('HDEL', key, 'waiting') end
 redis.call('SADD', prefix .. 'photos:' .. listing, sha)
-local is_new = false
-for _, one in ipairs(hashes_of(hash, trimmed)) do
-    if enter(one, place_of(uploaded, name, blocked), old[9] == '1') then is_new = true end
-end
-return {uploaded, old[8] or '', is_new and '1' or ''}
+for _, one in ipairs(hashes_of(hash, trimmed)) do enter(one, place_of(uploaded, name, blocked)) end
+return {uploaded, old[8] or '', put}

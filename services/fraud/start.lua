@@ -38,7 +38,8 @@ local function out_of_the_bands(hash)
 end
 local function leave(hash, place)
     redis.call('ZREM', prefix .. 'in-order:' .. hash, place)
-    if redis.call('EXISTS', prefix .. 'in-order:' .. hash) == 0 then out_of_the_bands(hash) end
+    if redis.call('EXISTS', prefix .. 'in-order:' .. hash) == 1 then return end
+    if redis.call('SREM', prefix .. 'left-out', hash) == 0 then out_of_the_bands(hash) end
 end
 -- That of the whole photo, and that of it without its margins, if they differ. Entries of old have the first only.
 local function hashes_of(hash, trimmed)

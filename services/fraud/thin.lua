@@ -1,11 +1,9 @@
--- Takes a photo's hashes out of the bands, where no other photo has them: among many that look the same it needn't be
--- found. It stays in the bank, and is put back when it comes again.
-local name = ARGV[2]
-local photo = redis.call('HMGET', prefix .. 'photo:' .. name, 'hash', 'trimmed')
-if not photo[1] then return 0 end
-for _, hash in ipairs(hashes_of(photo[1], photo[2])) do
-    if redis.call('ZCARD', prefix .. 'in-order:' .. hash) ~= 1 then return 0 end
+-- Leaves hashes out of the bands: among many that look the same they needn't be found. Who shows one again, puts it back.
+-- ARGV: each hash, and how many photos have it, unless another came meanwhile.
+for i = 2, #ARGV, 2 do
+    if redis.call('ZCARD', prefix .. 'in-order:' .. ARGV[i]) == tonumber(ARGV[i + 1]) then
+        out_of_the_bands(ARGV[i])
+        redis.call('SADD', prefix .. 'left-out', ARGV[i])
+    end
 end
-for _, hash in ipairs(hashes_of(photo[1], photo[2])) do out_of_the_bands(hash) end
-redis.call('HSET', prefix .. 'photo:' .. name, 'thinned', '1')
 return 1

@@ -697,9 +697,15 @@ def test_a_flood_of_look_alikes_fills_the_bands_no_further_than_the_crowd(redis_
     assert len(hashes_in_the_bands(redis_url)) == CROWD
     flood(bank, CROWD + 60)  # delivered again
     assert len(hashes_in_the_bands(redis_url)) == CROWD
+    for n in range(CROWD + 60):  # by another, with the very same hashes
+        met(bank, photo(f"again-{n}", "puppet", 9000 + n), changed(SCENE, 1 + n % 14, seed=n))
+    assert len(hashes_in_the_bands(redis_url)) == CROWD
     for n in range(CROWD + 60):
         bank.forget(f"flood-{n}", "spammer")
+        bank.forget(f"again-{n}", "puppet")
     assert not hashes_in_the_bands(redis_url)
+    with redis.Redis.from_url(redis_url) as client:
+        assert not client.exists(f"{PREFIX}left-out")
     bank.close()
     forget_everything(redis_url)
 
@@ -729,6 +735,14 @@ def test_no_number_of_blocked_copies_hides_what_came_later_and_is_none(bank: Ban
     told = {one.listing_id: one for one in meet(bank, photo("again", "puppet", 6000), REVIEWED)}
     assert told["again"].matches[0].listing_id == "anew"
     assert told["again"].blocked
+
+
+def test_whoever_is_first_with_a_hash_that_was_left_out_is_found_by_it(bank: Bank) -> None:
+    flood(bank, CROWD + 30)
+    left_out = changed(SCENE, 1 + (CROWD + 29) % 14, seed=CROWD + 29)
+    met(bank, photo("original", "owner", 10), left_out)
+    told = {one.listing_id: one for one in meet(bank, photo("stolen", "thief", 5000), left_out)}
+    assert told["stolen"].matches[0].listing_id == "original"
 
 
 def test_a_copy_of_a_photo_that_is_left_out_is_found_to_be_one_of_those_before_it(bank: Bank) -> None:
