@@ -9,7 +9,7 @@ import structlog
 from confluent_kafka import Consumer, Message
 from vitrine.events.v1 import listing_pb2
 
-from services.fraud.bank import Bank
+from services.fraud.bank import Bank, Revision
 from shared.errors import Poison, Transient
 from shared.events import parse
 from shared.logs import LIBRDKAFKA
@@ -40,16 +40,20 @@ async def follow_removals(bank: Bank, settings: Settings) -> AsyncIterator[None]
 
 
 def apply(bank: Bank, value: bytes) -> None:
-    """One change, as it lies on Kafka. What can't be decoded is left to the join's dead letters. Raises Transient."""
+    """One change, as it lies on Kafka. What the join rejects holds for neither. Raises Transient."""
     try:
         change = parse(listing_pb2.ListingChanged, value)
     except Poison as why:
         log.warning("change of a listing not understood", why=why.message)
         return
+    if not change.listing_id or change.revision <= 0:
+        return
     if change.HasField("removed"):
-        bank.forget(change.listing_id)
+        bank.forget(change.listing_id, change.removed.seller_id)
     elif change.HasField("listing"):
-        bank.keep_only(change.listing_id, change.revision, [photo.sha256 for photo in change.listing.photos])
+        photos = tuple(photo.sha256 for photo in change.listing.photos)
+        if photos and all(photos):
+            bank.keep_only(Revision(change.listing_id, change.listing.seller_id, change.revision, photos, value))
 
 
 def _follow(bank: Bank, bootstrap: str, stopping: threading.Event) -> None:

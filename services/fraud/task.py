@@ -1,13 +1,13 @@
 """Whether to trust a photo: is it another seller's, and does it show what is claimed?"""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from math import prod
 from typing import Protocol
 
+import structlog
 from vitrine.events.v1 import image_pb2
 
-from services.fraud.bank import MATCHES_KEPT, Bank, BankedPhoto, Marked, Match
+from services.fraud.bank import BLOCKED_DISTANCE, Bank, BankedPhoto, Marked, Match
 from services.fraud.claims import Kinds, are_worlds_apart, contradict, kinds_of_claim, require_known_kinds
 from services.fraud.pdq import BITS, MATCH_DISTANCE, fingerprint_of
 from shared.photos import Photo
@@ -16,12 +16,11 @@ from shared.stream.records import CANARY_LISTING
 from shared.stream.task import Finding, SeesCategories
 from shared.vision.pack import CategorySpec, Meaning
 
+log = structlog.get_logger()
+
 COPY = "copy"
 CATEGORY_MISMATCH = "category_mismatch"
 
-# Recompressed, resized and mirrored copies stay within 16 bits; only crops and overlays come near the limit of 31,
-# where a look-alike shot in the same studio is conceivable: there a person decides.
-BLOCKED_DISTANCE = 20
 # A copy at the limit still counts for more than any doubt about a category.
 WEAKEST_COPY = 0.75
 BLOCK_AT = 1.0 - (1.0 - WEAKEST_COPY) * BLOCKED_DISTANCE / MATCH_DISTANCE
@@ -74,6 +73,9 @@ class FraudTask:
     def conclude(self, photo: Photo, found: image_pb2.Category) -> Sequence[Finding]:
         """The photo's ImageScored, then new ones for other listings' later copies. Raises Transient.
 
+        Nothing for a photo that the bank doesn't hold for its listing's: nothing is known of it, that it is no copy
+        least of all. Whichever revision holds has its own photos scored.
+
         The self-test's photo is nobody's: it asks whether the bank is there, and leaves nothing in it.
         """
         upload = photo.upload
@@ -88,6 +90,9 @@ class FraudTask:
         if not fingerprint.usable:
             return [_finding(alone)]
         marked = self._bank.meet(_banked(alone, upload), fingerprint, alone.SerializeToString())
+        if marked is None:
+            log.info("not scored: no photo of its listing", listing=upload.listing_id, sha256=upload.photo.sha256)
+            return []
         mine = [scored_again(one) for one in marked if _is_of(one, upload)]
         others = [scored_again(one) for one in marked if not _is_of(one, upload) and _concerns_another_seller(one)]
         return [_finding(scored) for scored in (*(mine or [alone]), *others)]
@@ -114,21 +119,24 @@ def mismatches(claimed: str, seen: image_pb2.Category, seen_kinds: Kinds) -> lis
 def copies(photo: Marked) -> list[image_pb2.Reason]:
     """At most one reason: the earliest look-alike, unless it is the seller's own. Then the photo is theirs to use.
 
-    A picture of text is never evidence enough to block: suppliers hand the same size chart to all of their sellers.
+    What the bank's evidence isn't enough to block for counts as the weakest of copies. Neither is a picture of text:
+    suppliers hand the same size chart to all of their sellers.
     """
     if not photo.matches or photo.matches[0].seller_id == photo.seller_id:
         return []
     original = photo.matches[0]
-    return [
-        image_pb2.Reason(
-            code=COPY,
-            strength=WEAKEST_COPY if photo.of_text else copy_strength(original.distance),
-            explanation=_copy_explanation(original, others=len(photo.matches) - 1, of_text=photo.of_text),
-            other_listing_id=original.listing_id,
-            other_photo_sha256=original.sha256,
-            distance=original.distance,
-        )
-    ]
+    is_sure = photo.blocked or original.distance > BLOCKED_DISTANCE
+    reason = image_pb2.Reason(
+        code=COPY,
+        strength=copy_strength(original.distance) if is_sure and not photo.of_text else WEAKEST_COPY,
+        explanation=_copy_explanation(photo, original),
+        other_listing_id=original.listing_id,
+        other_photo_sha256=original.sha256,
+        distance=original.distance,
+        other_seller_id=original.seller_id,
+    )
+    reason.other_uploaded_at.FromMicroseconds(original.uploaded_us)
+    return [reason]
 
 
 def copy_strength(distance: int) -> float:
@@ -160,18 +168,21 @@ def scored_again(photo: Marked) -> image_pb2.ImageScored:
 
 
 def _finding(scored: image_pb2.ImageScored) -> Finding:
-    """Scored again because of another look-alike, it is another result."""
-    return Finding(scored, tuple(reason.other_listing_id for reason in scored.fraud.reasons))
+    """Scored again because of another look-alike, or with another decision, it is another result."""
+    decision = image_pb2.Fraud.Decision.Name(scored.fraud.decision)
+    return Finding(scored, (decision, *(reason.other_listing_id for reason in scored.fraud.reasons)))
 
 
 def _banked(alone: image_pb2.ImageScored, upload: image_pb2.ImageUploaded) -> BankedPhoto:
+    has_shown = upload.photo.HasField("uploaded_at")
     return BankedPhoto(
         listing_id=upload.listing_id,
         sha256=upload.photo.sha256,
         seller_id=upload.seller_id,
         revision=upload.revision,
         generation=alone.assessment.generation,
-        uploaded_us=upload.uploaded_at.ToMicroseconds(),
+        # When the listing first had the photo, whatever became of it since; events of old don't say.
+        uploaded_us=(upload.photo.uploaded_at if has_shown else upload.uploaded_at).ToMicroseconds(),
         assessed_us=alone.assessment.assessed_at.ToMicroseconds(),
     )
 
@@ -181,23 +192,12 @@ def _is_of(marked: Marked, upload: image_pb2.ImageUploaded) -> bool:
 
 
 def _concerns_another_seller(photo: Marked) -> bool:
-    """Else its score is what it was: one's own photos never change it."""
-    return any(match.seller_id != photo.seller_id for match in photo.matches)
+    """Else its score is what it was: one's own photos never change it, unless it was accused before."""
+    return photo.accused or any(match.seller_id != photo.seller_id for match in photo.matches)
 
 
-def _copy_explanation(original: Match, others: int, of_text: bool) -> str:
-    # Of more than are kept, nobody knows how many there are.
-    at_least = "at least " if others >= MATCHES_KEPT - 1 else ""
-    when = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=original.uploaded_us)
-    more = (
-        f"; {at_least}{others} more earlier photos look the same"
-        if others > 1
-        else "; so does one more"
-        if others
-        else ""
-    )
-    shown = "A picture of text, with the same text as one of" if of_text else "Looks the same as a photo of"
-    return (
-        f"{shown} listing {original.listing_id}, which seller {original.seller_id} "
-        f"uploaded first, at {when:%Y-%m-%d %H:%M:%S} UTC ({original.distance} of {BITS} bits differ{more})."
-    )
+def _copy_explanation(photo: Marked, original: Match) -> str:
+    """For the seller: names nobody else, nor what is theirs."""
+    shown = "A picture of text, with the same text as one" if photo.of_text else "Looks the same as a photo"
+    many = "; several sellers show it" if photo.stock else ""
+    return f"{shown} that another seller uploaded earlier ({original.distance} of {BITS} bits differ{many})."

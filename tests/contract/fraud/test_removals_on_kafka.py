@@ -2,13 +2,14 @@
 
 import asyncio
 import threading
-from collections.abc import Iterable
 
 import pytest
 from vitrine.events.v1 import listing_pb2
 
+from services.fraud.bank import Revision
 from services.fraud.removals import apply, follow_removals
-from shared.errors import Transient
+from services.recommendation import fields
+from shared.errors import Poison, Transient
 from shared.events import event
 from shared.settings import Settings
 from shared.stream.admin import create_topics
@@ -23,21 +24,21 @@ class HeardBank(FakeBank):
     def __init__(self, last: str) -> None:
         super().__init__()
         self._last = last
-        self.kept: dict[str, tuple[int, list[str]]] = {}
-        self.forgotten: set[str] = set()
+        self.kept: dict[str, Revision] = {}
+        self.forgotten: dict[str, str] = {}
         self.heard_all = threading.Event()
 
-    def keep_only(self, listing_id: str, revision: int, photos: Iterable[str]) -> None:
-        self.kept[listing_id] = (revision, list(photos))
+    def keep_only(self, revision: Revision) -> None:
+        self.kept[revision.listing_id] = revision
 
-    def forget(self, listing_id: str) -> None:
-        self.forgotten.add(listing_id)
+    def forget(self, listing_id: str, seller_id: str) -> None:
+        self.forgotten[listing_id] = seller_id
         if listing_id == self._last:
             self.heard_all.set()
 
 
 class AwayBank(FakeBank):
-    def forget(self, listing_id: str) -> None:
+    def forget(self, listing_id: str, seller_id: str) -> None:
         raise Transient("the hash bank did not answer")
 
 
@@ -51,7 +52,7 @@ def listed(listing: str, revision: int, *photos: str) -> listing_pb2.ListingChan
 
 def removed(listing: str) -> listing_pb2.ListingChanged:
     return listing_pb2.ListingChanged(
-        listing_id=listing, revision=9, removed=listing_pb2.ListingRemoved(reason="takedown")
+        listing_id=listing, revision=9, removed=listing_pb2.ListingRemoved(reason="takedown", seller_id="S1")
     )
 
 
@@ -81,11 +82,13 @@ async def test_what_is_not_on_disk_yet_is_heard_again(kafka: str) -> None:
 
 
 async def test_changes_and_removals_reach_the_bank(kafka: str) -> None:
-    await announce(kafka, listed("kept", 3, "a", "b"), removed("gone"))
+    change = listed("kept", 3, "a", "b")
+    await announce(kafka, change, removed("gone"))
     bank = HeardBank(last="gone")
     async with follow_removals(bank, Settings(kafka=kafka)):
         assert await asyncio.to_thread(bank.heard_all.wait, 30)
-    assert bank.kept["kept"] == (3, ["a", "b"])
+    assert bank.kept["kept"] == Revision("kept", "S1", 3, ("a", "b"), change.SerializeToString())
+    assert bank.forgotten["gone"] == "S1"
 
 
 async def test_when_the_bank_stays_away_the_body_is_stopped_and_the_change_is_heard_again(kafka: str) -> None:
@@ -99,8 +102,28 @@ async def test_when_the_bank_stays_away_the_body_is_stopped_and_the_change_is_he
         assert await asyncio.to_thread(bank.heard_all.wait, 30)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        listing_pb2.ListingChanged(),
+        listed("", 1, "a"),
+        listed("L", 0, "a"),
+        listed("L", 1),
+        listed("L", 1, "a", ""),
+        listing_pb2.ListingChanged(listing_id="L", removed=listing_pb2.ListingRemoved()),
+        listing_pb2.ListingChanged(listing_id="L", revision=1),
+    ],
+    ids=str,
+)
+def test_what_the_join_rejects_changes_nothing_in_the_bank(change: listing_pb2.ListingChanged) -> None:
+    value, bank = change.SerializeToString(), HeardBank(last="")
+    with pytest.raises(Poison):
+        fields.read(LISTING_CHANGED.name, change.listing_id.encode(), value)
+    apply(bank, value)
+    assert (bank.kept, bank.forgotten) == ({}, {})
+
+
 def test_what_is_no_change_of_a_listing_is_left_to_the_join() -> None:
     bank = HeardBank(last="")
     apply(bank, b"\xff\xff")
-    apply(bank, b"")
-    assert (bank.kept, bank.forgotten) == ({}, set())
+    assert (bank.kept, bank.forgotten) == ({}, {})
