@@ -73,6 +73,7 @@ class Durability:
         self._wait_for_disk = wait_for_disk
         self._incarnation: str | None = None
         self._replicas = 0
+        self.epoch: str | None = None  # known once it has resumed
         self.stamp: Stamp | None = None  # of the last flush; None where none is waited for
 
     def resume(self, committed: Sequence[Stamp | None]) -> Conversation[None]:
@@ -94,7 +95,9 @@ class Durability:
             raise Transient(f"{why}. {REBUILD}")
         if self._wait_for_disk:
             self._incarnation = incarnation_of(about)
-        _sound((yield [("SET", self._epoch_key, uuid.uuid4().hex, "NX"), ("INCR", self._flushes_key)]))
+        made_up = ("SET", self._epoch_key, uuid.uuid4().hex, "NX")
+        *_, epoch = _sound((yield [made_up, ("INCR", self._flushes_key), ("GET", self._epoch_key)]))
+        self.epoch = _text(epoch)
         yield from self.flush()
 
     def restore(self, stamps: Sequence[Stamp]) -> Conversation[None]:
@@ -118,14 +121,16 @@ class Durability:
         if replicas < min(1, self._replicas):
             raise Transient(f"no replica of Redis wrote to disk within {self._seconds:.0f} s")
         self._check_incarnation(incarnation_of(about))
+        self._check_epoch(_text(epoch))
         self._replicas = int(about.get("connected_slaves", 0))
         self.stamp = Stamp(_text(epoch) or "", int(flushes))
 
     def still_there(self) -> Conversation[None]:
         """Raises Replaced when Redis came back as another since the start."""
-        about, _ = _sound((yield [("INFO", "server", "replication"), ("GET", self._epoch_key)]))
+        about, epoch = _sound((yield [("INFO", "server", "replication"), ("GET", self._epoch_key)]))
         if self._incarnation is not None:
             self._check_incarnation(incarnation_of(about))
+        self._check_epoch(_text(epoch))
 
     def _check(self, about: Mapping[str, Any]) -> None:
         policy = about.get("maxmemory_policy", "noeviction")
@@ -146,6 +151,11 @@ class Durability:
                 "Redis was restarted or replaced since it was written to, and may have lost what was not on its disk: "
                 "what was not committed has to be done again"
             )
+
+    def _check_epoch(self, now: str | None) -> None:
+        """Somebody may have emptied it under us, with FLUSHALL."""
+        if self.epoch is not None and self.epoch != now:
+            raise Replaced("Redis was emptied or exchanged since this process began with it")
 
 
 def why_not_resume(epoch: str | None, flushes: int, committed: Sequence[Stamp | None]) -> str | None:

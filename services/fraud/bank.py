@@ -48,7 +48,8 @@ import redis
 import structlog
 
 from services.fraud.pdq import Fingerprint, distances, packed
-from shared.durability import Durability, converse
+from shared.durability import Durability, Stamp, converse
+from shared.errors import Replaced
 from shared.redis import connect_blocking, lua, reaching_redis
 
 log = structlog.get_logger()
@@ -288,6 +289,26 @@ class RedisBank:
         with reaching_redis("the hash bank"):
             self._redis.ping()
 
+    def resume(self, committed: Sequence[Stamp | None]) -> None:
+        """Before anything is looked up: see Durability.resume."""
+        with reaching_redis("the hash bank"):
+            converse(self._redis, self._durability.resume(committed))
+
+    def restore(self, stamps: Sequence[Stamp]) -> None:
+        """See Durability.restore."""
+        with reaching_redis("the hash bank"):
+            converse(self._redis, self._durability.restore(stamps))
+
+    def still_there(self) -> None:
+        """Raises Transient when it is away, and Replaced when it came back as another since `resume`."""
+        with reaching_redis("the hash bank"):
+            converse(self._redis, self._durability.still_there())
+
+    @property
+    def stamp(self) -> Stamp | None:
+        """Of the last flush."""
+        return self._durability.stamp
+
     def close(self) -> None:
         self._redis.close()
 
@@ -304,12 +325,19 @@ class RedisBank:
         return self._all_marked(photo.name, around, near, entered.was_accused)
 
     def _inserted(self, photo: BankedPhoto, fingerprint: Fingerprint, scored: bytes) -> _Entered | None:
-        """None when it isn't its listing's."""
+        """None when it isn't its listing's. Raises Replaced: an empty bank would take any photo for an original."""
         words = (photo.listing_id, photo.sha256, photo.seller_id, fingerprint.hex)
         numbers = (photo.revision, photo.generation, photo.uploaded_us, photo.assessed_us)
         look = ("".join(fingerprint.trimmed[:1]), "1" if fingerprint.of_text else "")
         same = "".join(fingerprint.all_variants)
-        answer = self._insert(args=(PREFIX, *words, scored, *numbers, *look, PLACE_HOLDS, same))
+        # Empty where nobody began with this bank, as the rebuild that fills it.
+        epoch = self._durability.epoch or ""
+        try:
+            answer = self._insert(args=(PREFIX, *words, scored, *numbers, *look, PLACE_HOLDS, same, epoch))
+        except redis.ResponseError as why:
+            if "REPLACED" in str(why):
+                raise Replaced("the hash bank is another one than this process began with: Redis lost it") from why
+            raise
         return None if answer is None else _Entered(int(answer[0]), bool(answer[1]), answer[2])
 
     def _near(self, fingerprint: Fingerprint) -> dict[str, int]:

@@ -3,6 +3,10 @@
 local listing, sha, seller, hash, scored = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local revision, generation, shown, at = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9], ARGV[10]
 local trimmed, of_text, most, looks = ARGV[11], ARGV[12], tonumber(ARGV[13]), ARGV[14]
+local epoch = ARGV[15]
+if epoch ~= '' and redis.call('GET', prefix .. 'epoch') ~= epoch then
+    return redis.error_reply('REPLACED this is another bank')
+end
 local known = redis.call('HMGET', prefix .. 'listing:' .. listing, 'removed', 'revision', 'seller')
 if known[1] or (known[3] and known[3] ~= seller) then return false end
 local waiting = ''

@@ -32,7 +32,7 @@ from services.fraud.bank import (
     open_bank,
 )
 from services.fraud.pdq import BITS, MATCH_DISTANCE, TEXT_MATCH_DISTANCE, Fingerprint, fingerprint
-from shared.errors import Transient, Unusable
+from shared.errors import Replaced, Transient, Unusable
 from tests.fakes_vision import FakeBank, scenery
 
 SCENE = fingerprint(scenery(1))
@@ -674,6 +674,26 @@ def test_while_a_bank_is_rebuilt_nothing_blocks_and_what_would_have_is_written_d
     bank.settled([("copy", "x")])
     bank.settled([])
     assert list(bank.withheld()) == []
+
+
+def test_a_bank_that_was_emptied_under_a_process_takes_no_thief_for_the_first(redis_url: str) -> None:
+    forget_everything(redis_url)
+    began, anew = open_bank(redis_url), open_bank(redis_url)
+    began.resume([])
+    met(began, photo("original", "S1", 10))
+    began.flushed()
+    forget_everything(redis_url)
+    with pytest.raises(Replaced, match="Redis lost it"):
+        began.meet(photo("copy", "S2", 20), SCENE, b"")
+    assert hashes_in_the_bands(redis_url) == set()
+    with pytest.raises(Replaced, match="emptied"):
+        began.still_there()
+    with pytest.raises(Transient, match="vitrine rebuild"):
+        anew.resume([began.stamp])
+    assert began.stamp is not None
+    anew.restore([began.stamp])
+    anew.resume([began.stamp])
+    met(anew, photo("original", "S1", 10))
 
 
 # --- floods -----------------------------------------------------------------------------------------------------------

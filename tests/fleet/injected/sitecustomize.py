@@ -1,4 +1,4 @@
-"""Lies on the PYTHONPATH of a fleet's processes, so each of them imports it at its start: faults, as a test orders them.
+"""Lies on the PYTHONPATH of a fleet's processes, so each imports it at its start: faults, as a test orders them.
 
 They are ordered by files in the folder VITRINE_TEST_FAULTS (tests/fleet/test_faults.py):
 
@@ -58,8 +58,8 @@ def fill_disk() -> None:
     def opened(path: Any, flags: int, *more: Any, **options: Any) -> int:
         # The store opens its folders by name, and files below them by descriptor.
         if flags & os.O_WRONLY and "dir_fd" in options and (FAULTS / "disk-full").exists():
-            below = os.readlink(f"/proc/self/fd/{options['dir_fd']}")
-            if below.startswith(store):
+            below = Path(f"/proc/self/fd/{options['dir_fd']}").readlink()
+            if below.is_relative_to(store):
                 return really_open("/dev/full", os.O_WRONLY)
         return really_open(path, flags, *more, **options)
 

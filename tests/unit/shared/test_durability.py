@@ -62,7 +62,7 @@ def test_a_start_that_is_refused_writes_nothing_and_says_what_to_do() -> None:
 
 def test_each_flush_leaves_its_stamp() -> None:
     durability = Durability("join", 1.0)
-    ended(durability.resume([]), [SOUND, None, None], ["OK", 1], [2, [1, 0], b"epoch", SERVER])
+    ended(durability.resume([]), [SOUND, None, None], ["OK", 1, b"epoch"], [2, [1, 0], b"epoch", SERVER])
     assert durability.stamp == Stamp("epoch", 2)
     ended(durability.flush(), FLUSHED)
     assert durability.stamp == Stamp("epoch", 7)
@@ -71,7 +71,7 @@ def test_each_flush_leaves_its_stamp() -> None:
 @pytest.mark.parametrize("changed", [{"run_id": "run-2"}, {"master_replid": "repl-2"}])
 def test_a_flush_in_another_incarnation_than_that_of_the_start_proves_nothing(changed: dict[str, str]) -> None:
     durability = Durability("join", 1.0)
-    ended(durability.resume([]), [SOUND, None, None], ["OK", 1], FLUSHED)
+    ended(durability.resume([]), [SOUND, None, None], ["OK", 1, b"epoch"], FLUSHED)
     conversation = durability.flush()
     next(conversation)
     with pytest.raises(Replaced, match="restarted or replaced"):
@@ -79,11 +79,24 @@ def test_a_flush_in_another_incarnation_than_that_of_the_start_proves_nothing(ch
     assert durability.stamp == Stamp("epoch", 7)
 
 
+@pytest.mark.parametrize("epoch", [None, b"another"])
+def test_a_redis_that_was_emptied_under_a_process_is_noticed(epoch: bytes | None) -> None:
+    durability = Durability("join", 1.0)
+    ended(durability.resume([]), [SOUND, None, None], ["OK", 1, b"epoch"], FLUSHED)
+    for conversation, answers in (
+        (durability.flush(), [1, [1, 0], epoch, SERVER]),
+        (durability.still_there(), [SERVER, epoch]),
+    ):
+        next(conversation)
+        with pytest.raises(Replaced, match="emptied or exchanged"):
+            conversation.send(answers)
+
+
 def test_a_redis_that_restarted_during_the_start_is_noticed() -> None:
     conversation = Durability("join", 1.0).resume([])
     next(conversation)
     conversation.send([SOUND, None, None])
-    conversation.send(["OK", 1])
+    conversation.send(["OK", 1, b"epoch"])
     with pytest.raises(Replaced, match="restarted or replaced"):
         conversation.send([2, [1, 0], b"epoch", SERVER | {"run_id": "run-2"}])
 
