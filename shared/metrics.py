@@ -79,6 +79,12 @@ REBALANCE_SECONDS = Histogram(
     buckets=FAST,
     registry=WORKER,
 )
+# Slow on purpose: a process died twice at the same records, and the one that kills is being sought.
+SUSPECT_PARTITIONS = Gauge(
+    "vitrine_worker_suspect_partitions",
+    "Partitions whose records are taken one by one, since the worker died there before",
+    registry=WORKER,
+)
 # Out of memory shrinks the batch for good: a fleet that creeps down needs a smaller setting.
 BATCH_LIMIT = Gauge("vitrine_worker_batch_limit_photos", "Photos that a batch may hold now", registry=WORKER)
 # Which model answers, so that a graph can be split at a deployment.

@@ -27,6 +27,12 @@ class Record:
     key: bytes
     value: bytes
     headers: Mapping[str, bytes] = field(default_factory=dict)
+    killed: bool = False  # the worker, each time that it was looked at alone (shared/stream/suspects.py)
+
+    @property
+    def place(self) -> str:
+        """For people."""
+        return f"{self.assignment.topic}/{self.assignment.partition}@{self.offset}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from pydantic import Field
 from vitrine.events.v1 import image_pb2, listing_pb2
 
 from shared import metrics
+from shared.errors import can_happen_to_anybody
 from shared.health import Check, Reason, wait_for, watch
 from shared.photo_store import PhotoStore, open_photo_store
 from shared.process import Process, run
@@ -100,6 +101,7 @@ async def _serve(
         group_of(name),
         [IMAGE_UPLOADED],
         protocol=settings.group_protocol,
+        most_in_flight=settings.limits.photos_in_flight,
     )
     worker = Worker(
         source,
@@ -121,7 +123,12 @@ async def _serve(
         for start in wiring.beside:
             await beside.enter_async_context(start(worker.device))
         log.info("serving", tasks=[task.name for task in wiring.tasks], pack=wiring.pack)
-        await worker.run()
+        try:
+            await worker.run()
+        except Exception as why:
+            if can_happen_to_anybody(why):  # else the record at hand may have done it, and our beginning counts
+                await source.close()
+            raise
         await source.close()
         producer.close()
 

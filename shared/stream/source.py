@@ -5,8 +5,9 @@ import json
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from concurrent.futures import wait
+from concurrent.futures import Future, wait
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Literal
 
 import structlog
@@ -18,6 +19,7 @@ from shared.metrics import REBALANCE_SECONDS
 from shared.stream.commits import Commits
 from shared.stream.ledger import Ledger
 from shared.stream.records import Assignment, Record
+from shared.stream.suspects import Suspects
 from shared.topics import Topic
 
 log = structlog.get_logger()
@@ -26,6 +28,7 @@ GroupProtocol = Literal["classic", "consumer"]
 
 STATISTICS_SECONDS = 2.0
 MOST_AT_ONCE = 32  # records from one poll
+LEAVE_SECONDS = 15.0  # to say goodbye to a broker that may be away
 
 
 def librdkafka_consumer(settings: dict[str, Any]) -> Consumer:
@@ -36,7 +39,8 @@ class KafkaSource:
     """Records of one consumer group's partitions, in order.
 
     One thread polls, always: a full queue pauses the partitions instead. A partition that comes back is another
-    assignment, so that work for the earlier one can't commit over it.
+    assignment, so that work for the earlier one can't commit over it. Where the process died before, records are handed
+    out one by one, each after all before it are committed.
     """
 
     def __init__(
@@ -47,11 +51,14 @@ class KafkaSource:
         *,
         protocol: GroupProtocol = "consumer",
         max_queued: int = 2000,
+        most_in_flight: int = 500,
         revoke_seconds: float = 20.0,
         session_seconds: float = 10.0,
         open_consumer: Callable[[dict[str, Any]], Consumer] = librdkafka_consumer,
     ) -> None:
-        """`open_consumer` is given librdkafka's settings."""
+        """`most_in_flight`: records that the worker may have been handed without their being committed.
+        `open_consumer` is given librdkafka's settings.
+        """
         self._topics = [topic.name for topic in topics]
         self._max_queued = max_queued
         self._revoke_seconds = revoke_seconds
@@ -67,6 +74,10 @@ class KafkaSource:
         self._received = 0
         self._taken = 0
         self._commits = Commits(self._consumer, self._ledger)
+        self._suspects = Suspects(most_in_flight)
+        self._begun: set[Assignment] = set()
+        self._not_begun: list[Record] = []  # received, and not handed over before it is noted that we begin there
+        self._alone: tuple[Record, Future[bool]] | None = None  # to be noted before it is handed out
         self._held = False  # by the worker
         self._paused: bool | None = False  # as last told to librdkafka; None: not known for all partitions
         self._stopping = threading.Event()
@@ -85,9 +96,15 @@ class KafkaSource:
             if record is None:
                 return
             self._taken += 1
-            if self._is_current(record.assignment):
+            if self._suspects.looked_through(record):
+                if self._is_current(record.assignment):
+                    self._ledger.hand_out(record)
+                    yield record
+            elif await self._stands_alone(record):
                 self._ledger.hand_out(record)
                 yield record
+                await self._ledger.settled()
+                self._suspects.survived(record)
 
     async def commit(self, offsets: Mapping[Assignment, int]) -> None:
         """Leaves these for the polling thread, which commits what is still ours within a tenth of a second.
@@ -118,11 +135,11 @@ class KafkaSource:
             raise Transient(f"the group's coordinator is not reached ({self._group_state})")
 
     async def close(self) -> None:
-        """Leave the group, after the last commit."""
+        """Leave the group, after the last commit; no record is blamed for our end. Whoever crashes doesn't call it."""
         self.stop()
         self._closed.set()
         if self._thread:
-            await asyncio.to_thread(self._thread.join)
+            await asyncio.to_thread(self._thread.join, LEAVE_SECONDS)
 
     # --- in the polling thread ---------------------------------------------------------------------------------------
 
@@ -135,20 +152,26 @@ class KafkaSource:
             while not self._closed.is_set():
                 self._apply_pause()
                 self._receive()
+                self._hand_over()
                 self._commit()
+                self._note_alone()
             self._commit()
+            self._commits.take_back(list(self._begun))
             self._consumer.close()
         except BaseException as why:  # noqa: BLE001  whatever it was, the worker must hear of it and stop
             # Seen at the next record, however many are queued before the None that wakes the iteration.
             self._failure = why
             with suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._queue.put_nowait, None)
+                asyncio.run_coroutine_threadsafe(self._ledger.fail(why), self._loop)
+            if self._alone:
+                self._alone[1].set_exception(why)
 
     def _heard(self, statistics: str) -> None:
         self._group_state = json.loads(statistics).get("cgrp", {}).get("state", "unknown")
 
     def _receive(self) -> None:
-        """What is there, waited for a tenth of a second; handed over together, so that the loop is woken once."""
+        """What is there, waited for a tenth of a second."""
         first = self._consumer.poll(0.1)  # `consume` would wait that long for as many as it may return
         if first is None:
             return
@@ -156,7 +179,42 @@ class KafkaSource:
         seen = [self._record(first), *map(self._record, self._consumer.consume(MOST_AT_ONCE - 1, timeout=0))]
         records = [record for record in seen if record is not None]
         self._received += len(records)
-        self._loop.call_soon_threadsafe(self._enqueue, records)
+        self._not_begun += records
+
+    def _hand_over(self) -> None:
+        """All together, so that the loop is woken once; but for the time until it is noted where we begin."""
+        records = self._not_begun
+        firsts: dict[Assignment, int] = {}
+        for record in records:
+            if record.assignment not in self._begun and self._is_current(record.assignment):
+                firsts.setdefault(record.assignment, record.offset)
+        if not records or (firsts and not self._begin(firsts)):
+            return
+        self._not_begun = []
+        marked = [replace(record, killed=True) if self._suspects.killed(record) else record for record in records]
+        self._loop.call_soon_threadsafe(self._enqueue, marked)
+
+    def _begin(self, firsts: Mapping[Assignment, int]) -> bool:
+        """False while the group is being rebalanced."""
+        beginnings = self._commits.begin(firsts)
+        if beginnings is None:
+            return False
+        self._begun.update(beginnings)
+        # Whoever has a culprit first: then the others are no suspects.
+        for assignment, beginning in sorted(beginnings.items(), key=lambda one: -one[1].found.alone):
+            self._suspects.begin(assignment, beginning)
+        return True
+
+    def _note_alone(self) -> None:
+        """Answers the loop, which has a record to hand out alone."""
+        if (waiting := self._alone) is None:
+            return
+        record, noted = waiting
+        wanted = self._is_current(record.assignment) and not self._stopping.is_set()
+        if wanted and not self._commits.stand_alone(record.assignment, record.offset):
+            return
+        self._alone = None
+        noted.set_result(wanted)
 
     def _record(self, message: Message) -> Record | None:
         """None for what is no record, or no longer ours."""
@@ -202,17 +260,25 @@ class KafkaSource:
         with REBALANCE_SECONDS.time():
             # After close() nobody works any more: what is not committed by now never will be.
             settled = self._wait_for(lost, 0.0 if self._closed.is_set() else self._revoke_seconds)
+        self._commits.take_back(lost)
+        self._leave(lost)
         log.info("revoked", partitions=[f"{a.topic}/{a.partition}" for a in lost], settled=settled)
 
     def _lost(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Already somebody else's: waiting would be in vain."""
         lost = self._forget(partitions)
         self._wait_for(lost, 0.0)
+        self._leave(lost)
         log.warning("lost", partitions=[f"{a.topic}/{a.partition}" for a in lost])
 
     def _forget(self, partitions: Iterable[TopicPartition]) -> list[Assignment]:
         ended = [self._current.pop((p.topic, p.partition), None) for p in partitions]
         return [assignment for assignment in ended if assignment is not None]
+
+    def _leave(self, lost: Sequence[Assignment]) -> None:
+        self._begun.difference_update(lost)
+        self._commits.forget(lost)
+        self._suspects.forget(lost)
 
     def _wait_for(self, lost: list[Assignment], seconds: float) -> bool:
         try:
@@ -231,6 +297,16 @@ class KafkaSource:
                 asyncio.run_coroutine_threadsafe(self._ledger.committed(committed), self._loop)
 
     # --- in the loop -------------------------------------------------------------------------------------------------
+
+    async def _stands_alone(self, record: Record) -> bool:
+        """Returns once nothing else is in flight and that is noted. False: it is no longer ours, or we are to stop."""
+        await self._ledger.settled()
+        noted: Future[bool] = Future()
+        self._alone = (record, noted)
+        if self._failure:  # nobody answers any more
+            raise self._failure
+        # Asked again: it may have gone since.
+        return await asyncio.wrap_future(noted) and self._is_current(record.assignment)
 
     def _enqueue(self, records: Sequence[Record]) -> None:
         for record in records:
