@@ -2,20 +2,22 @@
 
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from shared.errors import Transient
+from shared.errors import Transient, Unusable
 from shared.stream.ledger import Ledger
 from shared.stream.notes import OffsetNote
 from shared.stream.records import Assignment
 
 log = structlog.get_logger()
 
+# What an error refuses us, in one line; None when it is another kind of error.
+Refusal = Callable[[KafkaError], str | None]
 COMMITTED_SECONDS = 10.0  # to wait for what the group has committed
 RETRIED = frozenset(
     {
@@ -54,8 +56,9 @@ class Commits:
     protocol).
     """
 
-    def __init__(self, consumer: Consumer, ledger: Ledger) -> None:
-        """`ledger` knows which partitions are still ours."""
+    def __init__(self, consumer: Consumer, ledger: Ledger, refusal: Refusal) -> None:
+        """`ledger` knows which partitions are still ours, `refusal` what to say when we may not commit."""
+        self._refusal = refusal
         self._consumer = consumer
         self._ledger = ledger
         self._left: dict[Assignment, int] = {}
@@ -88,7 +91,7 @@ class Commits:
     def begin(self, firsts: Mapping[Assignment, int]) -> dict[Assignment, Beginning] | None:
         """Notes with each first record that we begin there, before anybody looks at it; says what was found there.
 
-        None while the group is being rebalanced. Raises Transient.
+        None while the group is being rebalanced. Raises Transient, and Unusable where we may not.
         """
         committed = self._read(list(firsts))
         if committed is None:
@@ -122,8 +125,9 @@ class Commits:
         """
         standing = {a: self._standing.pop(a) for a in list(assignments) if a in self._standing}
         if standing:
+            places = [self._place(a, offset, found) for a, (offset, found) in standing.items()]
             with suppress(KafkaException):
-                self._commit([self._place(a, offset, found) for a, (offset, found) in standing.items()])
+                self._consumer.commit(offsets=places, asynchronous=False)
 
     def forget(self, assignments: Iterable[Assignment]) -> None:
         """They are no longer ours."""
@@ -142,9 +146,11 @@ class Commits:
         wanted = [TopicPartition(a.topic, a.partition) for a in assignments]
         try:
             answers = self._consumer.committed(wanted, timeout=COMMITTED_SECONDS)
-            for refused in (each for each in answers if each.error):
-                raise KafkaException(refused.error)
+            for failed in (each for each in answers if each.error):
+                raise KafkaException(failed.error)
         except KafkaException as why:
+            if refused := self._refusal(why.args[0]):
+                raise Unusable(refused) from why
             if _passes(why.args[0]):
                 log.info("committed offsets not known yet", error=why.args[0].str())
                 return None
@@ -152,24 +158,30 @@ class Commits:
         by_place = {(each.topic, each.partition): each for each in answers}
         return {a: by_place[a.topic, a.partition] for a in assignments}
 
-    def _committed(self, wanted: list[TopicPartition]) -> bool:
-        """False: the group is being rebalanced. Once it is known what is still ours, that is committed."""
-        for seconds in (0.1, 0.3, 1.0, 3.0, None):
-            try:
-                self._commit(wanted)
-                return True
-            except KafkaException as why:
-                error = why.args[0]
-                if error.code() in REBALANCING:
-                    log.info("commit put off", error=error.str())
-                    return False
-                if seconds is None or not _passes(error):
-                    raise Transient(f"the broker did not take a commit: {error.str()}") from why
-                time.sleep(seconds)
-        raise AssertionError("the last try returns or raises")
+    def _committed(self, places: list[TopicPartition]) -> bool:
+        return committed(self._consumer, places, self._refusal)
 
-    def _commit(self, wanted: list[TopicPartition]) -> None:
-        self._consumer.commit(offsets=wanted, asynchronous=False)
+
+def committed(consumer: Consumer, places: list[TopicPartition], refusal: Refusal) -> bool:
+    """False: the group is being rebalanced. Once it is known what is still ours, that may be committed.
+
+    In the thread that polls. Raises Unusable when we may not, Transient when the broker doesn't take it.
+    """
+    for seconds in (0.1, 0.3, 1.0, 3.0, None):
+        try:
+            consumer.commit(offsets=places, asynchronous=False)
+            return True
+        except KafkaException as why:
+            error = why.args[0]
+            if error.code() in REBALANCING:
+                log.info("commit put off", error=error.str())
+                return False
+            if refused := refusal(error):
+                raise Unusable(refused) from why
+            if seconds is None or not _passes(error):
+                raise Transient(f"the broker did not take a commit: {error.str()}") from why
+            time.sleep(seconds)
+    raise AssertionError("the last try returns or raises")
 
 
 def _beginning(first: int, committed: TopicPartition) -> Beginning:

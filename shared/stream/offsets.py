@@ -42,6 +42,11 @@ class Standing:
         """Records not yet committed. In a compacted topic the gaps count too."""
         return max(0, self.end - self.next)
 
+    @property
+    def lost(self) -> int:
+        """Records that retention took before they were committed. Once the group has gone on, nobody can tell."""
+        return 0 if self.committed is None else max(0, self.start - self.committed)
+
 
 @dataclass(frozen=True, slots=True)
 class Group:

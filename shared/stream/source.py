@@ -8,17 +8,19 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 import structlog
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
-from shared.errors import Transient
+from shared.errors import Transient, Unusable
 from shared.logs import LIBRDKAFKA
-from shared.metrics import REBALANCE_SECONDS
-from shared.stream.commits import Commits
+from shared.metrics import REBALANCE_SECONDS, SKIPPED_RECORDS
+from shared.stream.commits import Beginning, Commits
 from shared.stream.ledger import Ledger
 from shared.stream.records import Assignment, Record
+from shared.stream.refusals import is_fatal, refusal_of_consumer
 from shared.stream.suspects import Suspects
 from shared.topics import Topic
 
@@ -64,7 +66,9 @@ class KafkaSource:
         self._revoke_seconds = revoke_seconds
         self._group_state = "not yet connected"
         settings = _consumer_settings(bootstrap, group, protocol, session_seconds)
-        self._consumer = open_consumer({**settings, "stats_cb": self._heard})
+        self._consumer = open_consumer({**settings, "stats_cb": self._heard, "error_cb": self._told})
+        self._refusal = partial(refusal_of_consumer, group=group, topics=self._topics)
+        self._refused: str | None = None
         self._ledger = Ledger()
         self._current: dict[tuple[str, int], Assignment] = {}
         self._epoch = 0
@@ -73,7 +77,7 @@ class KafkaSource:
         # Two counters, each written by one thread: the queue's own size lags behind what was handed to the loop.
         self._received = 0
         self._taken = 0
-        self._commits = Commits(self._consumer, self._ledger)
+        self._commits = Commits(self._consumer, self._ledger, self._refusal)
         self._suspects = Suspects(most_in_flight)
         self._begun: set[Assignment] = set()
         self._not_begun: list[Record] = []  # received, and not handed over before it is noted that we begin there
@@ -109,7 +113,7 @@ class KafkaSource:
     async def commit(self, offsets: Mapping[Assignment, int]) -> None:
         """Leaves these for the polling thread, which commits what is still ours within a tenth of a second.
 
-        If the broker won't take it, the iteration raises Transient.
+        If the broker won't take it, the iteration raises Transient, or Unusable where we may not.
         """
         self._commits.leave(offsets)
 
@@ -167,12 +171,18 @@ class KafkaSource:
             if self._alone:
                 self._alone[1].set_exception(why)
 
+    def _told(self, error: KafkaError) -> None:
+        """Of the connections: librdkafka itself tries again for ever, with whichever password."""
+        self._refused = self._refused or self._refusal(error)
+
     def _heard(self, statistics: str) -> None:
         self._group_state = json.loads(statistics).get("cgrp", {}).get("state", "unknown")
 
     def _receive(self) -> None:
         """What is there, waited for a tenth of a second."""
         first = self._consumer.poll(0.1)  # `consume` would wait that long for as many as it may return
+        if self._refused:
+            raise Unusable(self._refused)
         if first is None:
             return
         # The first is looked at before more is asked for, which may take its partition from us and give it back.
@@ -200,6 +210,8 @@ class KafkaSource:
         if beginnings is None:
             return False
         self._begun.update(beginnings)
+        for assignment, beginning in beginnings.items():
+            _tell_what_is_skipped(assignment, beginning)
         # Whoever has a culprit first: then the others are no suspects.
         for assignment, beginning in sorted(beginnings.items(), key=lambda one: -one[1].found.alone):
             self._suspects.begin(assignment, beginning)
@@ -217,10 +229,12 @@ class KafkaSource:
         noted.set_result(wanted)
 
     def _record(self, message: Message) -> Record | None:
-        """None for what is no record, or no longer ours."""
+        """None for what is no record, or no longer ours. Raises Unusable when we may not read."""
         if (error := message.error()) is not None:
-            if error.fatal():
-                raise KafkaException(error)
+            if refused := self._refusal(error):
+                raise Unusable(refused)
+            if is_fatal(error):
+                raise Transient(f"the Kafka client can't go on, and a new one may: {error.str()}")
             log.warning("consumer error", error=error.str())
             return None
         topic, partition, offset = message.topic(), message.partition(), message.offset()
@@ -316,6 +330,22 @@ class KafkaSource:
 
     def _is_current(self, assignment: Assignment) -> bool:
         return self._current.get((assignment.topic, assignment.partition)) == assignment
+
+
+def _tell_what_is_skipped(assignment: Assignment, beginning: Beginning) -> None:
+    """Of records that retention took while we were away; the client goes on at the oldest without a word."""
+    committed = beginning.committed
+    if committed is None or committed == beginning.offset:
+        return
+    place = f"{assignment.topic}/{assignment.partition}"
+    if committed > beginning.offset:
+        log.error(
+            "offsets went back: the topic was made anew or cut", at=place, committed=committed, goes_on=beginning.offset
+        )
+        return
+    skipped = beginning.offset - committed
+    log.error("records are gone before we read them: retention took them", at=place, skipped=skipped)
+    SKIPPED_RECORDS.labels(assignment.topic, str(assignment.partition)).inc(skipped)
 
 
 def _consumer_settings(bootstrap: str, group: str, protocol: GroupProtocol, session_seconds: float) -> dict[str, Any]:

@@ -9,7 +9,9 @@ from typing import Any, Protocol
 
 import pytest
 from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka.admin import AdminClient
 
+from shared import metrics
 from shared.errors import Poison
 from shared.events import Event
 from shared.logs import LIBRDKAFKA
@@ -191,6 +193,20 @@ async def test_a_dead_letter_keeps_the_bytes_and_says_where_they_came_from(kafka
     assert headers["dlq_partition"] in {"0", "1"}
     assert (headers["dlq_task"], headers["dlq_code"]) == ("classification", "unreadable")
     assert headers["dlq_pack"] == "dummy@1"
+
+
+async def test_records_that_retention_took_before_they_were_read_are_counted(kafka_line: KafkaLine) -> None:
+    await kafka_line.run([b"a"] * 5, Shout())
+    await kafka_line.feed([b"b"] * 20)
+    topic, partition = kafka_line.topic.name, 0
+    labels = {"topic": topic, "partition": str(partition)}
+    first_kept = TopicPartition(topic, partition, kafka_line.committed()[topic, partition] + 3)
+    admin = AdminClient({"bootstrap.servers": kafka_line.bootstrap})
+    admin.delete_records([first_kept])[first_kept].result()  # as retention does
+    await kafka_line.work(Shout())
+    assert metrics.WORKER.get_sample_value("vitrine_worker_skipped_records_total", labels) == 3
+    assert kafka_line.said().count("B") == 17
+    assert kafka_line.uncommitted() == 0
 
 
 class Watched(Consumer):

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, TopicPartition
 
-from shared.errors import Transient
+from shared import metrics
+from shared.errors import Transient, Unusable
 from shared.stream.records import Record
 from shared.stream.source import KafkaSource
 from shared.topics import IMAGE_UPLOADED
@@ -66,6 +67,10 @@ class ScriptedConsumer:
         done: Future[None] = Future()
         self._acts.put((act, done))
         await asyncio.wrap_future(done)
+
+    def act(self, act: Act) -> None:
+        """The same for what ends the source."""
+        self._acts.put((act, Future()))
 
     def given(self, *partitions: int) -> Sequence[Delivered]:
         self._assigned(self, [TopicPartition(IMAGE_UPLOADED.name, number) for number in partitions])
@@ -123,11 +128,11 @@ class ScriptedConsumer:
 
 @asynccontextmanager
 async def reading(
-    at_most: int = 10, found: str | None = None
+    at_most: int = 10, found: str | None = None, fails: bool = False
 ) -> AsyncIterator[tuple[KafkaSource, ScriptedConsumer, Callable[[], Any]]]:
     """A source that is being read from, its consumer with partition 0, and how to await the next record.
 
-    `found` is what the group's committed offset, 4, says besides.
+    `found` is what the group's committed offset, 4, says besides; `fails`: the reading ends by itself.
     """
     opened: list[ScriptedConsumer] = []
 
@@ -161,7 +166,7 @@ async def reading(
     await consumer.does(lambda: consumer.given(0))
     yield source, consumer, next_record
     await source.close()
-    assert consumer.closed or consumer.refuses
+    assert consumer.closed != fails
     if first is not None:
         with pytest.raises(StopAsyncIteration):
             await first
@@ -338,7 +343,7 @@ async def test_where_a_culprit_is_known_the_other_partitions_were_bystanders() -
 
 
 async def test_what_waits_for_the_one_in_flight_ends_when_the_broker_takes_no_more_commits() -> None:
-    async with reading(found='{"begun":2}') as (source, consumer, next_record):
+    async with reading(found='{"begun":2}', fails=True) as (source, consumer, next_record):
         await consumer.does(lambda: [Delivered(4), Delivered(5)])
         first = await next_record()
         second = asyncio.create_task(next_record())
@@ -346,3 +351,75 @@ async def test_what_waits_for_the_one_in_flight_ends_when_the_broker_takes_no_mo
         await source.commit({first.assignment: 5})
         with pytest.raises(Transient, match="did not take a commit"):
             await second
+
+
+@dataclass(frozen=True)
+class Failure(Delivered):
+    """As librdkafka hands over an error."""
+
+    code: int = 0
+
+    def error(self) -> KafkaError:  # type: ignore[override]
+        return KafkaError(self.code)
+
+
+@pytest.mark.parametrize(
+    ("code", "missing"),
+    [
+        (KafkaError.TOPIC_AUTHORIZATION_FAILED, f"grant READ and DESCRIBE on topic {IMAGE_UPLOADED.name}"),
+        (KafkaError.GROUP_AUTHORIZATION_FAILED, "grant READ on group group"),
+        (KafkaError.SASL_AUTHENTICATION_FAILED, "check its name, its password"),
+    ],
+)
+async def test_a_consumer_that_is_refused_ends_with_the_missing_right(code: int, missing: str) -> None:
+    async with reading(fails=True) as (_, consumer, next_record):
+        waiting = asyncio.create_task(next_record())
+        consumer.act(lambda: [Failure(0, code=code)])
+        with pytest.raises(Unusable, match=missing):
+            await waiting
+
+
+async def test_a_consumer_whose_password_is_refused_ends_though_its_client_tries_for_ever() -> None:
+    async with reading(fails=True) as (_, consumer, next_record):
+        waiting = asyncio.create_task(next_record())
+        consumer.settings["error_cb"](KafkaError(KafkaError._TRANSPORT))
+        consumer.settings["error_cb"](KafkaError(KafkaError._AUTHENTICATION))
+        with pytest.raises(Unusable, match="may not log in"):
+            await waiting
+
+
+async def test_a_client_that_has_given_up_ends_the_process_whether_its_error_is_marked_or_not() -> None:
+    async with reading(fails=True) as (_, consumer, next_record):
+        waiting = asyncio.create_task(next_record())
+        consumer.act(lambda: [Failure(0, code=KafkaError._FATAL)])
+        with pytest.raises(Transient, match="a new one may"):
+            await waiting
+
+
+async def test_trouble_that_passes_is_borne() -> None:
+    async with reading() as (_, consumer, next_record):
+        await consumer.does(lambda: [Failure(0, code=KafkaError._TRANSPORT)])
+        await consumer.does(lambda: [Delivered(4)])
+        assert (await next_record()).offset == 4
+
+
+def skipped() -> float:
+    labels = {"topic": IMAGE_UPLOADED.name, "partition": "0"}
+    return metrics.WORKER.get_sample_value("vitrine_worker_skipped_records_total", labels) or 0.0
+
+
+@pytest.mark.parametrize(("first", "lost"), [(4, 0), (9, 5), (2, 0)])
+async def test_records_that_retention_took_before_they_were_read_are_counted(first: int, lost: int) -> None:
+    before = skipped()
+    async with reading(found="") as (_, consumer, next_record):
+        await consumer.does(lambda: [Delivered(first), Delivered(first + 1)])
+        await next_record()
+    assert skipped() - before == lost
+
+
+async def test_a_group_that_is_new_has_skipped_nothing() -> None:
+    before = skipped()
+    async with reading() as (_, consumer, next_record):
+        await consumer.does(lambda: [Delivered(7)])
+        await next_record()
+    assert skipped() == before
