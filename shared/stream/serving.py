@@ -1,29 +1,26 @@
 """Runs a worker as a process: settings, health, signals, and what stands beside it. Wired here, once."""
 
 import asyncio
-import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NoReturn
 
 import structlog
 from pydantic import Field
-from vitrine.events.v1 import image_pb2, listing_pb2
 
 from shared import metrics
 from shared.errors import can_happen_to_anybody
 from shared.health import Check, Reason, wait_for, watch
-from shared.photo_store import PhotoStore, open_photo_store
+from shared.photo_store import open_photo_store
 from shared.process import Process, run
 from shared.settings import DurableSettings
 from shared.stream.admin import Broker
 from shared.stream.fetching import fetch_from
+from shared.stream.known_good import known_good
 from shared.stream.producer import RESULTS_LINGER_MS, KafkaSink, Producer
-from shared.stream.records import CANARY_LISTING, Assignment, Record
 from shared.stream.source import GroupProtocol, KafkaSource
 from shared.stream.task import Task
 from shared.stream.worker import Limits, Worker
@@ -31,8 +28,6 @@ from shared.topics import CANARY, DEAD_LETTERS, IMAGE_UPLOADED, RESULTS, group_o
 from shared.vision.decode import decode
 
 log = structlog.get_logger()
-
-CANARY_PHOTO = Path(__file__).with_name("canary.jpg")
 
 
 class WorkerSettings(DurableSettings):
@@ -92,7 +87,7 @@ async def _serve(
     health.ready("self_test")
     health.needs("broker", "group", "store", *wiring.needs)
     health.started()
-    known_good = await wait_for(health, "store", lambda: canary(store))
+    canary = await wait_for(health, "store", lambda: known_good(store))
     for reason, check in wiring.needs.items():
         await wait_for(health, reason, check)
     producer = Producer(settings.kafka, linger_ms=RESULTS_LINGER_MS)
@@ -108,7 +103,7 @@ async def _serve(
         fetch_from(store, decode),
         wiring.tasks,
         KafkaSink(producer, wiring.pack),
-        known_good,
+        canary,
         settings.limits,
         health,
         wiring.flushed,
@@ -131,11 +126,3 @@ async def _serve(
             raise
         await source.close()
         producer.close()
-
-
-async def canary(store: PhotoStore) -> Record:
-    """The self-test's record: a known-good photo, laid into the store under its own hash."""
-    body = CANARY_PHOTO.read_bytes()
-    photo = listing_pb2.Photo(sha256=hashlib.sha256(body).hexdigest(), object_key=await store.put(body))
-    upload = image_pb2.ImageUploaded(listing_id=CANARY_LISTING, revision=1, seller_id=CANARY_LISTING, photo=photo)
-    return Record(Assignment(CANARY.name, 0), 0, CANARY_LISTING.encode(), upload.SerializeToString())
