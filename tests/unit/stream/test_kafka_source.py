@@ -307,6 +307,36 @@ async def test_where_the_process_died_twice_records_are_handed_out_one_by_one_an
         assert consumer.at[0] == (5, '{"begun":1,"alone":1}')
 
 
+async def test_a_record_that_is_to_be_alone_waits_for_those_of_other_partitions_and_they_for_it() -> None:
+    async with reading(found='{"begun":2}') as (source, consumer, next_record):
+        await consumer.does(lambda: consumer.given(1))
+        await consumer.does(lambda: [Delivered(0, of=1), Delivered(4), Delivered(1, of=1)])
+        before = await next_record()
+        alone = asyncio.create_task(next_record())
+        await consumer.does()
+        await consumer.does()
+        assert not alone.done()
+        await source.commit({before.assignment: 1})
+        assert (await alone).offset == 4
+        after = asyncio.create_task(next_record())
+        await consumer.does()
+        await consumer.does()
+        assert not after.done()
+        await source.commit({(await alone).assignment: 5})
+        assert (await after).assignment.partition == 1
+
+
+async def test_bystanders_come_together_again_when_a_culprit_is_found_later() -> None:
+    async with reading(found='{"begun":3}') as (source, consumer, next_record):
+        consumer.at[1] = (4, '{"begun":3,"alone":2}')
+        await consumer.does(lambda: [Delivered(4), Delivered(5), Delivered(6)])
+        first = await next_record()
+        await consumer.does(lambda: consumer.given(1))
+        await consumer.does(lambda: [Delivered(4, of=1)])
+        await source.commit({first.assignment: 5})
+        assert [(await next_record()).killed for _ in range(3)] == [False, False, True]
+
+
 async def test_when_as_many_as_may_have_been_in_flight_survive_records_come_together_again() -> None:
     async with reading(found='{"begun":2}') as (source, consumer, next_record):
         await consumer.does(lambda: [Delivered(at) for at in range(4, 8)])
