@@ -192,7 +192,7 @@ class KafkaSource:
         self._not_begun += records
 
     def _hand_over(self) -> None:
-        """All together, so that the loop is woken once; but for the time until it is noted where we begin."""
+        """To the loop, all together so that it is woken once, and not before it is noted where we begin."""
         records = self._not_begun
         firsts: dict[Assignment, int] = {}
         for record in records:
