@@ -29,13 +29,14 @@ from shared.photo_store import open_photo_store, photo_key
 from shared.photos import Photo
 from shared.stream.assessment import assess
 from shared.stream.fetching import Fetch, fetch_from
+from shared.stream.known_good import known_good, plant
 from shared.stream.producer import RESULTS_LINGER_MS, KafkaSink, Producer
 from shared.stream.records import Assignment, Outcome, Record, Rejected
-from shared.stream.serving import WorkerSettings, canary
+from shared.stream.serving import WorkerSettings
 from shared.stream.source import KafkaSource
 from shared.stream.task import Finding, Task
 from shared.stream.worker import Limits, Worker
-from shared.topics import IMAGE_EMBEDDED, IMAGE_UPLOADED, Topic
+from shared.topics import CANARY, IMAGE_EMBEDDED, IMAGE_UPLOADED, Topic
 from shared.tracing import start_tracing
 from shared.vision.decode import decode
 
@@ -351,7 +352,8 @@ async def measure_photos(workload: Workload) -> None:
     store = open_photo_store(workload.photo_store)
     for body in uploads.bodies:
         await store.put(body)
-    running = RunningWorker(workload, tasks, fetch_from(store, decode), await canary(store))
+    await plant(store)
+    running = RunningWorker(workload, tasks, fetch_from(store, decode), await known_good(store))
     with ThreadPoolExecutor(workload.threads) as before, ThreadPoolExecutor(workload.threads) as after:
         bare = BareLoop(tasks, workload.batch_photos, before, running.worker.device, after)
 
@@ -376,7 +378,7 @@ async def measure_photos(workload: Workload) -> None:
 async def measure_records(workload: Workload) -> None:
     """The worker with a task that does nothing, and a bare consume-produce-commit loop; then memory."""
     uploads = Numbered([b"no photo"])
-    canary_record = Record(Assignment("canary", 0), 0, b"canary", uploads.next().SerializeToString())
+    canary_record = Record(Assignment(CANARY.name, 0), 0, b"canary", uploads.next().SerializeToString())
     running = RunningWorker(workload, [Dummy()], from_the_event, canary_record)
     bare = BareBrokerLoop(workload)
     await take_turns(workload, {WORKER: running.seconds, BARE_BROKER: bare.seconds}, uploads)

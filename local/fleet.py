@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from local.outages import OutsideServer
 from local.processes import free_port, is_free
 from local.servers import (
     KafkaServer,
@@ -105,6 +106,12 @@ class Plan:
         return kafka, self.redis or f"redis://127.0.0.1:{self.ports.redis}/0"
 
     @property
+    def outside(self) -> list[OutsideServer]:
+        """The servers that are given."""
+        kafka = [] if self.kafka is None else [OutsideServer.kafka(self.kafka)]
+        return kafka + ([] if self.redis is None else [OutsideServer.redis(self.redis)])
+
+    @property
     def workers(self) -> tuple[str, ...]:
         return ("fused",) if self.fused else TASKS
 
@@ -160,7 +167,9 @@ async def running(
             kafka, redis = plan.addresses
             create_topics(kafka)
             services = services_of(plan, kafka, redis)
-            supervised = Supervisor(services, plan.logs, servers=servers, restarts=restarts, say=say)
+            supervised = Supervisor(
+                services, plan.logs, servers=servers, outside=plan.outside, restarts=restarts, say=say
+            )
             async with supervised as supervisor:
                 await supervisor.until_ready(READY_SECONDS, on_ready)
                 yield Fleet(plan, supervisor, kafka, redis)

@@ -14,6 +14,7 @@ from typing import NoReturn
 
 import httpx
 
+from local.outages import Outages, OutsideServer
 from local.processes import kill, last_lines, resident_bytes, spawn
 from local.servers import Server
 from shared.errors import Unusable
@@ -71,17 +72,20 @@ class Supervisor:
         logs: Path,
         *,
         servers: Sequence[Server] = (),
+        outside: Sequence[OutsideServer] = (),
         restarts: Restarts | None = None,
         grace_seconds: float = 20.0,
         say: Callable[[str], None] = print,
     ) -> None:
-        """`servers` run already; they are brought back when they die, and stopped last. `say` gets lines for people."""
+        """`servers` run already; they are brought back when they die, and stopped last. Those `outside` are others':
+        while one is away, processes that end are started again without a word. `say` gets lines for people."""
         self._services = services
         self._servers = servers
         self._logs = logs
         self._restarts = restarts or Restarts()
         self._grace_seconds = grace_seconds
         self._say = say
+        self._outages = Outages(outside, say)
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._been_ready: set[str] = set()
         self._watch: asyncio.Task[None]
@@ -125,6 +129,8 @@ class Supervisor:
                         self._been_ready.add(name)
                         if on_ready:
                             on_ready(name)
+                if self._outages.lately:
+                    deadline = time.monotonic() + seconds
                 if waiting and time.monotonic() > deadline:
                     name = next(iter(waiting))
                     raise GaveUp(f"{name} is not ready after {seconds:.0f} s: {reasons[name]}; see {self.log_of(name)}")
@@ -155,6 +161,7 @@ class Supervisor:
                     keepers.create_task(self._keep(service))
                 for server in self._servers:
                     keepers.create_task(self._keep_server(server))
+                keepers.create_task(self._outages.watch())
         except* Exception as group:  # noqa: BLE001  whatever it was, the other keepers have ended with it
             self._gave_up = _gave_up(group.exceptions)
             body.cancel()
@@ -166,6 +173,12 @@ class Supervisor:
             status = await _ended(self._running[service.name])
             worked = service.ready_url is None or service.name in self._been_ready
             lasted = worked and time.monotonic() - started >= self._restarts.quick_seconds
+            await self._outages.look()
+            if self._outages.lately:
+                quick_deaths = 0
+                await asyncio.sleep(self._restarts.longest_wait)
+                self._start(service)
+                continue
             quick_deaths = 0 if lasted else quick_deaths + 1
             why = f"{service.name} {_spelled(status)}{_colon(last_words(self.log_of(service.name)))}"
             if quick_deaths >= self._restarts.quick_deaths:

@@ -68,3 +68,8 @@ def root_causes(why: BaseException) -> list[BaseException]:
     if isinstance(why, BaseExceptionGroup):
         return [cause for inner in why.exceptions for cause in root_causes(inner)]
     return [why]
+
+
+def can_happen_to_anybody(why: BaseException) -> bool:
+    """Whether it is no bug of ours, and no record's doing: something is away, or what we were given can't be used."""
+    return all(isinstance(cause, Transient | Unusable | OSError) for cause in root_causes(why))

@@ -87,6 +87,19 @@ REBALANCE_SECONDS = Histogram(
     buckets=FAST,
     registry=WORKER,
 )
+# Slow on purpose: a process died twice at the same records, and the one that kills is being sought.
+SUSPECT_PARTITIONS = Gauge(
+    "vitrine_worker_suspect_partitions",
+    "Partitions whose records are taken one by one, since the worker died there before",
+    registry=WORKER,
+)
+# A worker that was down for longer than its topic keeps records: what these photos are for is never found out.
+SKIPPED_RECORDS = Counter(
+    "vitrine_worker_skipped_records_total",
+    "Records that retention took before they were read",
+    ["topic", "partition"],
+    registry=WORKER,
+)
 # Out of memory shrinks the batch for good: a fleet that creeps down needs a smaller setting.
 BATCH_LIMIT = Gauge("vitrine_worker_batch_limit_photos", "Photos that a batch may hold now", registry=WORKER)
 # Which model answers, so that a graph can be split at a deployment.
@@ -142,6 +155,13 @@ GROUP_AGE_SECONDS = Gauge(
     "vitrine_group_oldest_record_age_seconds",
     "Age of the oldest uncommitted record",
     ["group", "topic"],
+    registry=LAG,
+)
+# What retention took away counts as no lag any more, so that a group which is down for a week looks the better for it.
+GROUP_LOST = Gauge(
+    "vitrine_group_lost_records",
+    "Records not committed that retention took, until the group goes on after them",
+    ["group", "topic", "partition"],
     registry=LAG,
 )
 # A lag that is not refreshed looks like a healthy one.

@@ -24,8 +24,13 @@ class Photo:
         upload: image_pb2.ImageUploaded,
         decode: Callable[[bytes, int | None], Pixels],
         notes: Notes | None = None,
+        *,
+        self_test: bool = False,
     ) -> None:
-        """`notes` of an earlier look at the same bytes by the same pack."""
+        """`notes` of an earlier look at the same bytes by the same pack; `self_test`: nobody's photo, by which a worker
+        finds out whether it is sound.
+        """
+        self.self_test = self_test
         self.body = body
         self.upload = upload
         self._decode = decode
@@ -34,7 +39,7 @@ class Photo:
 
     def fresh(self) -> "Photo":
         """The same photo with nothing known yet, for another thread."""
-        return Photo(self.body, self.upload, self._decode)
+        return Photo(self.body, self.upload, self._decode, self_test=self.self_test)
 
     def pixels(self, at_least: int | None = None) -> Pixels:
         """Upright RGB whose shorter side has at least so many pixels; None: all there are."""

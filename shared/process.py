@@ -13,7 +13,7 @@ from typing import NoReturn, TypeVar
 import structlog
 import uvloop
 
-from shared.errors import Transient, Unusable, root_causes
+from shared.errors import can_happen_to_anybody, root_causes
 from shared.health import Health, serve_health
 from shared.logs import start_logging
 from shared.malloc import give_back_large_blocks
@@ -97,8 +97,8 @@ def _told(why: BaseException) -> int:
     """Writes to the log why we end: a line each for what can happen to anybody, with its traceback what is a bug."""
     causes = root_causes(why)
     for cause in causes:
-        expected = isinstance(cause, Transient | Unusable | OSError)
-        log.error("stopped", error=f"{type(cause).__name__}: {cause}", exc_info=None if expected else cause)
+        bug = None if can_happen_to_anybody(cause) else cause
+        log.error("stopped", error=f"{type(cause).__name__}: {cause}", exc_info=bug)
     return MISCONFIGURED if all(isinstance(cause, BadSettings) for cause in causes) else FAILED
 
 

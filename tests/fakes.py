@@ -9,6 +9,7 @@ from typing import Any
 
 from vitrine.events.v1 import image_pb2, listing_pb2
 
+from shared import topics
 from shared.errors import Poison
 from shared.photos import Photo
 from shared.stream.assessment import assess
@@ -25,7 +26,7 @@ def uploaded(body: bytes, listing: str = "listing", revision: int = 1) -> bytes:
     return image_pb2.ImageUploaded(listing_id=listing, revision=revision, photo=photo).SerializeToString()
 
 
-CANARY = Record(Assignment("canary", 0), 0, b"canary", uploaded(SOUND, "canary"))
+CANARY = Record(Assignment(topics.CANARY.name, 0), 0, b"canary", uploaded(SOUND, "canary"))
 
 
 def _undecoded(body: bytes, at_least: int | None) -> Any:
@@ -36,7 +37,7 @@ def _undecoded(body: bytes, at_least: int | None) -> Any:
 async def inline(record: Record) -> Photo:
     """Fetches the photo from the event itself."""
     upload = image_pb2.ImageUploaded.FromString(record.value)
-    return Photo(upload.photo.object_key.encode(), upload, _undecoded)
+    return Photo(upload.photo.object_key.encode(), upload, _undecoded, self_test=record.self_test)
 
 
 class MemorySource:
@@ -145,7 +146,7 @@ class MemorySink:
     @property
     def results(self) -> list[Result]:
         """Without the self-tests'."""
-        return [o for o in self.outcomes if isinstance(o, Result) and o.record.key != b"canary"]
+        return [o for o in self.outcomes if isinstance(o, Result) and not o.record.self_test]
 
 
 class Shout:

@@ -24,6 +24,7 @@ from services.fraud.bank import (
     Revision,
 )
 from services.fraud.pdq import Fingerprint, distances
+from shared.durability import Stamp
 from shared.photos import Photo, Pixels
 from shared.vision.decode import decode
 from shared.vision.pack import CategorySpec, Manifest, Meaning, find_pack, read_manifest
@@ -117,6 +118,8 @@ class _Entry:
 
 class FakeBank:
     """A hash bank in memory that compares with everything. Its clock ticks one microsecond per look."""
+
+    stamp: Stamp | None = None
 
     def __init__(self) -> None:
         self.met: list[BankedPhoto] = []

@@ -1,8 +1,7 @@
 """The fraud consumer, and the follower that takes removed photos out of its hash bank."""
 
-import asyncio
-
 from services.fraud.bank import open_bank
+from services.fraud.removals import GROUP as REMOVALS
 from services.fraud.removals import follow_removals
 from services.fraud.task import FraudTask
 from shared.stream.serving import Wiring, WorkerSettings, run_worker
@@ -15,8 +14,8 @@ def wiring(settings: WorkerSettings, reader: Reader) -> Wiring:
         [FraudTask(reader, bank)],
         reader.pack_name,
         beside=[lambda _device: follow_removals(bank, settings)],
-        flushes=[bank.flushed],
-        needs={"redis": lambda: asyncio.to_thread(bank.ping)},
+        keeper=bank,
+        other_groups=[REMOVALS],
     )
 
 

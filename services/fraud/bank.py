@@ -203,6 +203,11 @@ class Bank(Protocol):
         """Returns when the bank answers."""
         ...
 
+    @property
+    def stamp(self) -> Stamp | None:
+        """Of the last flush: see shared/durability.py."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class _Entered:

@@ -12,7 +12,6 @@ from services.fraud.claims import Kinds, are_worlds_apart, contradict, kinds_of_
 from services.fraud.pdq import BITS, MATCH_DISTANCE, fingerprint_of
 from shared.photos import Photo
 from shared.stream.assessment import assess
-from shared.stream.records import CANARY_LISTING
 from shared.stream.task import Finding, SeesCategories
 from shared.vision.pack import CategorySpec, Meaning
 
@@ -83,7 +82,7 @@ class FraudTask:
             assessment=assess(upload, self._reader.pack_name, self._reader.generation),
             fraud=judged(mismatches(upload.claims.category, found, self._reader.meaning_of(found.path).kinds)),
         )
-        if upload.listing_id == CANARY_LISTING and not upload.HasField("uploaded_at"):  # a seller may call one so too
+        if photo.self_test:
             self._bank.ping()
             return [_finding(alone)]
         fingerprint = fingerprint_of(photo)

@@ -21,8 +21,8 @@ def fused(settings: WorkerSettings, names: Sequence[str]) -> Wiring:
         [task for wiring in each for task in wiring.tasks],
         reader.pack_name,
         [start for wiring in each for start in wiring.beside],
-        [flush for wiring in each for flush in wiring.flushes],
-        {reason: check for wiring in each for reason, check in wiring.needs.items()},
+        next((wiring.keeper for wiring in each if wiring.keeper), None),
+        [group for wiring in each for group in wiring.other_groups],
     )
 
 

@@ -24,9 +24,10 @@ from services.gateway.settings import GatewaySettings
 from shared.errors import CannotListen, Transient
 from shared.files import STAGED_SECONDS
 from shared.health import Check, Reason, heartbeat, watch
-from shared.photo_store import PhotoStore, open_photo_store
+from shared.photo_store import MissingObject, PhotoStore, open_photo_store
 from shared.process import Process, run
 from shared.stream.admin import Broker
+from shared.stream.known_good import plant
 from shared.stream.producer import Producer
 from shared.topics import IMAGE_UPLOADED, LISTING_CHANGED
 
@@ -62,7 +63,7 @@ async def serve(settings: GatewaySettings, process: Process) -> None:
     ):
         intake = Intake(store, producer, settings, decoders)
         config = served(create_app(intake, lookup, settings), settings)
-        checks: dict[Reason, Check] = {"broker": broker.check, "store": intake.check}
+        checks: dict[Reason, Check] = {"broker": broker.check, "store": planted(store, intake.check)}
         health.needs(*checks)
         beating = asyncio.create_task(heartbeat(health))
         watching = asyncio.create_task(watch(health, checks, timeout_seconds=settings.probe_seconds + 1))
@@ -77,6 +78,20 @@ async def serve(settings: GatewaySettings, process: Process) -> None:
             completing.cancel()
             await lookup.close()
             await asyncio.to_thread(producer.close)
+
+
+def planted(store: PhotoStore, is_there: Check) -> Check:
+    """The store's check, which lays the workers' self-test photo there when it first passes."""
+    done = False
+
+    async def check() -> None:
+        nonlocal done
+        await is_there()
+        if not done:
+            await plant(store)
+            done = True
+
+    return check
 
 
 def listening(host: str, port: int) -> socket.socket:
@@ -106,9 +121,10 @@ async def sweep_now_and_then(store: PhotoStore) -> NoReturn:
     """Until cancelled. What stops it once is no reason to stop serving."""
     while True:
         try:
+            await plant(store)  # whoever clears a store of what is old takes the self-test's photo, too
             if swept := await store.sweep():
                 log.info("swept the photo store", half_written=swept)
-        except OSError as why:
+        except (OSError, Transient, MissingObject) as why:
             log.warning("could not sweep the photo store", error=str(why))
         await asyncio.sleep(STAGED_SECONDS)
 

@@ -85,7 +85,8 @@ class LagExporter:
         self._timestamps = timestamps
         self._expected = expected
         self._clock = clock
-        self._shown: dict[Gauge, set[Labels]] = {metrics.GROUP_LAG: set(), metrics.GROUP_AGE_SECONDS: set()}
+        gauges = (metrics.GROUP_LAG, metrics.GROUP_LOST, metrics.GROUP_AGE_SECONDS)
+        self._shown: dict[Gauge, set[Labels]] = {gauge: set() for gauge in gauges}
 
     def read(self) -> None:
         """One reading. Raises Transient when no broker answers, KafkaException when it refuses."""
@@ -93,10 +94,12 @@ class LagExporter:
         stamps = self._timestamps.of([one for one in read if one.lag])
         now = self._clock()
         lags: dict[Labels, float] = {(one.group, one.topic, str(one.partition)): one.lag for one in read}
+        lost: dict[Labels, float] = {(one.group, one.topic, str(one.partition)): one.lost for one in read}
         ages: dict[Labels, float] = {(one.group, one.topic): 0.0 for one in read}
         for one, stamp in stamps.items():
             ages[one.group, one.topic] = max(ages[one.group, one.topic], now - stamp)
         self._show(metrics.GROUP_LAG, lags)
+        self._show(metrics.GROUP_LOST, lost)
         self._show(metrics.GROUP_AGE_SECONDS, ages)
         metrics.LAG_READ.set(now)
 

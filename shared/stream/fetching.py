@@ -47,6 +47,6 @@ def fetch_from(store: PhotoStore, decode: Callable[[bytes, int | None], Pixels])
             raise Poison("missing_photo", f"{upload.photo.object_key} is not in the photo store") from why
         if hashlib.sha256(body).hexdigest() != upload.photo.sha256:
             raise Poison("corrupt_photo", f"{upload.photo.object_key} does not have the sha256 that the event names")
-        return Photo(body, upload, decode)
+        return Photo(body, upload, decode, self_test=record.self_test)
 
     return fetch

@@ -1,7 +1,7 @@
 """What we have been handed, what we have committed, and when the two agree."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 
 from shared.stream.records import Assignment, Record
 
@@ -13,6 +13,7 @@ class Ledger:
         self._handed_out: dict[Assignment, int] = {}
         self._committed: dict[Assignment, int] = {}
         self._changed = asyncio.Condition()
+        self._failure: BaseException | None = None
 
     def hand_out(self, record: Record) -> None:
         self._handed_out[record.assignment] = record.offset + 1
@@ -23,6 +24,19 @@ class Ledger:
 
     async def committed(self, offsets: Mapping[Assignment, int]) -> None:
         self._committed.update(self.ours(offsets))
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def settled(self) -> None:
+        """Wait until all that was handed out is committed, or no longer ours. Raises what `fail` was told."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._failure or not self._unsettled(self._handed_out.keys()))
+        if self._failure:
+            raise self._failure
+
+    async def fail(self, why: BaseException) -> None:
+        """Nothing more will be committed."""
+        self._failure = why
         async with self._changed:
             self._changed.notify_all()
 
@@ -39,6 +53,8 @@ class Ledger:
             for assignment in lost:
                 self._handed_out.pop(assignment, None)
                 self._committed.pop(assignment, None)
+            async with self._changed:
+                self._changed.notify_all()
 
-    def _unsettled(self, lost: set[Assignment]) -> set[Assignment]:
-        return {a for a in lost & self._handed_out.keys() if self._committed.get(a) != self._handed_out[a]}
+    def _unsettled(self, among: Set[Assignment]) -> set[Assignment]:
+        return {a for a in among & self._handed_out.keys() if self._committed.get(a) != self._handed_out[a]}

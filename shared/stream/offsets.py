@@ -10,6 +10,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from shared.durability import Stamp, stamp_in
 from shared.errors import Transient
 from shared.stream.admin import REQUEST_SECONDS, cluster, once_ready, reader
+from shared.stream.notes import metadata_of
 from shared.topics import GROUP_PREFIX, IMAGE_UPLOADED, LISTING_CHANGED, RESULTS, TASKS, TOPICS, Topic, group_of
 
 READS: dict[str, tuple[Topic, ...]] = {
@@ -44,6 +45,11 @@ class Standing:
     def lag(self) -> int:
         """Records not yet committed. In a compacted topic the gaps count too."""
         return max(0, self.end - self.next)
+
+    @property
+    def lost(self) -> int:
+        """Records that retention took before they were committed. Once the group has gone on, nobody can tell."""
+        return 0 if self.committed is None else max(0, self.start - self.committed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,20 +103,6 @@ def committed_stamps(bootstrap: str, groups: Iterable[str]) -> list[Stamp | None
         return [stamp_in(metadata_of(each)) for group in groups for each in _all_committed(bootstrap, group)]
     except KafkaException as why:
         raise Transient(f"Kafka at {bootstrap} does not tell what is committed: {why.args[0].str()}") from why
-
-
-def metadata_of(committed: TopicPartition) -> str:
-    """The JSON object, without objects in it, that was committed beside an offset; "" when there is none.
-
-    librdkafka doesn't end metadata where they end (issue 4649), so what the client makes of them may go on with bytes
-    of anything, or be refused for them.
-    """
-    try:
-        told = committed.metadata or ""
-    except UnicodeDecodeError as why:
-        told = why.object.decode(errors="replace")
-    written, end, _ = told.partition("}")
-    return written + end
 
 
 def _all_committed(bootstrap: str, group: str) -> list[TopicPartition]:

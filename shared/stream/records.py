@@ -5,9 +5,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from shared.events import Event
-
-# Of the self-test's photo. No listing of a seller is called so: the gateway makes up their ids.
-CANARY_LISTING = "canary"
+from shared.topics import CANARY
 
 
 class Assignment(NamedTuple):
@@ -27,6 +25,17 @@ class Record:
     key: bytes
     value: bytes
     headers: Mapping[str, bytes] = field(default_factory=dict)
+    killed: bool = False  # the worker, each time that it was looked at alone (shared/stream/suspects.py)
+
+    @property
+    def self_test(self) -> bool:
+        """Whether it is the self-test's. Known by its topic, which no worker reads: ids are for callers to choose."""
+        return self.assignment.topic == CANARY.name
+
+    @property
+    def place(self) -> str:
+        """For people."""
+        return f"{self.assignment.topic}/{self.assignment.partition}@{self.offset}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,28 +1,28 @@
 """Runs a worker as a process: settings, health, signals, and what stands beside it. Wired here, once."""
 
 import asyncio
-import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, NoReturn
+from dataclasses import dataclass
+from typing import Any, NoReturn, Protocol
 
 import structlog
 from pydantic import Field
-from vitrine.events.v1 import image_pb2, listing_pb2
 
 from shared import metrics
-from shared.health import Check, Reason, wait_for, watch
-from shared.photo_store import PhotoStore, open_photo_store
+from shared.durability import Stamp
+from shared.errors import can_happen_to_anybody
+from shared.health import Check, Health, Reason, wait_for, watch
+from shared.photo_store import open_photo_store
 from shared.process import Process, run
 from shared.settings import DurableSettings
 from shared.stream.admin import Broker
 from shared.stream.fetching import fetch_from
+from shared.stream.known_good import known_good
+from shared.stream.offsets import committed_stamps
 from shared.stream.producer import RESULTS_LINGER_MS, KafkaSink, Producer
-from shared.stream.records import CANARY_LISTING, Assignment, Record
 from shared.stream.source import GroupProtocol, KafkaSource
 from shared.stream.task import Task
 from shared.stream.worker import Limits, Worker
@@ -30,8 +30,6 @@ from shared.topics import CANARY, DEAD_LETTERS, IMAGE_UPLOADED, RESULTS, group_o
 from shared.vision.decode import decode
 
 log = structlog.get_logger()
-
-CANARY_PHOTO = Path(__file__).with_name("canary.jpg")
 
 
 class WorkerSettings(DurableSettings):
@@ -59,6 +57,17 @@ class WorkerSettings(DurableSettings):
         )
 
 
+class Keeper(Protocol):
+    """What outlives the worker in Redis. Its methods block, and raise Transient; for the rest see durability.py."""
+
+    def ping(self) -> None: ...
+    def resume(self, committed: Sequence[Stamp | None]) -> None: ...
+    def still_there(self) -> None: ...
+    def flushed(self) -> None: ...
+    @property
+    def stamp(self) -> Stamp | None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Wiring:
     """What one service adds to the common worker."""
@@ -67,14 +76,31 @@ class Wiring:
     pack: str
     # Run as long as the worker does. Each is handed the device's threads, so that queries take turns with batches.
     beside: Sequence[Callable[[Executor], AbstractAsyncContextManager[Any]]] = ()
-    # Each returns once what its task keeps elsewhere is on disk. They block, and raise Transient.
-    flushes: Sequence[Callable[[], None]] = ()
-    # What the tasks need besides the broker and the photo store.
-    needs: Mapping[Reason, Check] = field(default_factory=dict)
+    # Where a task keeps something in Redis, and which groups beside the worker's own have commits that speak of it.
+    keeper: Keeper | None = None
+    other_groups: Sequence[str] = ()
 
     async def flushed(self) -> None:
-        for flush in self.flushes:
-            await asyncio.to_thread(flush)
+        if self.keeper:
+            await asyncio.to_thread(self.keeper.flushed)
+
+    def stamp(self) -> Stamp | None:
+        return self.keeper.stamp if self.keeper else None
+
+    async def resume(self, kafka: str, group: str, health: Health) -> None:
+        """Returns when Redis is there, and has all that was committed."""
+        if keeper := self.keeper:
+            groups = [group, *self.other_groups]
+            await wait_for(health, "redis", lambda: asyncio.to_thread(keeper.ping))
+            await wait_for(
+                health, "redis", lambda: asyncio.to_thread(lambda: keeper.resume(committed_stamps(kafka, groups)))
+            )
+
+    @property
+    def needs(self) -> Mapping[Reason, Check]:
+        """Besides the broker and the photo store."""
+        keeper = self.keeper
+        return {"redis": lambda: asyncio.to_thread(keeper.still_there)} if keeper else {}
 
 
 def run_worker(name: str, build: Callable[[WorkerSettings], Wiring]) -> NoReturn:
@@ -98,22 +124,23 @@ async def _serve(
     health.ready("self_test")
     health.needs("broker", "group", "store", *wiring.needs)
     health.started()
-    known_good = await wait_for(health, "store", lambda: canary(store))
-    for reason, check in wiring.needs.items():
-        await wait_for(health, reason, check)
+    canary = await wait_for(health, "store", lambda: known_good(store))
+    await wiring.resume(settings.kafka, group_of(name), health)
     producer = Producer(settings.kafka, linger_ms=RESULTS_LINGER_MS)
     source = KafkaSource(
         settings.kafka,
         group_of(name),
         [IMAGE_UPLOADED],
         protocol=settings.group_protocol,
+        most_in_flight=settings.limits.photos_in_flight,
+        stamp=wiring.stamp,
     )
     worker = Worker(
         source,
         fetch_from(store, decode),
         wiring.tasks,
         KafkaSink(producer, wiring.pack),
-        known_good,
+        canary,
         settings.limits,
         health,
         wiring.flushed,
@@ -124,18 +151,17 @@ async def _serve(
     async with AsyncExitStack() as beside:
         # Closed last: queries are answered until their server has ended.
         beside.callback(worker.close)
-        beside.callback(asyncio.create_task(watch(health, needs)).cancel)
         for start in wiring.beside:
             await beside.enter_async_context(start(worker.device))
         log.info("serving", tasks=[task.name for task in wiring.tasks], pack=wiring.pack)
-        await worker.run()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                watching = tasks.create_task(watch(health, needs))
+                await worker.run()
+                watching.cancel()
+        except Exception as why:
+            if can_happen_to_anybody(why):  # else the record at hand may have done it, and our beginning counts
+                await source.close()
+            raise
         await source.close()
         producer.close()
-
-
-async def canary(store: PhotoStore) -> Record:
-    """The self-test's record: a known-good photo, laid into the store under its own hash."""
-    body = CANARY_PHOTO.read_bytes()
-    photo = listing_pb2.Photo(sha256=hashlib.sha256(body).hexdigest(), object_key=await store.put(body))
-    upload = image_pb2.ImageUploaded(listing_id=CANARY_LISTING, revision=1, seller_id=CANARY_LISTING, photo=photo)
-    return Record(Assignment(CANARY.name, 0), 0, CANARY_LISTING.encode(), upload.SerializeToString())

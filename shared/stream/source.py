@@ -5,19 +5,23 @@ import json
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from concurrent.futures import wait
+from concurrent.futures import Future, wait
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 import structlog
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
-from shared.errors import Transient
+from shared.errors import Transient, Unusable
 from shared.logs import LIBRDKAFKA
-from shared.metrics import REBALANCE_SECONDS
-from shared.stream.commits import Commits
+from shared.metrics import REBALANCE_SECONDS, SKIPPED_RECORDS
+from shared.stream.commits import Beginning, Commits, Stamping, unstamped
 from shared.stream.ledger import Ledger
 from shared.stream.records import Assignment, Record
+from shared.stream.refusals import is_fatal, refusal_of_consumer
+from shared.stream.suspects import Suspects
 from shared.topics import Topic
 
 log = structlog.get_logger()
@@ -26,6 +30,7 @@ GroupProtocol = Literal["classic", "consumer"]
 
 STATISTICS_SECONDS = 2.0
 MOST_AT_ONCE = 32  # records from one poll
+LEAVE_SECONDS = 15.0  # to say goodbye to a broker that may be away
 
 
 def librdkafka_consumer(settings: dict[str, Any]) -> Consumer:
@@ -36,7 +41,8 @@ class KafkaSource:
     """Records of one consumer group's partitions, in order.
 
     One thread polls, always: a full queue pauses the partitions instead. A partition that comes back is another
-    assignment, so that work for the earlier one can't commit over it.
+    assignment, so that work for the earlier one can't commit over it. Where the process died before, records are handed
+    out one by one, each after all before it are committed.
     """
 
     def __init__(
@@ -47,17 +53,23 @@ class KafkaSource:
         *,
         protocol: GroupProtocol = "consumer",
         max_queued: int = 2000,
+        most_in_flight: int = 500,
+        stamp: Stamping = unstamped,
         revoke_seconds: float = 20.0,
         session_seconds: float = 10.0,
         open_consumer: Callable[[dict[str, Any]], Consumer] = librdkafka_consumer,
     ) -> None:
-        """`open_consumer` is given librdkafka's settings."""
+        """`most_in_flight`: records that the worker may have been handed without their being committed. What `stamp`
+        returns is committed beside each offset. `open_consumer` is given librdkafka's settings.
+        """
         self._topics = [topic.name for topic in topics]
         self._max_queued = max_queued
         self._revoke_seconds = revoke_seconds
         self._group_state = "not yet connected"
         settings = _consumer_settings(bootstrap, group, protocol, session_seconds)
-        self._consumer = open_consumer({**settings, "stats_cb": self._heard})
+        self._consumer = open_consumer({**settings, "stats_cb": self._heard, "error_cb": self._told})
+        self._refusal = partial(refusal_of_consumer, group=group, topics=self._topics)
+        self._refused: str | None = None
         self._ledger = Ledger()
         self._current: dict[tuple[str, int], Assignment] = {}
         self._epoch = 0
@@ -67,7 +79,11 @@ class KafkaSource:
         # Two counters, each written by one thread: the queue's own size lags behind what was handed to the loop.
         self._received = 0
         self._taken = 0
-        self._commits = Commits(self._consumer, self._ledger)
+        self._commits = Commits(self._consumer, self._ledger, self._refusal, stamp)
+        self._suspects = Suspects(most_in_flight)
+        self._begun: set[Assignment] = set()
+        self._not_begun: list[Record] = []  # received, and not handed over before it is noted that we begin there
+        self._alone: tuple[Record, Future[bool]] | None = None  # to be noted before it is handed out
         self._held = False  # by the worker
         self._paused: bool | None = False  # as last told to librdkafka; None: not known for all partitions
         self._stopping = threading.Event()
@@ -86,9 +102,15 @@ class KafkaSource:
             if record is None:
                 return
             self._taken += 1
-            if self._is_current(record.assignment):
+            if self._suspects.looked_through(record):
+                if self._is_current(record.assignment):
+                    self._ledger.hand_out(record)
+                    yield record
+            elif await self._stands_alone(record):
                 self._ledger.hand_out(record)
                 yield record
+                await self._ledger.settled()
+                self._suspects.survived(record)
 
     def on_receipt(self, tell: Callable[[Record], None]) -> None:
         """`tell` is called with each record as it comes in, also with one that is taken from us before we get to it."""
@@ -97,7 +119,7 @@ class KafkaSource:
     async def commit(self, offsets: Mapping[Assignment, int]) -> None:
         """Leaves these for the polling thread, which commits what is still ours within a tenth of a second.
 
-        If the broker won't take it, the iteration raises Transient.
+        If the broker won't take it, the iteration raises Transient, or Unusable where we may not.
         """
         self._commits.leave(offsets)
 
@@ -123,11 +145,11 @@ class KafkaSource:
             raise Transient(f"the group's coordinator is not reached ({self._group_state})")
 
     async def close(self) -> None:
-        """Leave the group, after the last commit."""
+        """Leave the group, after the last commit; no record is blamed for our end. Whoever crashes doesn't call it."""
         self.stop()
         self._closed.set()
         if self._thread:
-            await asyncio.to_thread(self._thread.join)
+            await asyncio.to_thread(self._thread.join, LEAVE_SECONDS)
 
     # --- in the polling thread ---------------------------------------------------------------------------------------
 
@@ -140,34 +162,85 @@ class KafkaSource:
             while not self._closed.is_set():
                 self._apply_pause()
                 self._receive()
+                self._hand_over()
                 self._commit()
+                self._note_alone()
             self._commit()
+            self._commits.take_back(list(self._begun))
             self._consumer.close()
         except BaseException as why:  # noqa: BLE001  whatever it was, the worker must hear of it and stop
             # Seen at the next record, however many are queued before the None that wakes the iteration.
             self._failure = why
             with suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._queue.put_nowait, None)
+                asyncio.run_coroutine_threadsafe(self._ledger.fail(why), self._loop)
+            if self._alone:
+                self._alone[1].set_exception(why)
+
+    def _told(self, error: KafkaError) -> None:
+        """Of the connections: librdkafka itself tries again for ever, with whichever password."""
+        self._refused = self._refused or self._refusal(error)
 
     def _heard(self, statistics: str) -> None:
         self._group_state = json.loads(statistics).get("cgrp", {}).get("state", "unknown")
 
     def _receive(self) -> None:
-        """What is there, waited for a tenth of a second; handed over together, so that the loop is woken once."""
+        """What is there, waited for a tenth of a second."""
         first = self._consumer.poll(0.1)  # `consume` would wait that long for as many as it may return
+        if self._refused:
+            raise Unusable(self._refused)
         if first is None:
             return
         # The first is looked at before more is asked for, which may take its partition from us and give it back.
         seen = [self._record(first), *map(self._record, self._consumer.consume(MOST_AT_ONCE - 1, timeout=0))]
         records = [record for record in seen if record is not None]
         self._received += len(records)
-        self._loop.call_soon_threadsafe(self._enqueue, records)
+        self._not_begun += records
+
+    def _hand_over(self) -> None:
+        """To the loop, all together so that it is woken once, and not before it is noted where we begin."""
+        records = self._not_begun
+        firsts: dict[Assignment, int] = {}
+        for record in records:
+            if record.assignment not in self._begun and self._is_current(record.assignment):
+                firsts.setdefault(record.assignment, record.offset)
+        if not records or (firsts and not self._begin(firsts)):
+            return
+        self._not_begun = []
+        marked = [replace(record, killed=True) if self._suspects.killed(record) else record for record in records]
+        self._loop.call_soon_threadsafe(self._enqueue, marked)
+
+    def _begin(self, firsts: Mapping[Assignment, int]) -> bool:
+        """False while the group is being rebalanced."""
+        beginnings = self._commits.begin(firsts)
+        if beginnings is None:
+            return False
+        self._begun.update(beginnings)
+        for assignment, beginning in beginnings.items():
+            _tell_what_is_skipped(assignment, beginning)
+        # Whoever has a culprit first: then the others are no suspects.
+        for assignment, beginning in sorted(beginnings.items(), key=lambda one: -one[1].found.alone):
+            self._suspects.begin(assignment, beginning)
+        return True
+
+    def _note_alone(self) -> None:
+        """Answers the loop, which has a record to hand out alone."""
+        if (waiting := self._alone) is None:
+            return
+        record, noted = waiting
+        wanted = self._is_current(record.assignment) and not self._stopping.is_set()
+        if wanted and not self._commits.stand_alone(record.assignment, record.offset):
+            return
+        self._alone = None
+        noted.set_result(wanted)
 
     def _record(self, message: Message) -> Record | None:
-        """None for what is no record, or no longer ours."""
+        """None for what is no record, or no longer ours. Raises Unusable when we may not read."""
         if (error := message.error()) is not None:
-            if error.fatal():
-                raise KafkaException(error)
+            if refused := self._refusal(error):
+                raise Unusable(refused)
+            if is_fatal(error):
+                raise Transient(f"the Kafka client can't go on, and a new one may: {error.str()}")
             log.warning("consumer error", error=error.str())
             return None
         topic, partition, offset = message.topic(), message.partition(), message.offset()
@@ -207,17 +280,25 @@ class KafkaSource:
         with REBALANCE_SECONDS.time():
             # After close() nobody works any more: what is not committed by now never will be.
             settled = self._wait_for(lost, 0.0 if self._closed.is_set() else self._revoke_seconds)
+        self._commits.take_back(lost)
+        self._leave(lost)
         log.info("revoked", partitions=[f"{a.topic}/{a.partition}" for a in lost], settled=settled)
 
     def _lost(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Already somebody else's: waiting would be in vain."""
         lost = self._forget(partitions)
         self._wait_for(lost, 0.0)
+        self._leave(lost)
         log.warning("lost", partitions=[f"{a.topic}/{a.partition}" for a in lost])
 
     def _forget(self, partitions: Iterable[TopicPartition]) -> list[Assignment]:
         ended = [self._current.pop((p.topic, p.partition), None) for p in partitions]
         return [assignment for assignment in ended if assignment is not None]
+
+    def _leave(self, lost: Sequence[Assignment]) -> None:
+        self._begun.difference_update(lost)
+        self._commits.forget(lost)
+        self._suspects.forget(lost)
 
     def _wait_for(self, lost: list[Assignment], seconds: float) -> bool:
         try:
@@ -237,6 +318,16 @@ class KafkaSource:
 
     # --- in the loop -------------------------------------------------------------------------------------------------
 
+    async def _stands_alone(self, record: Record) -> bool:
+        """Returns once nothing else is in flight and that is noted. False: it is no longer ours, or we are to stop."""
+        await self._ledger.settled()
+        noted: Future[bool] = Future()
+        self._alone = (record, noted)
+        if self._failure:  # nobody answers any more
+            raise self._failure
+        # Asked again: it may have gone since.
+        return await asyncio.wrap_future(noted) and self._is_current(record.assignment)
+
     def _enqueue(self, records: Sequence[Record]) -> None:
         for record in records:
             if self._tell:
@@ -247,6 +338,22 @@ class KafkaSource:
 
     def _is_current(self, assignment: Assignment) -> bool:
         return self._current.get((assignment.topic, assignment.partition)) == assignment
+
+
+def _tell_what_is_skipped(assignment: Assignment, beginning: Beginning) -> None:
+    """Of records that retention took while we were away; the client goes on at the oldest without a word."""
+    committed = beginning.committed
+    if committed is None or committed == beginning.offset:
+        return
+    place = f"{assignment.topic}/{assignment.partition}"
+    if committed > beginning.offset:
+        log.error(
+            "offsets went back: the topic was made anew or cut", at=place, committed=committed, goes_on=beginning.offset
+        )
+        return
+    skipped = beginning.offset - committed
+    log.error("records are gone before we read them: retention took them", at=place, skipped=skipped)
+    SKIPPED_RECORDS.labels(assignment.topic, str(assignment.partition)).inc(skipped)
 
 
 def _consumer_settings(bootstrap: str, group: str, protocol: GroupProtocol, session_seconds: float) -> dict[str, Any]:

@@ -27,6 +27,15 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Images]:
     shutil.rmtree(folder)  # gigabytes, of which pytest would keep those of three runs
 
 
+# As the gateway does, which no test here starts beside the worker.
+PLANT = """
+import asyncio
+from shared.photo_store import open_photo_store
+from shared.stream.known_good import plant
+asyncio.run(plant(open_photo_store("{store}")))
+"""
+
+
 @pytest.fixture(scope="module")
 def base(images: Images) -> Iterator[str]:
     images.build("base")
@@ -91,6 +100,7 @@ def test_the_inference_image_carries_no_cuda_and_classifies(
     # A pod's only folder that can be written to.
     store = f"/tmp/{tmp_path.name}-{os.getpid()}"
     given = {"VITRINE_KAFKA": with_topics(kafka), "VITRINE_PHOTO_STORE": store, "VITRINE_THREADS": "2"}
+    images.run(inference, "python", "-c", PLANT.format(store=store))
     log = tmp_path / "classification.log"
     starts(images, inference, log, "services.classification", **given)
     # The image brings the converted network; without CUDA's libraries torch still works, and says that there is no GPU.

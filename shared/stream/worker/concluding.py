@@ -15,14 +15,14 @@ from shared.photos import Photo
 from shared.stream.records import Record, Result
 from shared.stream.task import Finding
 from shared.stream.worker.limits import Limits
-from shared.stream.worker.patience import Patience
-from shared.stream.worker.threads import Room, Threads
+from shared.stream.worker.patience import FORESEEN, Patience, Try, Unforeseen
+from shared.stream.worker.threads import YIELDING, Room, Threads
 from shared.stream.worker.work import AnyTask, Work
 from shared.topics import RESULTS
 from shared.tracing import extracted, tracer
 
-# Of the threads for what takes long: a tenth of a core beside a thread that wants all of it.
-YIELDING = 10
+# Of one task: what it found, or why it could not.
+Concluded = Result | Poison | Unforeseen
 
 
 class Concluding:
@@ -76,6 +76,8 @@ class Concluding:
             asked = [(task, work.found[task.name]) for task in left]
             done, hangs = await self._in_turn(work.record, photo, asked, threads)
             for task, outcome in zip(left, done, strict=False):
+                if isinstance(outcome, Unforeseen):
+                    outcome = await self._patience.blame(work.record, "conclude", outcome.why)
                 if isinstance(outcome, Poison):
                     work.reject("conclude", outcome, task)
                 else:
@@ -87,9 +89,9 @@ class Concluding:
 
     async def _in_turn(
         self, record: Record, photo: Photo, asked: Sequence[tuple[AnyTask, Any]], threads: Threads
-    ) -> tuple[Sequence[Result | Poison], Poison | None]:
+    ) -> tuple[Sequence[Concluded], Poison | None]:
         """What came of all tasks, or of those before one that hangs, and what is to be said of that one."""
-        done: list[Result | Poison] = []
+        done: list[Concluded] = []
 
         async def attempt() -> None:
             nonlocal done
@@ -100,15 +102,16 @@ class Concluding:
                 done = list(done)  # out of time: what its thread still adds no longer counts
                 raise
 
+        tries = [Try(self._limits.conclude_seconds, threads.free)] * 2
         try:
-            await self._patience(record, "conclude", self._limits.conclude_seconds, attempt, threads.free)
+            await self._patience(record, "conclude", tries, attempt)
         except Poison as why:
             if len(done) < len(asked):
                 return done, why
         return done, None
 
 
-def _results(record: Record, photo: Photo, asked: Sequence[tuple[AnyTask, Any]], done: list[Result | Poison]) -> None:
+def _results(record: Record, photo: Photo, asked: Sequence[tuple[AnyTask, Any]], done: list[Concluded]) -> None:
     """Adds to `done` as it goes: the loop has to know how far it came."""
     context = extracted(record.headers)
     for task, found in asked:
@@ -118,6 +121,10 @@ def _results(record: Record, photo: Photo, asked: Sequence[tuple[AnyTask, Any]],
                 done.append(Result(record, task.name, events))
             except Poison as why:
                 done.append(why)
+            except FORESEEN:
+                raise
+            except Exception as why:  # noqa: BLE001  a known-good photo tells whose fault it is
+                done.append(Unforeseen(why))
 
 
 def result_event(finding: Finding, task: str) -> Event:

@@ -17,11 +17,11 @@ from shared import metrics
 from shared.errors import OutOfMemory, Poison, Transient
 from shared.photos import Photo
 from shared.stream.batching import BatchLimit
+from shared.stream.worker.limits import BATCHES_AT_ONCE
 from shared.stream.worker.work import AnyTask, Work
 
 log = structlog.get_logger()
 T = TypeVar("T")
-BATCHES_AT_ONCE = 2
 # A task, the photos that it looks at, and its input from each.
 TaskInputs = tuple[AnyTask, Sequence[Photo], Sequence[Any]]
 

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+BATCHES_AT_ONCE = 2  # on the device
+PUBLISHING_BATCHES = 4  # concluded, and not published yet
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -17,6 +20,8 @@ class Limits:
     fetch_seconds: float = 10.0
     prepare_seconds: float = 10.0
     conclude_seconds: float = 30.0
+    # What a photo's first try at `prepare` may take of it. Its second is among slow ones only, and holds up no others.
+    first_prepare_share: float = 0.2
     cpu_threads: int = 4
     # Of photos in flight, as they are stored: from before they are fetched until they were looked at, or only wait for
     # what takes long.
@@ -30,3 +35,9 @@ class Limits:
     # So many rejected in a row by one task raise the question whose fault it is.
     suspicious_rejections: int = 10
     retest_seconds: float = 5.0
+
+    @property
+    def photos_in_flight(self) -> int:
+        """At most: in every queue and place of worker.py."""
+        queued, on_the_device, concluded, publishing = 2, BATCHES_AT_ONCE + 1, 2, 2 * PUBLISHING_BATCHES
+        return (queued + on_the_device + concluded + publishing) * self.batch_photos + self.waiting_photos + 1

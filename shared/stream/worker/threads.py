@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+# Of the threads for what takes long: a tenth of a core beside a thread that wants all of it.
+YIELDING = 10
 
 
 class Threads:

@@ -16,8 +16,8 @@ from shared.stream.records import Assignment, Outcome, Record, Result
 from shared.stream.revisions import Revisions
 from shared.stream.worker.committing import Committing
 from shared.stream.worker.concluding import Concluding
-from shared.stream.worker.inferring import BATCHES_AT_ONCE, Inferring
-from shared.stream.worker.limits import Limits
+from shared.stream.worker.inferring import Inferring
+from shared.stream.worker.limits import BATCHES_AT_ONCE, PUBLISHING_BATCHES, Limits
 from shared.stream.worker.patience import Patience
 from shared.stream.worker.preparing import Preparing
 from shared.stream.worker.publishing import Publishing, Sink
@@ -72,7 +72,7 @@ class Worker:
         self.canary = canary
         self.limits = limits or Limits()
         self.health = health or Health()
-        patience = Patience(lambda record: self._self_test.excuses(record))
+        patience = Patience(lambda record: self._self_test.excuses(record), self.health.progressed)
         self._batch_limit = BatchLimit(self.limits.batch_photos, self.limits.batch_seconds)
         self._room = Room(self.limits.photo_bytes)
         self._revisions = Revisions()
@@ -82,7 +82,7 @@ class Worker:
         self._inferring = Inferring(tasks, self._batch_limit)
         self._concluding = Concluding(tasks, self.limits, patience)
         self._self_test = SelfTest(canary, self._through, sink.send, source, self.limits, self.health)
-        self._publishing = Publishing(sink, self._self_test, 4 * self.limits.batch_photos)
+        self._publishing = Publishing(sink, self._self_test, PUBLISHING_BATCHES * self.limits.batch_photos)
         self._committing = Committing(flushed, source.commit, self.health)
         # Bounded queues and places are the only backpressure: a slow stage blocks the one before.
         self._prepared: asyncio.Queue[Any] = asyncio.Queue(2 * self.limits.batch_photos)
@@ -166,6 +166,7 @@ class Worker:
         # Stragglers follow alone.
         ready = [task.result() for task in preparing if task.done()]
         await self._inferring.batch([work for work in ready if not work.inferred])
+        self.health.progressed()
         for task in preparing:
             await self._concluded.acquire()
             begun.create_task(self._conclude(task))
@@ -178,6 +179,7 @@ class Worker:
             place.push_async_callback(work.room.aclose)
             if not work.inferred:  # a straggler
                 await self._inferring.batch([work])
+                self.health.progressed()
             look = self._remembered.begin(work)
             await self._concluding.conclude(work, self._publish, place)
             if look and not work.rejected:

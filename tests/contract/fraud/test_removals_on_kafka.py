@@ -123,6 +123,23 @@ def test_what_the_join_rejects_changes_nothing_in_the_bank(change: listing_pb2.L
     assert (bank.kept, bank.forgotten) == ({}, {})
 
 
+async def test_a_second_follower_takes_partitions_over_and_ends_neither(kafka: str) -> None:
+    """Between what the first one reads and what it commits, among others."""
+    first, second = HeardBank(last="never"), HeardBank(last="never")
+    async with follow_removals(first, Settings(kafka=kafka)):
+        for turn in range(3):
+            async with follow_removals(second, Settings(kafka=kafka)):
+                await announce(kafka, *(removed(f"shared-{turn}-{number}") for number in range(30)))
+                async with asyncio.timeout(60):
+                    while len(_shared(first, turn) | _shared(second, turn)) < 30:  # noqa: ASYNC110
+                        await asyncio.sleep(0.05)
+    assert _shared(second, 0) | _shared(second, 1) | _shared(second, 2), "it was given no partition"
+
+
+def _shared(bank: HeardBank, turn: int) -> set[str]:
+    return {listing for listing in bank.forgotten.copy() if listing.startswith(f"shared-{turn}-")}
+
+
 def test_what_is_no_change_of_a_listing_is_left_to_the_join() -> None:
     bank = HeardBank(last="")
     apply(bank, b"\xff\xff")

@@ -1,5 +1,6 @@
 """Readiness is true: what a process says of itself while what it needs is away, and how it leaves."""
 
+import asyncio
 import json
 import os
 import re
@@ -20,7 +21,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from local.processes import free_port
 from local.servers import KafkaServer, RedisServer, kafka_jars
+from shared.photo_store import open_photo_store
 from shared.stream.admin import create_topics
+from shared.stream.known_good import plant
 from tests.conftest import home
 from tests.probing import asked
 
@@ -97,6 +100,7 @@ def test_a_wrong_address_leaves_a_process_started_alive_and_unready_and_every_li
     name: str, tmp_path: Path
 ) -> None:
     missing = "redis" if name in ("join", "serve") else "broker"
+    asyncio.run(plant(open_photo_store(str(tmp_path / "photos"))))
     with started(name, tmp_path) as process:
         process.until("/startz", lambda status, _: status == 200)
         process.until(
@@ -138,6 +142,9 @@ def test_a_worker_is_ready_when_its_topics_are_there_and_for_as_long_as_its_brok
         KafkaServer(tmp_path / "kafka", kafka_jars(home())) as kafka,
         started("embedding", tmp_path, VITRINE_KAFKA=kafka.bootstrap) as process,
     ):
+        # Another store than the gateway's would lack every photo.
+        process.until("/readyz", lambda status, text: status == 503 and "has no self-test photo" in text)
+        asyncio.run(plant(open_photo_store(str(tmp_path / "photos"))))
         process.until("/readyz", lambda status, text: status == 503 and "has no topic" in text)
         create_topics(kafka.bootstrap)
         process.until("/readyz", lambda status, _: status == 200)

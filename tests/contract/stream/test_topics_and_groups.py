@@ -279,6 +279,20 @@ def test_two_groups_at_different_records_of_one_partition_have_their_own_age(
     assert metric(age, group="vitrine-embedding", topic=UPLOADED) == 1000
 
 
+def test_what_retention_took_before_a_group_committed_it_is_exported(client: AdminClient, bootstrap: str) -> None:
+    produce(bootstrap, UPLOADED, [(8, b"z", n) for n in range(6)])
+    commit(client, "vitrine-fraud", (8, 2))
+    commit(client, "vitrine-embedding", (8, 5))
+    taken = TopicPartition(UPLOADED, 8, 5)
+    client.delete_records([taken])[taken].result()  # as retention does
+    timestamps = Timestamps(bootstrap)
+    LagExporter(client, bootstrap, timestamps).read()
+    timestamps.close()
+    lost = "vitrine_group_lost_records"
+    assert metric(lost, group="vitrine-fraud", topic=UPLOADED, partition="8") == 3
+    assert metric(lost, group="vitrine-embedding", topic=UPLOADED, partition="8") == 0
+
+
 def exported(bootstrap: str, *expected: str) -> str:
     """The metrics of an exporter's process, which then has to end on SIGTERM."""
     port = free_port()

@@ -3,28 +3,25 @@
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
 import pytest
 from confluent_kafka import Consumer, Message, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
-from vitrine.events.v1 import image_pb2
+from confluent_kafka.admin import AdminClient
 
+from shared import metrics
 from shared.errors import Poison
 from shared.events import Event
 from shared.logs import LIBRDKAFKA
 from shared.photos import Photo
-from shared.stream.admin import create_topics
 from shared.stream.producer import KafkaSink, Producer
-from shared.stream.records import Assignment, Outcome, Record
-from shared.stream.source import GroupProtocol, KafkaSource, librdkafka_consumer
+from shared.stream.records import Outcome
 from shared.stream.worker import Limits, Worker
-from shared.topics import DEAD_LETTERS, IMAGE_CLASSIFIED, IMAGE_EMBEDDED, IMAGE_UPLOADED
+from shared.topics import DEAD_LETTERS, IMAGE_CLASSIFIED
 from tests.fakes import CANARY, MemorySink, MemorySource, Shout, Whisper, inline, said, uploaded
-
-QUICK = Limits(batch_photos=8, batch_seconds=60, retest_seconds=0.05)
+from tests.kafka_line import PROTOCOLS, QUICK, KafkaLine, photo_of
 
 
 class Line(Protocol):
@@ -57,147 +54,16 @@ class MemoryLine:
         return sum(self.source.end.values()) - sum(self.source.committed.values())
 
 
-class Until:
-    """A source that ends once so many records are committed: a topic has no end of its own."""
-
-    def __init__(self, source: KafkaSource, records: int, committed: dict[tuple[str, int], int]) -> None:
-        """`committed`: up to where, by partition. Kept up to date for the next source, to which one may be done."""
-        self._source = source
-        self._left = records
-        self._committed = committed
-
-    def __aiter__(self):  # type: ignore[no-untyped-def]
-        return self._source.__aiter__()
-
-    def on_receipt(self, tell: Callable[[Record], None]) -> None:
-        self._source.on_receipt(tell)
-
-    async def commit(self, offsets: Mapping[Assignment, int]) -> None:
-        await self._source.commit(offsets)
-        self._committed |= {(a.topic, a.partition): offset for a, offset in offsets.items()}
-        if sum(self._committed.values()) >= self._left:
-            self._source.stop()
-
-    def hold(self) -> None:
-        self._source.hold()
-
-    def release(self) -> None:
-        self._source.release()
-
-    def stop(self) -> None:
-        self._source.stop()
-
-
-class KafkaLine:
-    def __init__(self, bootstrap: str, protocol: GroupProtocol, name: str) -> None:
-        self.bootstrap = bootstrap
-        self.protocol = protocol
-        self.topic = replace(IMAGE_UPLOADED, name=name)
-        self.group = f"group-{name}"
-        self.count = 0
-        self.committed: dict[tuple[str, int], int] = {}
-        create_topics(bootstrap)
-        admin = AdminClient({"bootstrap.servers": bootstrap})
-        admin.create_topics([NewTopic(name, num_partitions=2)])[name].result()
-
-    async def feed(self, bodies: Sequence[bytes]) -> None:
-        producer = Producer(self.bootstrap)
-        listings = [f"{self.topic.name}-{self.count + i}" for i in range(len(bodies))]
-        pairs = zip(listings, bodies, strict=True)
-        await producer.send([Event(self.topic, listing, uploaded(body, listing)) for listing, body in pairs])
-        producer.close()
-        self.count += len(bodies)
-
-    def source(self, open_consumer: Callable[[dict[str, Any]], Consumer] = librdkafka_consumer) -> KafkaSource:
-        return KafkaSource(
-            self.bootstrap,
-            self.group,
-            [self.topic],
-            protocol=self.protocol,
-            max_queued=16,
-            open_consumer=open_consumer,
-        )
-
-    async def work(self, *tasks: Shout, limits: Limits = QUICK, sink: KafkaSink | None = None) -> None:
-        """Until all that was fed is committed."""
-        source, producer = self.source(), Producer(self.bootstrap)
-        until = Until(source, self.count, self.committed)
-        try:
-            await Worker(until, inline, tasks, sink or KafkaSink(producer, "dummy@1"), CANARY, limits).run()
-        finally:
-            await source.close()
-            producer.close()
-
-    async def run(self, bodies: Sequence[bytes], *tasks: Shout, limits: Limits = QUICK) -> None:
-        await self.feed(bodies)
-        if bodies:
-            await self.work(*tasks, limits=limits)
-
-    async def run_revisions(self, revisions: Sequence[int], *tasks: Shout) -> None:
-        producer, listing = Producer(self.bootstrap), f"{self.topic.name}-one"
-        await producer.send([Event(self.topic, listing, uploaded(b"a", listing, revision)) for revision in revisions])
-        producer.close()
-        self.count += len(revisions)
-        await self.work(*tasks)
-
-    def said(self) -> list[str]:
-        return [label for _listing, label in self.results()]
-
-    def results(self) -> list[tuple[str, str]]:
-        found = []
-        for topic in (IMAGE_CLASSIFIED, IMAGE_EMBEDDED):
-            for message in self.read(topic.name):
-                assert topic.message is not None
-                result: Any = topic.message.FromString(message.value())
-                found.append((result.assessment.listing_id, getattr(result, "space", "") or result.category.label))
-        return found
-
-    def rejected(self) -> list[tuple[bytes, str, str]]:
-        letters = [(m.value(), dict(m.headers())) for m in self.read(DEAD_LETTERS.name)]
-        return [(photo_of(value), h["dlq_stage"].decode(), h["dlq_code"].decode()) for value, h in letters]
-
-    def read(self, topic: str) -> list:  # type: ignore[type-arg]
-        """What lies on a topic about this line's listings."""
-        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "reader", "enable.auto.commit": False})
-        try:
-            partitions = list(consumer.list_topics(topic).topics[topic].partitions)
-            # Asked before fetching begins: each answer would stand behind a fetch that waits half a second.
-            ends = [consumer.get_watermark_offsets(TopicPartition(topic, p)) for p in partitions]
-            consumer.assign([TopicPartition(topic, p, 0) for p in partitions])
-            left, found = sum(high - low for low, high in ends), []
-            while left > 0:
-                messages = consumer.consume(min(500, left), timeout=5)
-                assert messages, "the broker holds back what it says it has"
-                found += messages
-                left -= len(messages)
-        finally:
-            consumer.close()
-        return [m for m in found if (m.key() or b"").decode().startswith(self.topic.name)]
-
-    def uncommitted(self) -> int:
-        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": self.group})
-        committed = consumer.committed([TopicPartition(self.topic.name, p) for p in range(2)], timeout=10)
-        consumer.close()
-        return self.count - sum(max(0, p.offset) for p in committed)
-
-
-def photo_of(value: bytes) -> bytes:
-    return image_pb2.ImageUploaded.FromString(value).photo.object_key.encode()
-
-
-PROTOCOLS: list[GroupProtocol] = ["classic", "consumer"]
-
-
 @pytest.fixture(params=["memory", *PROTOCOLS])
 def line(request: pytest.FixtureRequest, unique: Callable[[str], str]) -> Line:
     if request.param == "memory":
         return MemoryLine()
-    return KafkaLine(request.getfixturevalue("kafka"), request.param, unique("uploads"))
+    return KafkaLine(request.getfixturevalue("kafka"), request.param, unique("uploads")).create()
 
 
 @pytest.fixture(params=PROTOCOLS)
 def kafka_line(request: pytest.FixtureRequest, kafka: str, unique: Callable[[str], str]) -> KafkaLine:
-    return KafkaLine(kafka, request.param, unique("uploads"))
+    return KafkaLine(kafka, request.param, unique("uploads")).create()
 
 
 async def test_every_record_gets_one_result_per_task_and_is_committed(line: Line) -> None:
@@ -340,6 +206,20 @@ async def test_a_dead_letter_keeps_the_bytes_and_says_where_they_came_from(kafka
     assert headers["dlq_partition"] in {"0", "1"}
     assert (headers["dlq_task"], headers["dlq_code"]) == ("classification", "unreadable")
     assert headers["dlq_pack"] == "dummy@1"
+
+
+async def test_records_that_retention_took_before_they_were_read_are_counted(kafka_line: KafkaLine) -> None:
+    await kafka_line.run([b"a"] * 5, Shout())
+    await kafka_line.feed([b"b"] * 20)
+    topic, partition = kafka_line.topic.name, 0
+    labels = {"topic": topic, "partition": str(partition)}
+    first_kept = TopicPartition(topic, partition, kafka_line.committed()[topic, partition] + 3)
+    admin = AdminClient({"bootstrap.servers": kafka_line.bootstrap})
+    admin.delete_records([first_kept])[first_kept].result()  # as retention does
+    await kafka_line.work(Shout())
+    assert metrics.WORKER.get_sample_value("vitrine_worker_skipped_records_total", labels) == 3
+    assert kafka_line.said().count("B") == 17
+    assert kafka_line.uncommitted() == 0
 
 
 class Watched(Consumer):

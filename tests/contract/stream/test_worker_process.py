@@ -16,9 +16,9 @@ from local.servers import KafkaServer, kafka_jars
 from shared.events import event
 from shared.photo_store import open_photo_store
 from shared.stream.admin import create_topics, reader
+from shared.stream.known_good import KNOWN_GOOD_PHOTO, plant
 from shared.stream.offsets import committed_offsets
 from shared.stream.producer import Producer
-from shared.stream.serving import CANARY_PHOTO
 from shared.topics import DEAD_LETTERS, IMAGE_CLASSIFIED, IMAGE_UPLOADED, group_of
 from tests.conftest import home
 from tests.fleet.checker import produced
@@ -62,7 +62,7 @@ def ended(process: Worker) -> tuple[int, str]:
 
 async def upload(bootstrap: str, store: Path) -> None:
     """Lays so many uploads before the worker that none is done with them when it is told to stop."""
-    key = await open_photo_store(str(store)).put(CANARY_PHOTO.read_bytes())
+    key = await open_photo_store(str(store)).put(KNOWN_GOOD_PHOTO.read_bytes())
     photo = listing_pb2.Photo(sha256=key.rpartition("/")[2], object_key=key)
     uploads = [
         image_pb2.ImageUploaded(listing_id=f"listing-{number}", revision=1, seller_id="ann", photo=photo)
@@ -87,6 +87,7 @@ def await_first_result(bootstrap: str) -> None:
 
 
 async def test_a_worker_that_is_told_to_stop_during_its_warm_up_ends_at_once(bootstrap: str, tmp_path: Path) -> None:
+    await plant(open_photo_store(str(tmp_path)))
     with classification(bootstrap, tmp_path) as process:
         status, said = ended(process)
     assert status == 0, said

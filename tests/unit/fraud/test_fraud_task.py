@@ -10,12 +10,15 @@ import pytest
 from vitrine.events.v1 import image_pb2
 
 from services.fraud.__main__ import wiring
-from services.fraud.bank import BLOCKED_DISTANCE, Revision
+from services.fraud.bank import BLOCKED_DISTANCE, RedisBank, Revision
+from services.fraud.removals import GROUP as REMOVALS
 from services.fraud.task import MISMATCH_AT, WORLDS_APART_AT, FraudTask, copy_strength, judged
 from shared.errors import Poison, Transient
 from shared.photo_store import open_photo_store
 from shared.photos import Photo
-from shared.stream.serving import CANARY_PHOTO, WorkerSettings, canary
+from shared.stream.fetching import fetch_from
+from shared.stream.known_good import known_good, plant
+from shared.stream.serving import WorkerSettings
 from shared.stream.task import Finding
 from shared.vision.decode import decode
 from tests.fakes_vision import FakeBank, FakeReader, jpeg, photo_of, scenery
@@ -208,8 +211,9 @@ class AwayBank(FakeBank):
 
 
 async def test_the_self_tests_photo_is_scored_but_neither_kept_nor_compared(tmp_path: Path) -> None:
-    record = await canary(open_photo_store(str(tmp_path)))
-    photo = Photo(CANARY_PHOTO.read_bytes(), image_pb2.ImageUploaded.FromString(record.value), decode)
+    store = open_photo_store(str(tmp_path))
+    await plant(store)
+    photo = await fetch_from(store, decode)(await known_good(store))
     bank = FakeBank()
     (scored,) = score(FraudTask(FakeReader("garments", "t-shirt"), bank), photo)
     assert (scored.fraud.decision, bank.met) == (ALLOW, [])
@@ -219,8 +223,13 @@ async def test_the_self_tests_photo_is_scored_but_neither_kept_nor_compared(tmp_
 
 def test_a_sellers_listing_that_is_called_as_the_self_tests_is_compared_like_any(task: FraudTask) -> None:
     score(task, photo_of(PICTURE, "original", "S1", at_us=10))
-    (scored,) = score(task, photo_of(PICTURE, "canary", "canary", at_us=20))
+    copy = photo_of(PICTURE, "canary", "canary", at_us=20)
+    (scored,) = score(task, copy)
     assert scored.fraud.decision == BLOCK
+    copy.upload.ClearField("uploaded_at")
+    bank = FakeBank()
+    score(FraudTask(FakeReader("garments", "t-shirt"), bank), copy)
+    assert bank.met != [], "whatever its upload says"
 
 
 @pytest.mark.parametrize("frame", [(0, 0, 200, 200), (80, 80, 0, 0), (30, 30, 30, 30), (12, 12, 12, 12)])
@@ -338,5 +347,5 @@ def test_a_photo_that_cannot_be_decoded_is_poison(task: FraudTask) -> None:
 def test_the_workers_commits_wait_for_the_banks_disk() -> None:
     settings = WorkerSettings(redis="redis://127.0.0.1:1/0", wait_for_disk=False)
     alone = wiring(settings, FakeReader("garments"))  # type: ignore[arg-type]
-    assert [flush.__qualname__ for flush in alone.flushes] == ["RedisBank.flushed"]
+    assert isinstance(alone.keeper, RedisBank) and alone.other_groups == [REMOVALS]
     asyncio.run(alone.flushed())  # whoever does not wait for the disk asks nobody

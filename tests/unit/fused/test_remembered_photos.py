@@ -15,7 +15,7 @@ from shared.events import Event
 from shared.photo_store import PhotoStore, open_photo_store
 from shared.photos import Photo
 from shared.stream.fetching import fetch_from
-from shared.stream.serving import canary
+from shared.stream.known_good import known_good, plant
 from shared.stream.task import Task
 from shared.stream.worker import Limits, Worker
 from shared.topics import TASKS
@@ -81,7 +81,8 @@ async def answers_of(names: Sequence[str], home: Path, remembered: int) -> tuple
     source = Seldom(await uploads_to(store))
     limits = Limits(batch_seconds=60, fill_seconds=0.001, remembered_photos=remembered)
     tasks = tasks_of(names, reader, text, FakeBank())
-    await Worker(source, fetch_from(store, decode), tasks, sink, await canary(store), limits).run()
+    await plant(store)
+    await Worker(source, fetch_from(store, decode), tasks, sink, await known_good(store), limits).run()
     assert sink.rejected == []
     assert source.committed == source.end
     results = sorted(sink.results, key=lambda result: (result.record.offset, result.task))

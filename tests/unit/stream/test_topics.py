@@ -19,7 +19,7 @@ def test_every_tasks_own_name_is_one_of_the_declared() -> None:
 
 def test_the_fleet_and_the_offsets_take_the_names_from_there() -> None:
     assert Plan(Path("home")).workers is TASKS
-    assert READS.keys() == {group_of(member) for member in (*TASKS, "fused", "join")}
+    assert READS.keys() == {group_of(member) for member in (*TASKS, "fused", "join", "fraud-removals")}
 
 
 def test_the_commands_that_look_at_kafka_do_without_torch() -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -72,7 +72,7 @@ def test_a_slow_sink_slows_the_source() -> None:
         return seen
 
     # Queued for infer, one batch being built, two being inferred, four waiting for the publisher and one with it.
-    assert asyncio.run(main()) <= 4 * 2 + 4 * 8 + 1
+    assert asyncio.run(main()) <= 4 * 2 + 4 * 8 + 4 + 1
     assert len(sink.results) == 1000
 
 
@@ -452,16 +452,164 @@ def test_a_flush_that_fails_crashes_uncommitted() -> None:
     assert source.committed == {}
 
 
-def test_a_bug_in_prepare_crashes_instead_of_losing_the_record() -> None:
-    class Buggy(Shout):
-        def prepare(self, photo: Photo) -> bytes:
-            raise KeyError("typo")
+class Raises(Shout):
+    """At one stage, for photos that begin so."""
 
+    def __init__(self, stage: str, name: str, why: Exception, photos: bytes = b"odd") -> None:
+        super().__init__()
+        self.name = name
+        self._stage, self._why, self._photos = stage, why, photos
+
+    def look(self, stage: str, body: bytes) -> None:
+        if stage == self._stage and body.startswith(self._photos):
+            raise self._why
+
+    async def fetch(self, record: Record) -> Photo:
+        photo = await inline(record)
+        self.look("fetch", photo.body)
+        return photo
+
+    def prepare(self, photo: Photo) -> bytes:
+        self.look("prepare", photo.body)
+        return super().prepare(photo)
+
+    def conclude(self, photo: Photo, found: bytes) -> list[Finding]:
+        self.look("conclude", photo.body)
+        return super().conclude(photo, found)
+
+
+@pytest.mark.parametrize("why", [KeyError("typo"), RecursionError("too deep"), MemoryError(), OSError("odd")])
+@pytest.mark.parametrize("stage", ["fetch", "prepare", "conclude"])
+def test_a_photo_for_which_something_unforeseen_is_raised_is_a_dead_letter_of_the_task_that_raised(
+    stage: str, why: Exception
+) -> None:
+    source, sink = MemorySource([b"a", b"odd", b"b"]), MemorySink()
+    odd = Raises(stage, "odd", why)
+    run(source, sink, Shout(), odd, fetch=odd.fetch)
+    tasks = ["classification", "odd"] if stage == "fetch" else ["odd"]
+    said_of = f"{type(why).__name__}: {why}"
+    assert [(r.task, r.stage, r.code, r.message) for r in sink.rejected] == [
+        (task, stage, "unforeseen", said_of) for task in tasks
+    ]
+    assert len(sink.results) == 6 - len(tasks)
+    assert source.committed == source.end
+
+
+@pytest.mark.parametrize("stage", ["fetch", "prepare", "conclude"])
+def test_a_bug_that_a_known_good_photo_meets_too_crashes_instead_of_losing_the_record(stage: str) -> None:
     source, sink = MemorySource([b"a"] * 4), MemorySink()
-    with pytest.raises(ExceptionGroup):
-        run(source, sink, Buggy())
+    buggy = Raises(stage, "buggy", KeyError("typo"), photos=b"")
+    with pytest.raises(ExceptionGroup) as crash:
+        run(source, sink, buggy, fetch=buggy.fetch)
+    assert crash.group_contains(KeyError)
     assert source.committed == {}
     assert sink.outcomes == []
+
+
+class OneKills(MemorySource):
+    """Knows of one record that it killed the worker whenever that looked at it alone."""
+
+    async def __aiter__(self) -> AsyncIterator[Record]:
+        async for record in super().__aiter__():
+            yield replace(record, killed=record.key == b"1")
+
+
+def test_a_record_that_killed_the_worker_is_looked_at_no_more_and_is_a_dead_letter_of_every_task() -> None:
+    looked: list[bytes] = []
+
+    class Looks(Whisper):
+        def prepare(self, photo: Photo) -> bytes:
+            looked.append(photo.body)
+            return super().prepare(photo)
+
+    source, sink = OneKills([b"a", b"bomb", b"b"]), MemorySink()
+    run(source, sink, Shout(), Looks())
+    assert [(r.record.key, r.task, r.stage, r.code) for r in sink.rejected] == [
+        (b"1", "classification", "fetch", "crash"),
+        (b"1", "embedding", "fetch", "crash"),
+    ]
+    assert b"bomb" not in looked
+    assert len(sink.results) == 4
+    assert source.committed == source.end
+
+
+def test_no_record_is_blamed_for_deaths_while_a_known_good_photo_does_not_get_through() -> None:
+    source, sink = OneKills([b"a", b"bomb"]), MemorySink()
+    with pytest.raises(ExceptionGroup) as crash:
+        run(source, sink, Raises("prepare", "classification", Poison("unreadable", "broken"), photos=SOUND))
+    assert crash.group_contains(Transient, match="killed the worker twice")
+    assert sink.rejected == []
+    assert source.committed.get(Assignment("images", 1)) is None
+
+
+def test_slow_photos_are_progress_however_many_there_are() -> None:
+    """Each time-out moves one on; a probe that waits for the first commit would kill a worker that is at work."""
+    clock, over = SimpleNamespace(now=0.0), threading.Event()
+    health = Health(stalled_after=120.0, clock=lambda: clock.now)
+    dead: list[str] = []
+
+    class Slow(Shout):
+        def prepare(self, photo: Photo) -> bytes:
+            if photo.body == b"bomb":
+                clock.now += 10.0
+                if (why := health.why_not_live) is not None:
+                    dead.append(why)
+                over.wait(20)
+            return photo.body
+
+    source, sink = MemorySource([b"bomb"] * 24 + [b"a"] * 8, partitions=2), MemorySink()
+    limits = replace(QUICK, cpu_threads=1, straggler_seconds=0.001, prepare_seconds=0.02)
+    try:
+        asyncio.run(Worker(source, inline, [Slow()], sink, CANARY, limits, health).run())
+    finally:
+        over.set()
+    assert dead == []
+    assert (len(sink.rejected), len(sink.results)) == (24, 8)
+    assert source.committed == source.end
+
+
+def test_sound_photos_are_done_while_slow_ones_get_their_second_try() -> None:
+    over, second_try, all_sound = threading.Event(), threading.Event(), asyncio.Event()
+
+    class Slow(Shout):
+        looks = 0
+
+        def prepare(self, photo: Photo) -> bytes:
+            if photo.body == b"bomb":
+                self.looks += 1
+                if self.looks == 2:
+                    second_try.set()
+                over.wait(20)
+            return photo.body
+
+    class BombFirst(MemorySource):
+        async def __aiter__(self) -> AsyncIterator[Record]:
+            async for record in super().__aiter__():
+                if record.key != b"0":
+                    assert await asyncio.to_thread(second_try.wait, 10)
+                yield record
+
+    class Counts(MemorySink):
+        async def send(self, outcomes: Sequence[Outcome]) -> None:
+            await super().send(outcomes)
+            if len(self.results) == 8:
+                all_sound.set()
+
+    source, sink = BombFirst([b"bomb"] + [b"a"] * 8), Counts()
+    # The second try lasts for as long as the test does.
+    limits = replace(QUICK, cpu_threads=1, straggler_seconds=0.001, prepare_seconds=1000.0, first_prepare_share=2e-5)
+
+    async def main() -> None:
+        running = asyncio.create_task(Worker(source, inline, [Slow()], sink, CANARY, limits).run())
+        async with asyncio.timeout(15):
+            await all_sound.wait()
+        assert sink.rejected == []
+        running.cancel()
+
+    try:
+        asyncio.run(main())
+    finally:
+        over.set()
 
 
 def test_a_broken_device_blames_no_record() -> None:

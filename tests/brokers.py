@@ -1,0 +1,54 @@
+"""Brokers of other settings than the fleet's, for tests."""
+
+from collections.abc import Mapping
+
+from confluent_kafka.admin import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+)
+
+from local.servers import KafkaServer
+
+
+class SetBroker(KafkaServer):
+    """With some settings of its own."""
+
+    settings: Mapping[str, object] = {}
+
+    def _properties(self, controller_port: int) -> str:
+        # Of a setting that is there twice the last one counts.
+        return super()._properties(controller_port) + "".join(
+            f"{key}={value}\n" for key, value in self.settings.items()
+        )
+
+
+class ImpatientBroker(SetBroker):
+    """Gives a dead consumer's partitions away after a second or two."""
+
+    session_seconds = 1.5
+    settings = {  # noqa: RUF012
+        "group.min.session.timeout.ms": 500,
+        "group.consumer.min.session.timeout.ms": 1000,
+        "group.consumer.session.timeout.ms": 1500,
+        "group.consumer.min.heartbeat.interval.ms": 100,
+        "group.consumer.heartbeat.interval.ms": 300,
+    }
+
+
+class GuardedBroker(SetBroker):
+    """Lets everybody do what nobody is denied."""
+
+    settings = {  # noqa: RUF012
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "allow.everyone.if.no.acl.found": "true",
+    }
+
+    def deny(self, what: ResourceType, name: str, operation: AclOperation) -> None:
+        """To all, from now on."""
+        denial = AclBinding(what, name, ResourcePatternType.LITERAL, "User:*", "*", operation, AclPermissionType.DENY)
+        admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        admin.create_acls([denial])[denial].result()
