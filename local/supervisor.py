@@ -51,7 +51,8 @@ class Restarts:
     first_wait: float = 0.5
     longest_wait: float = 10.0
     quick_seconds: float = 30.0  # dying sooner than this after its start is a quick death
-    quick_deaths: int = 3  # so many in a row, and we give up
+    # So many in a row, and we give up. A photo that kills its worker is found out after four.
+    quick_deaths: int = 5
 
     def wait(self, quick_deaths: int) -> float:
         """Seconds before the restart after so many quick deaths in a row; 0 counts as the first."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from confluent_kafka.admin import (
     AclBinding,
+    AclBindingFilter,
     AclOperation,
     AclPermissionType,
     AdminClient,
@@ -46,6 +47,19 @@ class GuardedBroker(SetBroker):
         "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
         "allow.everyone.if.no.acl.found": "true",
     }
+
+    def allow(self) -> None:
+        """Whatever was denied."""
+        everything = AclBindingFilter(
+            ResourceType.ANY,
+            None,  # type: ignore[arg-type]  # any name, of anybody, from anywhere
+            ResourcePatternType.ANY,
+            None,  # type: ignore[arg-type]
+            None,  # type: ignore[arg-type]
+            AclOperation.ANY,
+            AclPermissionType.ANY,
+        )
+        AdminClient({"bootstrap.servers": self.bootstrap}).delete_acls([everything])[everything].result()
 
     def deny(self, what: ResourceType, name: str, operation: AclOperation) -> None:
         """To all, from now on."""

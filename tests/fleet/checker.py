@@ -4,6 +4,7 @@ It reads Redis and Kafka itself: a lookup that hides a loss would hide it from t
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -50,33 +51,54 @@ async def held(kafka: str, redis_url: str) -> Held:
     return Held(records, published, vectors, await asyncio.to_thread(produced, kafka, DEAD_LETTERS))
 
 
+@dataclass(frozen=True)
+class Tally:
+    """What became of a fleet's uploads: listings accepted, and of how many things the fleet is wrong about them."""
+
+    accepted: int
+    lost: int = 0
+    doubled: int = 0
+    stale: int = 0
+
+
+def tally(uploads: Sequence[Imported], found: Held) -> Tally:
+    """Of these uploads, which must be all that the fleet was ever given; the last one of a listing counts."""
+    kinds = Counter(line.partition(":")[0] for line in problems(uploads, found))
+    accepted = len({upload.listing_id for upload in uploads if upload.listing_id})
+    return Tally(accepted, kinds["lost"], kinds["doubled"], kinds["stale"])
+
+
 def problems(uploads: Sequence[Imported], found: Held) -> list[str]:
     """What was lost or doubled of these uploads, which must be all that the fleet was ever given; empty: nothing."""
-    wanted = {upload.listing_id: list(dict.fromkeys(upload.photos)) for upload in uploads if upload.listing_id}
+    wanted = {upload.listing_id: upload for upload in uploads if upload.listing_id}
     return [
         *(f"not accepted: {upload.reference}" for upload in uploads if upload.listing_id is None),
         *(f"lost: listing {i} has no record" for i in wanted.keys() - found.records.keys()),
         *(f"doubled: record {i} belongs to no upload" for i in found.records.keys() - wanted.keys()),
-        *(line for i, photos in wanted.items() if i in found.records for line in _unlike(found.records[i], photos)),
+        *(line for i, upload in wanted.items() if i in found.records for line in _unlike(found.records[i], upload)),
         *_unpublished(found),
         *_misplaced(found),
         *([f"{found.dead_letters} records in the dead letters"] if found.dead_letters else []),
     ]
 
 
-def _unlike(record: Enriched, photos: Sequence[str]) -> Iterator[str]:
-    joined = [photo.photo.sha256 for photo in record.photos]
-    for sha256 in photos:
-        if joined.count(sha256) != 1:
-            yield f"photo {sha256[:12]} of {record.listing_id} is there {joined.count(sha256)} times"
-    if extra := set(joined) - set(photos):
-        yield f"listing {record.listing_id} has {len(extra)} photos that were not uploaded"
+def _unlike(record: Enriched, upload: Imported) -> Iterator[str]:
+    if upload.revision is not None and record.revision < upload.revision:
+        yield f"stale: listing {record.listing_id} is at revision {record.revision}, not {upload.revision}"
+    joined = Counter(photo.photo.sha256 for photo in record.photos)
+    for sha256 in set(upload.photos):
+        if not joined[sha256]:
+            yield f"lost: photo {sha256[:12]} of {record.listing_id}"
+        elif joined[sha256] > 1:
+            yield f"doubled: photo {sha256[:12]} of {record.listing_id} is there {joined[sha256]} times"
+    if extra := joined.keys() - set(upload.photos):
+        yield f"doubled: listing {record.listing_id} has {len(extra)} photos that were not uploaded"
     for photo in record.photos:
         facets = (photo.HasField("category"), photo.HasField("attributes"), photo.HasField("fraud"))
         if photo.missing or not photo.embedding_space or not all(facets):
-            yield f"photo {photo.photo.sha256[:12]} of {record.listing_id} lacks facets"
+            yield f"lost: photo {photo.photo.sha256[:12]} of {record.listing_id} lacks facets"
     if record.status != Enriched.STATUS_COMPLETE:
-        yield f"listing {record.listing_id} is not complete"
+        yield f"lost: listing {record.listing_id} is not complete"
 
 
 def _unpublished(found: Held) -> Iterator[str]:
@@ -86,7 +108,7 @@ def _unpublished(found: Held) -> Iterator[str]:
         elif listing_id not in found.records:
             yield f"doubled: listing {listing_id} was published and has no record"
         elif found.published[listing_id] != found.records[listing_id]:
-            yield f"listing {listing_id} was last published as something else than its record"
+            yield f"stale: listing {listing_id} was last published as something else than its record"
 
 
 def _misplaced(found: Held) -> Iterator[str]:
@@ -96,7 +118,7 @@ def _misplaced(found: Held) -> Iterator[str]:
         if listing_id not in found.vectors.get(record.embedding_space, []):
             yield f"lost: listing {listing_id} has no vector in the index"
     for space, listing_ids in found.vectors.items():
-        yield from (f"vector of {i} in {space} should not be there" for i in listing_ids if i not in shown)
+        yield from (f"stale: vector of {i} in {space} should not be there" for i in listing_ids if i not in shown)
 
 
 async def _records(redis: Redis) -> dict[str, Enriched]:

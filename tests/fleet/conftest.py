@@ -48,11 +48,11 @@ class RunningFleet:
 
 
 @asynccontextmanager
-async def run(home: Path, *, fused: bool) -> AsyncIterator[RunningFleet]:
-    """A fleet with a home of its own, on free ports."""
+async def run(home: Path, *, fused: bool, kafka: str | None = None) -> AsyncIterator[RunningFleet]:
+    """A fleet with a home of its own, on free ports; its own Kafka too, unless another is named."""
     from shared.vision.pack import open_pack
 
-    plan = Plan(linked_home(home), ports=Ports.free(), fused=fused)
+    plan = Plan(linked_home(home), ports=Ports.free(), kafka=kafka, fused=fused)
     async with running(plan) as fleet, RecommendationClient(plan.recommendation) as lookups:
         yield RunningFleet(fleet, lookups, open_pack(plan.pack))
 
