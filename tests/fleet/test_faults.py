@@ -1,4 +1,4 @@
-"""What goes wrong around a fleet, one fault after the other: nothing acknowledged is lost, doubled or stale after it."""
+"""What goes wrong around a fleet, fault after fault: nothing acknowledged is lost, doubled or stale afterwards."""
 
 import asyncio
 import os
