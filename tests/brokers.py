@@ -59,7 +59,8 @@ class GuardedBroker(SetBroker):
             AclOperation.ANY,
             AclPermissionType.ANY,
         )
-        AdminClient({"bootstrap.servers": self.bootstrap}).delete_acls([everything])[everything].result()
+        admin = AdminClient({"bootstrap.servers": self.bootstrap})  # by a name, or it ends before it has the answer
+        admin.delete_acls([everything])[everything].result()
 
     def deny(self, what: ResourceType, name: str, operation: AclOperation) -> None:
         """To all, from now on."""
