@@ -55,7 +55,7 @@ async def serve(settings: GatewaySettings, process: Process) -> None:
     store = open_photo_store(settings.photo_store)
     lookup = RecommendationClient(settings.recommendation, settings.lookup_seconds)
     producer = Producer(settings.kafka, settings.acknowledge_seconds)
-    broker = Broker(settings.kafka, (LISTING_CHANGED, IMAGE_UPLOADED), settings.probe_seconds)
+    broker = Broker(settings.kafka, writes=(LISTING_CHANGED, IMAGE_UPLOADED), timeout_seconds=settings.probe_seconds)
     health = process.health
     with (
         listening(settings.host, settings.http_port) as listener,

@@ -43,7 +43,7 @@ async def _join(settings: JoinSettings, process: Process) -> None:
     # Here, so that serve needs neither Faust nor Kafka's client.
     from aiokafka.errors import KafkaError  # type: ignore[import-untyped]
 
-    from services.recommendation.join import GROUP, TOPICS, Join, Settlement, faust_app
+    from services.recommendation.join import GROUP, READS, WRITES, Join, Settlement, faust_app
     from shared.stream.admin import Broker
     from shared.stream.offsets import committed_stamps
     from shared.stream.producer import Producer
@@ -57,7 +57,7 @@ async def _join(settings: JoinSettings, process: Process) -> None:
     redis = connect(settings.redis, timeout_seconds=15.0)
     records = RedisRecords(redis, wait_for_disk=settings.wait_for_disk)
     index = RedisVectorIndex(redis)
-    broker = Broker(settings.kafka, TOPICS)
+    broker = Broker(settings.kafka, reads=READS, writes=WRITES)
 
     async def resume() -> None:
         await records.resume(await asyncio.to_thread(committed_stamps, settings.kafka, [GROUP]))

@@ -38,7 +38,8 @@ from shared.tracing import extracted, tracer
 log = structlog.get_logger()
 
 # What it reads and writes. Faust would wait for a topic that isn't there without a word.
-TOPICS = (*fields.SOURCES, LISTING_ENRICHED, DEAD_LETTERS)
+READS = fields.SOURCES
+WRITES = (LISTING_CHANGED, LISTING_ENRICHED, DEAD_LETTERS)
 GROUP = group_of("join")
 # Two joins meet at one listing now and then; so often in a row means that something is wrong.
 MAX_CONFLICTS = 20

@@ -3,12 +3,12 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from confluent_kafka import Consumer, KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, ClusterMetadata, ConfigResource, NewTopic, TopicMetadata
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AclOperation, AdminClient, ClusterMetadata, ConfigResource, NewTopic, TopicMetadata
 
 from shared.errors import Transient
 from shared.topics import TOPICS, Topic
@@ -71,22 +71,44 @@ def missing_topics(
 
 
 class Broker:
-    """Asks Kafka, for as long as a process runs, whether it is there and has the topics that the process needs."""
+    """Asks Kafka, for as long as a process runs, whether it is there, and has the topics and gives the rights that the
+    process needs.
+    """
 
-    def __init__(self, bootstrap: str, topics: Iterable[Topic], timeout_seconds: float = 3.0) -> None:
+    def __init__(
+        self, bootstrap: str, *, reads: Iterable[Topic] = (), writes: Iterable[Topic] = (), timeout_seconds: float = 3.0
+    ) -> None:
         self._bootstrap = bootstrap
-        self._topics = tuple(topics)
+        self._needed = [(topic, AclOperation.READ) for topic in reads]
+        self._needed += [(topic, AclOperation.WRITE) for topic in writes]
         self._timeout_seconds = timeout_seconds
         self._admin = admin(bootstrap)
 
     async def check(self) -> None:
         """Raises Transient."""
-        missing = await asyncio.to_thread(
-            missing_topics, self._admin, self._bootstrap, self._topics, self._timeout_seconds
-        )
-        if missing:
+        await asyncio.to_thread(self._check)
+
+    def _check(self) -> None:
+        topics = {topic.name: topic for topic, _ in self._needed}
+        if missing := missing_topics(self._admin, self._bootstrap, topics.values(), self._timeout_seconds):
             names = ", ".join(topic.name for topic in missing)
-            raise Transient(f"Kafka at {self._bootstrap} has no topic {names}: run `vitrine topics`")
+            raise Transient(
+                f"Kafka at {self._bootstrap} has no topic {names}: run `vitrine topics`, or grant DESCRIBE on them"
+            )
+        given = self._rights(list(topics))
+        lacking = [f"{right.name} on {topic.name}" for topic, right in self._needed if right not in given[topic.name]]
+        if lacking:
+            raise Transient(f"Kafka at {self._bootstrap} refuses us: grant {', '.join(lacking)}")
+
+    def _rights(self, names: Sequence[str]) -> dict[str, Collection[AclOperation]]:
+        """What we may do with each topic; where the broker guards nothing, everything."""
+        answers = self._admin.describe_topics(
+            TopicCollection(list(names)), include_authorized_operations=True, request_timeout=self._timeout_seconds
+        )
+        try:
+            return {name: answer.result().authorized_operations or () for name, answer in answers.items()}
+        except KafkaException as why:
+            raise Transient(f"Kafka at {self._bootstrap} does not tell what we may do: {why.args[0].str()}") from why
 
 
 def once_ready(ask: Callable[[], T]) -> T:

@@ -146,7 +146,7 @@ async def _serve(
         wiring.flushed,
     )
     process.on_stop(worker.stop)
-    broker = Broker(settings.kafka, (IMAGE_UPLOADED, *RESULTS.values(), DEAD_LETTERS, CANARY))
+    broker = Broker(settings.kafka, reads=[IMAGE_UPLOADED], writes=[*RESULTS.values(), DEAD_LETTERS, CANARY])
     needs = {"broker": broker.check, "group": source.check, "store": store.check, **wiring.needs}
     async with AsyncExitStack() as beside:
         # Closed last: queries are answered until their server has ended.

@@ -12,7 +12,7 @@ from services.fraud.removals import GROUP, follow_removals
 from shared.errors import Transient, Unusable
 from shared.events import Event
 from shared.settings import Settings
-from shared.stream.admin import create_topics
+from shared.stream.admin import Broker, create_topics
 from shared.stream.producer import Producer
 from shared.topics import LISTING_CHANGED
 from tests.brokers import GuardedBroker
@@ -88,3 +88,16 @@ async def test_the_follower_of_removals_that_may_not_use_its_group_ends_the_proc
         async with asyncio.timeout(SECONDS), follow_removals(FakeBank(), Settings(kafka=guarded.bootstrap)):
             await asyncio.Future()
     assert stopped.group_contains(Unusable, match=f"grant READ on group {GROUP}")
+
+
+async def test_a_process_is_not_ready_while_it_lacks_a_right_on_a_topic(
+    line: KafkaLine, guarded: GuardedBroker
+) -> None:
+    broker = Broker(guarded.bootstrap, reads=[line.topic], writes=[line.topic])
+    await broker.check()
+    guarded.deny(ResourceType.TOPIC, line.topic.name, AclOperation.WRITE)
+    with pytest.raises(Transient, match=f"grant WRITE on {line.topic.name}$"):
+        await broker.check()
+    guarded.deny(ResourceType.TOPIC, line.topic.name, AclOperation.DESCRIBE)
+    with pytest.raises(Transient, match="grant DESCRIBE"):
+        await broker.check()
