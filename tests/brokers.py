@@ -41,7 +41,7 @@ class ImpatientBroker(SetBroker):
 
 
 class GuardedBroker(SetBroker):
-    """Lets everybody do what nobody is denied."""
+    """Lets everybody do everything with what no rule is about."""
 
     settings = {  # noqa: RUF012
         "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
@@ -63,7 +63,14 @@ class GuardedBroker(SetBroker):
         admin.delete_acls([everything])[everything].result()
 
     def deny(self, what: ResourceType, name: str, operation: AclOperation) -> None:
-        """To all, from now on."""
-        denial = AclBinding(what, name, ResourcePatternType.LITERAL, "User:*", "*", operation, AclPermissionType.DENY)
+        """To all, from now on; and all else that nobody is granted."""
+        self._rule(what, name, operation, AclPermissionType.DENY)
+
+    def grant(self, what: ResourceType, name: str, operation: AclOperation) -> None:
+        """To all, and nothing else of what nobody is granted."""
+        self._rule(what, name, operation, AclPermissionType.ALLOW)
+
+    def _rule(self, what: ResourceType, name: str, operation: AclOperation, permission: AclPermissionType) -> None:
+        rule = AclBinding(what, name, ResourcePatternType.LITERAL, "User:*", "*", operation, permission)
         admin = AdminClient({"bootstrap.servers": self.bootstrap})
-        admin.create_acls([denial])[denial].result()
+        admin.create_acls([rule])[rule].result()

@@ -95,7 +95,7 @@ async def test_a_process_is_not_ready_while_it_lacks_a_right_on_a_topic(
 ) -> None:
     broker = Broker(guarded.bootstrap, reads=[line.topic], writes=[line.topic])
     await broker.check()
-    guarded.deny(ResourceType.TOPIC, line.topic.name, AclOperation.WRITE)
+    guarded.grant(ResourceType.TOPIC, line.topic.name, AclOperation.READ)
     with pytest.raises(Transient, match=f"grant WRITE on {line.topic.name}$"):
         await broker.check()
     guarded.deny(ResourceType.TOPIC, line.topic.name, AclOperation.DESCRIBE)
