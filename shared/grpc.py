@@ -24,6 +24,7 @@ from grpc_reflection.v1alpha import reflection
 from shared.errors import CannotListen, Transient
 from shared.limits import MAX_MESSAGE_BYTES
 from shared.metrics import RPC_SECONDS
+from shared.room import Room
 from shared.tracing import current_traceparent, extracted, tracer
 
 log = structlog.get_logger()
@@ -80,45 +81,6 @@ class Bounds:
     photo_bytes: int = 2 * MAX_MESSAGE_BYTES
     arrival_seconds: float = 10.0  # for a message, once it is its turn
     seconds: float = 30.0  # for a call, its wait in line included, whatever deadline it brings beyond that
-
-
-class Room:
-    """Bytes of messages held at once. Who needs more than are free waits in line."""
-
-    def __init__(self, size: int) -> None:
-        self._free = size
-        self._first_in_line = asyncio.Lock()
-        self._given_back = asyncio.Event()
-
-    @asynccontextmanager
-    async def held(self, size: int) -> AsyncIterator["Held"]:
-        """`size` of at most the room's."""
-        async with self._first_in_line:
-            while size > self._free:
-                self._given_back.clear()
-                await self._given_back.wait()
-            self._free -= size
-        held = Held(self, size)
-        try:
-            yield held
-        finally:
-            held.shrink(0)
-
-    def give_back(self, size: int) -> None:
-        self._free += size
-        self._given_back.set()
-
-
-class Held:
-    """What one call has of a room."""
-
-    def __init__(self, room: Room, size: int) -> None:
-        self._room = room
-        self._size = size
-
-    def shrink(self, size: int) -> None:
-        self._room.give_back(self._size - size)
-        self._size = size
 
 
 class Admission:

@@ -12,11 +12,12 @@ from typing import Any
 from shared.errors import Poison
 from shared.events import Event, event
 from shared.photos import Photo
+from shared.room import Room
 from shared.stream.records import Record, Result
 from shared.stream.task import Finding
 from shared.stream.worker.limits import Limits
 from shared.stream.worker.patience import FORESEEN, Patience, Try, Unforeseen
-from shared.stream.worker.threads import YIELDING, Room, Threads
+from shared.stream.worker.threads import YIELDING, Threads
 from shared.stream.worker.work import AnyTask, Work
 from shared.topics import RESULTS
 from shared.tracing import extracted, tracer
@@ -53,7 +54,7 @@ class Concluding:
             work.photo = photo = None
         await ready(work)
         if photo is not None and lengthy:
-            async with self._waiting.of(len(photo.body)):
+            async with self._waiting.held(len(photo.body)):
                 await until_quick.aclose()
                 await self._tasks_of(work, photo, lengthy, self._long)
             work.photo = photo = None

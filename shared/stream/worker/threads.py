@@ -1,12 +1,10 @@
-"""Threads, and what may wait for them."""
+"""Threads that compute."""
 
 import asyncio
-import math
 import os
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -45,28 +43,3 @@ class Threads:
 
     def shutdown(self) -> None:
         self._pool.shutdown(wait=False)
-
-
-class Room:
-    """Places for photos of so many bytes together; first come, first let in. A larger one gets it alone."""
-
-    def __init__(self, size: int, photos: int | None = None) -> None:
-        """`photos`: and no more than so many."""
-        self._photos = math.inf if photos is None else photos
-        self._bytes = size
-        self._size = size
-        self._turn = asyncio.Lock()
-        self._left = asyncio.Condition()
-
-    @asynccontextmanager
-    async def of(self, size: int) -> AsyncIterator[None]:
-        size = min(size, self._size)
-        async with self._turn, self._left:
-            await self._left.wait_for(lambda: self._photos > 0 and self._bytes >= size)
-            self._photos, self._bytes = self._photos - 1, self._bytes - size
-        try:
-            yield
-        finally:
-            async with self._left:
-                self._photos, self._bytes = self._photos + 1, self._bytes + size
-                self._left.notify_all()

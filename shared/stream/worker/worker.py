@@ -10,6 +10,7 @@ from vitrine.events.v1 import image_pb2
 
 from shared import metrics
 from shared.health import Health
+from shared.room import Room
 from shared.stream.batching import END, BatchLimit, batches
 from shared.stream.fetching import Fetch, bytes_to_fetch, readable_upload_in
 from shared.stream.records import Assignment, Outcome, Record, Result
@@ -23,7 +24,6 @@ from shared.stream.worker.preparing import Preparing
 from shared.stream.worker.publishing import Publishing, Sink
 from shared.stream.worker.remembered import Remembered
 from shared.stream.worker.self_test import SelfTest
-from shared.stream.worker.threads import Room
 from shared.stream.worker.work import AnyTask, Work
 
 
@@ -129,7 +129,7 @@ class Worker:
             if upload is not None:
                 self._spare(work, upload)
             if not work.spared:
-                await work.room.enter_async_context(self._room.of(bytes_to_fetch(upload)))
+                await work.room.enter_async_context(self._room.held(bytes_to_fetch(upload)))
             await self._prepared.put(stages.create_task(self._prepare(work)))
         await self._prepared.put(END)
 

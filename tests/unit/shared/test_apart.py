@@ -4,7 +4,6 @@ import io
 import os
 import signal
 import socket
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
@@ -114,7 +113,6 @@ def test_a_decoder_that_waits_for_ever_is_ended() -> None:
     helpers.close()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere memory is not bounded")
 def test_a_photo_has_the_memory_that_it_was_estimated_to_need_and_a_little_more(helpers: Helpers) -> None:
     check(helpers, b"take 150")
     assert refusal(helpers, b"take 400") == "MemoryError"

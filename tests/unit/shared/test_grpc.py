@@ -8,7 +8,7 @@ import pytest
 from google.protobuf.message import DecodeError
 from grpc import aio
 
-from shared.grpc import MAX_QUESTION_BYTES, Admission, Bounds, Refusal, Room
+from shared.grpc import MAX_QUESTION_BYTES, Admission, Bounds, Refusal
 from shared.limits import MAX_MESSAGE_BYTES
 
 PHOTO, QUESTION = "SearchByPhoto", "GetListing"
@@ -151,15 +151,3 @@ async def test_who_stalls_while_sending_is_let_go_of_and_the_next_has_its_turn()
     assert refusal.value.code == grpc.StatusCode.DEADLINE_EXCEEDED
     async with doors.request(PHOTO, sends(b"fine"), parse) as request:
         assert request == b"fine"
-
-
-async def test_a_room_is_given_in_the_order_asked_for() -> None:
-    room, order = Room(10), list[int]()
-
-    async def take(size: int) -> None:
-        async with room.held(size):
-            order.append(size)
-            await asyncio.sleep(0)
-
-    await asyncio.gather(take(8), take(9), take(1), take(2))
-    assert order == [8, 9, 1, 2]
