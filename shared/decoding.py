@@ -49,6 +49,7 @@ UNREADABLE = (
 
 _SHOWN_AS_STORED = ("JPEG", "PNG", "WEBP")
 _UNREAD = re.compile("([0-9]+) extraneous bytes before marker 0xd9")
+_BEFORE_RESTART = re.compile("extraneous bytes before marker 0xd[0-7]")
 _INTRICATE = ("HEIF", "AVIF")
 # Bytes for each pixel while one is decoded whole, as measured: the decoder's own planes, then Pillow's four. HEIC and
 # AVIF with two bytes a sample, no colour left out, and transparency.
@@ -141,6 +142,8 @@ def _oddity_of(body: bytes, width: int, height: int) -> str:
     except ValueError as why:
         if "premature end" in str(why).lower():
             raise ValueError("a part of the JPEG data is missing") from why
+        if _BEFORE_RESTART.search(str(why)):
+            raise ValueError("bytes that are no pixels stand before a restart marker") from why
         return str(why)  # CMYK, or what harms nothing
     return ""
 

@@ -58,6 +58,10 @@ class CleanPhoto:
     metadata: listing_pb2.PhotoMetadata
 
 
+# Each costs another decoding of the whole photo. One takes nearly everything away, the next what was read ahead.
+_TRIMS = 3
+
+
 @dataclass(frozen=True, slots=True)
 class _Format:
     name: str
@@ -101,11 +105,15 @@ def clean(body: bytes, limits: PhotoLimits | None = None) -> CleanPhoto:
     kind = _format_of(body)
     stripped, metadata = _followed(kind.strip, body)
     width, height, unread = _decode(stripped)
-    while unread:
+    for _ in range(_TRIMS):
+        if not unread:
+            break
         # Padding of some cameras, or whatever else: what no decoder reads is no part of the picture. One reads up to
         # eight bytes ahead and doesn't count them, so a few may be left for another turn.
         stripped = jpeg.without_last(stripped, unread)
         width, height, unread = _decode(stripped)
+    if unread:
+        raise damaged("what follows its last pixel is no padding of one kind")
     _check_pixels(Size(width, height), limits or PhotoLimits())  # a HEIF may show less than it holds
     summary = listing_pb2.PhotoMetadata(
         editor=editor_of(metadata), generator=generator_of(metadata), c2pa=metadata.c2pa

@@ -77,12 +77,17 @@ def strip(body: bytes) -> tuple[bytes, Metadata]:
         parts.append(_segment(APP14, headers[APP14]))
     parts += [segment.raw for segment in kept]
     # What comes after the end is another picture (MPO, gain maps, motion photos) or none: it goes.
-    return b"".join([*parts, _END]), metadata
+    return _ended(b"".join(parts)), metadata
 
 
 def without_last(body: bytes, unread: int) -> bytes:
     """A stripped JPEG without so many bytes before its end marker."""
-    return body[: -len(_END) - unread] + _END
+    return _ended(body[: -len(_END) - unread])
+
+
+def _ended(body: bytes) -> bytes:
+    """Without fill bytes before the end marker, of which any number may stand there, and which no decoder counts."""
+    return body.rstrip(b"\xff") + _END
 
 
 def _header(segment: Segment) -> bytes:

@@ -5,6 +5,7 @@ import struct
 import time
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin
 
+from services.gateway import imaging
 from services.gateway.imaging import PhotoLimits, clean, jpeg, png, read_header
 from services.gateway.imaging.parts import BadPhoto
 from services.gateway.imaging.profile import colours_only
@@ -575,6 +577,34 @@ def test_what_follows_a_jpegs_pixels_before_its_end_goes(progressive: bool, side
     assert len(after) <= len(plain) + 8
     assert pixels(after) == pixels(plain)
     assert clean(after).body == after
+
+
+@pytest.mark.parametrize(
+    "tail", [b"\xaa\xaa" + b"\xff" * 200_000, (b"\xaa\xaa" + b"\xff" * 50) * 4000, b"\xaa\xff" * 9_000]
+)
+def test_fill_bytes_after_a_jpegs_pixels_are_not_taken_away_one_by_one(
+    tail: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = 0
+    decode = imaging._decode
+
+    def counted(body: bytes) -> tuple[int, int, int]:
+        nonlocal looks
+        looks += 1
+        return decode(body)
+
+    monkeypatch.setattr(imaging, "_decode", counted)
+    before = saved(picture(), "JPEG")
+    with suppress(BadPhoto):
+        assert tail[:50] not in clean(before[:-2] + tail + before[-2:]).body
+    assert looks <= 4
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_bytes_that_end_with_a_restart_marker_do_not_survive_as_pixels(number: int) -> None:
+    before = saved(picture(), "JPEG")
+    hidden = b"SECRET-GPS 52.5200 13.4050 " * 50 + bytes([0xFF, 0xD0 + number])
+    assert refusal(before[:-2] + hidden + before[-2:]).code == "damaged-photo"
 
 
 def test_what_follows_a_pngs_pixels_in_their_last_chunk_goes() -> None:
