@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import re
 import socket
 from collections.abc import Iterator
@@ -59,7 +58,7 @@ async def serve(settings: GatewaySettings, process: Process) -> None:
     health = process.health
     with (
         listening(settings.host, settings.http_port) as listener,
-        ThreadPoolExecutor(settings.threads or os.cpu_count() or 1, "decode") as decoders,
+        ThreadPoolExecutor(settings.decoders, "decode") as decoders,
     ):
         intake = Intake(store, producer, settings, decoders)
         config = served(create_app(intake, lookup, settings), settings)
@@ -126,6 +125,8 @@ async def sweep_now_and_then(store: PhotoStore) -> NoReturn:
                 log.info("swept the photo store", half_written=swept)
         except (OSError, Transient, MissingObject) as why:
             log.warning("could not sweep the photo store", error=str(why))
+        except Exception:
+            log.exception("could not sweep the photo store")
         await asyncio.sleep(STAGED_SECONDS)
 
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Annotated, Any
 
 import structlog
@@ -86,6 +87,7 @@ def create_app(
         rate.check(caller.subject)
         with uploads.begun(caller.subject) as lease:
             form = await read_form(request.stream(), _content_type(request), settings, lease)
+            form = replace(form, caller=caller.subject)
             claims = parse_claims(form.listing)
             caller.speaks_for(claims.seller_id)
             rate.spend(caller.subject, photos_of(form, claims))
@@ -130,7 +132,7 @@ def create_app(
             change = await intake.replace(listing_id, form, idempotency_key)
         return answers.accepted(change)
 
-    @app.delete("/v1/listings/{listing_id}", status_code=202, responses=_refusals(403, 404, 422, 503))
+    @app.delete("/v1/listings/{listing_id}", status_code=202, responses=_refusals(403, 404, 422, 429, 503))
     async def remove_listing(request: Request, listing_id: ListingId) -> answers.Removed:
         """Take a listing down, for good.
 
@@ -138,6 +140,8 @@ def create_app(
         """
         caller = caller_of(request)
         caller.needs("upload")
+        rate.check(caller.subject)
+        rate.spend(caller.subject, 1)
         if (owner := await intake.owner(listing_id)) is not None:
             caller.speaks_for(owner)
         if (change := await intake.remove(listing_id)) is None:
@@ -167,7 +171,7 @@ def create_app(
             raise _no_such_listing(listing_id)
         if (joined := await _looked_up(lookup, listing_id, view)) is not None:
             return joined
-        if await intake.has_accepted(listing_id):
+        if view != "shopper" and await intake.has_accepted(listing_id):
             return answers.pending(listing_id)
         raise _no_such_listing(listing_id)
 

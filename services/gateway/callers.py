@@ -45,14 +45,18 @@ class Caller:
             )
 
 
+_PASSED_ON = {"forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"}
+
+
 def caller_of(connection: HTTPConnection) -> Caller:
     """By the address of the peer: behind a proxy nobody can be told apart.
 
-    Reviewing is for the gateway's own machine, where whoever calls could read the store as well.
+    Reviewing is for the gateway's own machine, where whoever calls could read the store as well; not for what a proxy
+    there passes on, which says so in a header.
     """
     host = connection.client.host if connection.client else ""
     address = _address(host)
-    local = address is not None and address.is_loopback
+    local = address is not None and address.is_loopback and not _PASSED_ON & set(connection.headers.keys())
     return Caller(subject_of(host), None, _LOCAL if local else _REMOTE)
 
 

@@ -22,13 +22,18 @@ _MOST_BOUNDARIES = 1000
 _CODED_NAME = re.compile(rb"""(?i);[ \t]*filename\*[ \t]*=[ \t]*"?(utf-8|iso-8859-1)'[^';"]*'([^;"\s]*)""")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class File:
-    """An uploaded photo as it came."""
+    """An uploaded photo as it came, until it is taken."""
 
     body: bytes
     filename: str | None
     index: int
+
+    def taken(self) -> bytes:
+        """Its bytes, once."""
+        body, self.body = self.body, b""
+        return body
 
     @property
     def where(self) -> dict[str, object]:
@@ -39,6 +44,7 @@ class File:
 class Form:
     listing: bytes
     files: tuple[File, ...]
+    caller: str = ""  # who sent it, as callers.py counts them
 
 
 class Lease(Protocol):

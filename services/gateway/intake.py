@@ -21,6 +21,7 @@ from services.gateway.imaging import BadPhoto, CleanPhoto, clean
 from services.gateway.problems import Problem, problem_of_photo
 from services.gateway.register import Acceptance, Register, Stale
 from services.gateway.settings import GatewaySettings
+from services.gateway.turns import Turns
 from shared.errors import Transient
 from shared.events import Event, Publisher, event
 from shared.metrics import ACCEPTED_BYTES, ACCEPTED_PHOTOS, COMPLETED
@@ -52,6 +53,7 @@ class Intake:
         self._publisher = publisher
         self._settings = settings
         self._decoders = decoders
+        self._turns = Turns(settings.decoders)
         self._now_us = now_us
 
     async def create(self, form: Form, key: str | None) -> listing_pb2.ListingChanged:
@@ -77,7 +79,9 @@ class Intake:
             if owner is None and not await self.has_accepted(listing_id):
                 return None
             removal = await self._removal(listing_id, owner or "")
-        await self._carry_out(removal)
+        if not await self._register.is_removal_done(listing_id):
+            await self._carry_out(removal)
+            await _noted(self._register.note_removal_done(listing_id))
         return removal.change
 
     async def owner(self, listing_id: str) -> str | None:
@@ -119,7 +123,7 @@ class Intake:
     async def _accept(
         self, action: str, listing_id: str, claims: ListingClaims, form: Form, key: str | None
     ) -> listing_pb2.ListingChanged:
-        digest = await self._aside(lambda: _digest(action, form))
+        digest = await asyncio.to_thread(_digest, action, form)  # not where others' photos are decoded
         if key is None:
             ours = await self._prepare(digest, listing_id, claims, form)
             await self._carry_out(ours)
@@ -138,15 +142,9 @@ class Intake:
     async def _prepare(self, digest: str, listing_id: str, claims: ListingClaims, form: Form) -> Acceptance:
         now_us = self._now_us()
         self._check_updated_at(claims, now_us)
-        if await self.is_removed(listing_id):
-            raise Problem(
-                "listing-removed",
-                f"The listing {listing_id} was taken down, and a removal is final.",
-                "Upload it as a new listing.",
-                {"parameter": "listing_id"},
-            )
+        await self._check_not_removed(listing_id)
         _check_owner(listing_id, claims, await self._register.owner(listing_id))
-        photos = await self._photos(listing_id, claims, form.files, now_us)
+        photos = await self._photos(listing_id, claims, form, now_us)
         listing = listing_pb2.Listing(seller_id=claims.seller_id, claims=claims.to_event(), photos=photos)
         change = listing_pb2.ListingChanged(listing_id=listing_id, listing=listing)
         try:
@@ -187,18 +185,16 @@ class Intake:
                 {"part": "listing", "field": "updated_at"},
             )
 
-    async def _photos(
-        self, listing_id: str, claims: ListingClaims, files: Sequence[File], now_us: int
-    ) -> list[listing_pb2.Photo]:
+    async def _photos(self, listing_id: str, claims: ListingClaims, form: Form, now_us: int) -> list[listing_pb2.Photo]:
         """The photos in the listing's order, each once, stored. What is refused leaves nothing behind."""
-        order = _order(claims, files)
+        order = _order(claims, form.files)
         if not order:
             detail = "The listing names no photo and none was uploaded."
             raise Problem("no-photos", detail, "Send at least one part named photos.", {"part": "photos"})
         if len(order) > self._settings.max_photos:
             raise too_many_photos(self._settings.max_photos)
         known = {sha256: await self._known(listing_id, sha256) for sha256 in order if isinstance(sha256, str)}
-        cleaned = await asyncio.gather(*(self._clean(file) for file in files), return_exceptions=True)
+        cleaned = await asyncio.gather(*(self._clean(file, form.caller) for file in form.files), return_exceptions=True)
         for outcome in cleaned:  # the first bad photo, not the one that failed first
             if isinstance(outcome, BaseException):
                 raise outcome
@@ -208,9 +204,11 @@ class Intake:
         photos = [known[which] if isinstance(which, str) else stored[which] for which in order]
         return list({photo.sha256: photo for photo in photos}.values())
 
-    async def _clean(self, file: File) -> CleanPhoto:
+    async def _clean(self, file: File, caller: str) -> CleanPhoto:
+        """From here on without the body that was sent, or an upload would be held twice."""
         try:
-            return await self._aside(lambda: clean(file.body, self._settings.photo_limits))
+            async with self._turns.turn(caller):
+                return await self._aside(lambda: clean(file.taken(), self._settings.photo_limits))
         except BadPhoto as why:
             raise problem_of_photo(why, file.where) from why
 
@@ -239,8 +237,20 @@ class Intake:
             {"part": "listing", "field": "photos"},
         )
 
+    async def _check_not_removed(self, listing_id: str) -> None:
+        if await self.is_removed(listing_id):
+            raise Problem(
+                "listing-removed",
+                f"The listing {listing_id} was taken down, and a removal is final.",
+                "Upload it as a new listing.",
+                {"parameter": "listing_id"},
+            )
+
     async def _carry_out(self, acceptance: Acceptance) -> None:
         """Raises Transient when nothing came of it, and Problem when it may still be completed."""
+        change = acceptance.change
+        if not change.HasField("removed"):  # meanwhile, or between an upload and its repeat
+            await self._check_not_removed(change.listing_id)
         await self._register.begin(acceptance)
         try:
             await self._publish(acceptance)

@@ -9,6 +9,7 @@
     listings/ID/photos/SHA256       a photo that the listing has or had, with the summary of its metadata
     listings/ID/accepted            the broker has acknowledged something of this listing
     listings/ID/removed             its removal; written before that is published, since nothing may follow it
+    listings/ID/removed.done        and that was acknowledged
 
 Of those that are written once the first to come wins. One that can't be read is as if it weren't there, and is written
 anew: a disk that loses power may leave an empty file where the store doesn't wait for it.
@@ -214,6 +215,13 @@ class Register:
 
     async def removal(self, listing_id: str) -> Acceptance | None:
         return await self._read(_removed_place(listing_id), Acceptance.from_json)
+
+    async def is_removal_done(self, listing_id: str) -> bool:
+        """Whether it was acknowledged too."""
+        return await self._store.exists(f"{_removed_place(listing_id)}.done")
+
+    async def note_removal_done(self, listing_id: str) -> None:
+        await self._store.create(f"{_removed_place(listing_id)}.done", b"")
 
     async def note_removed(self, acceptance: Acceptance) -> None:
         place = _removed_place(acceptance.change.listing_id)

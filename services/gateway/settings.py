@@ -1,5 +1,7 @@
 """What can be set for the gateway."""
 
+import os
+
 from pydantic import Field, SecretStr
 
 from services.gateway.imaging import PhotoLimits
@@ -65,7 +67,8 @@ class GatewaySettings(Settings):
     id_secret: SecretStr | None = Field(
         default=None,
         description="Listing ids are made from seller and Idempotency-Key with it: 16 characters at least, the same "
-        "for all gateways. Without it they share one that lies in the photo store",
+        "for all gateways. Without it they share one that lies in the photo store. Once it is changed, an import that "
+        "lacks its state file makes every listing anew",
     )
     ahead_seconds: float = Field(default=300, description="How far updated_at may lie in the future", ge=0)
     lookup_seconds: float = Field(default=2, description="Deadline of a lookup at the recommendation service", gt=0)
@@ -76,9 +79,14 @@ class GatewaySettings(Settings):
     )
 
     @property
+    def decoders(self) -> int:
+        """Threads that decode."""
+        return self.threads or os.cpu_count() or 1
+
+    @property
     def finish_seconds(self) -> float:
-        """How long an upload that has just begun may take: its body, then the broker's acknowledgement."""
-        return self.upload_seconds + self.acknowledge_seconds
+        """How long an upload that has just begun may take: its body, then what the broker acknowledges, twice."""
+        return self.upload_seconds + 2 * self.acknowledge_seconds
 
     @property
     def caller_memory_bytes(self) -> int:

@@ -50,17 +50,19 @@ class Lookups:
         self._records = records
         self._index = index
 
-    async def get(self, listing_id: str) -> Enriched:
-        """Blocked listings too, with their decision; removed ones are not found."""
+    async def get(self, listing_id: str, view: int) -> Enriched:
+        """As far as it is for this view; removed ones are not found, nor blocked ones by shoppers."""
+        if (seen := seen_by(await self._record(listing_id), view)) is None:
+            raise _not_found(listing_id)
+        return seen
+
+    async def _record(self, listing_id: str) -> Enriched:
         if not listing_id:
             raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "listing_id is empty")
         _check_lengths("listing_id", [listing_id])
         [record] = await self._records.records([listing_id])
         if (enriched := _there(record)) is None:
-            raise Refusal(
-                grpc.StatusCode.NOT_FOUND,
-                f"no listing {listing_id!r}: it was never uploaded, was removed, or was accepted only this moment",
-            )
+            raise _not_found(listing_id)
         return enriched
 
     async def batch(self, listing_ids: Sequence[str], view: int) -> api.BatchGetListingsResponse:
@@ -86,7 +88,7 @@ class Lookups:
 
     async def similar(self, listing_id: str, limit: int, wanted: Filter) -> Found:
         limit = _checked(limit, wanted)
-        record = await self.get(listing_id)
+        record = await self._record(listing_id)
         space, vector = await self._vector_of(record)
         return await self._nearest(space, vector, limit, wanted, without=listing_id)
 
@@ -165,6 +167,14 @@ def _chunks(ids: Iterable[str]) -> Iterator[list[str]]:
     rest = iter(ids)
     while chunk := list(islice(rest, READ_AT_ONCE)):
         yield chunk
+
+
+def _not_found(listing_id: str) -> Refusal:
+    return Refusal(
+        grpc.StatusCode.NOT_FOUND,
+        f"no listing {listing_id!r}: it was never uploaded, was removed, isn't for shoppers, or was accepted only this "
+        "moment",
+    )
 
 
 def _check_lengths(where: str, listing_ids: Iterable[str]) -> None:

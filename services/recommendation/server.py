@@ -79,7 +79,7 @@ class RecommendationService(recommendation_pb2_grpc.RecommendationServiceService
         self, request: api.GetListingRequest, context: Context
     ) -> api.GetListingResponse:
         _check_view(request.view)
-        return api.GetListingResponse(listing=seen_by(await self._lookups.get(request.listing_id), request.view))
+        return api.GetListingResponse(listing=await self._lookups.get(request.listing_id, request.view))
 
     async def BatchGetListings(  # noqa: N802
         self, request: api.BatchGetListingsRequest, context: Context

@@ -20,16 +20,18 @@ def what_is_wrong_with(view: int) -> str | None:
     return f"view is {view}; known are {', '.join(f'{name} ({number})' for name, number in View.items())}"
 
 
-def seen_by(record: Enriched, view: int) -> Enriched:
-    """A copy of what this view may see.
+def seen_by(record: Enriched, view: int) -> Enriched | None:
+    """A copy of what this view may see; None when that is nothing at all.
 
-    Shoppers learn nothing of fraud, sellers what is held against them without whose the original is, reviewers
-    everything. Where photos are kept and what their metadata said is for reviewers alone.
+    Shoppers see no blocked listing and learn nothing of fraud, sellers what is held against them without whose the
+    original is, reviewers everything. Where photos are kept and what their metadata said is for reviewers alone.
     """
     seen = Enriched()
     seen.CopyFrom(record)
     if view == REVIEWER:
         return seen
+    if view != SELLER and record.fraud.decision == image_pb2.Fraud.DECISION_BLOCK:
+        return None
     of_fraud = _without_others if view == SELLER else _without_fraud
     of_fraud(seen)
     for photo in seen.photos:

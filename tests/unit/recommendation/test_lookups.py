@@ -73,13 +73,13 @@ async def test_unknown_and_removed_listings_are_not_found() -> None:
     await filled(shop.records, shop.index, changed("x", 1), removed("x", 1))
     for name in ("x", "nobody"):
         with refused(NOT_FOUND, name):
-            await shop.lookups.get(name)
+            await shop.lookups.get(name, REVIEWER)
 
 
 async def test_a_blocked_listing_is_readable_with_its_decision() -> None:
     shop = Shop()
     await filled(shop.records, shop.index, changed("x", 1), *results("x", 1, decision=BLOCK))
-    assert (await shop.lookups.get("x")).fraud.decision == BLOCK
+    assert (await shop.lookups.get("x", REVIEWER)).fraud.decision == BLOCK
 
 
 async def test_a_batch_answers_in_the_order_asked_for_and_names_what_is_not_there() -> None:
@@ -257,7 +257,7 @@ async def test_a_batch_reads_no_more_than_fits_one_answer() -> None:
 async def test_ids_that_no_listing_has_are_refused_unread_and_not_repeated(ids: list[str]) -> None:
     records = Counted()
     lookups = Lookups(records, ExactVectorIndex())
-    for answer in (lookups.batch(ids, REVIEWER), lookups.get(ids[-1]), lookups.similar(ids[-1], 10, ANY)):
+    for answer in (lookups.batch(ids, REVIEWER), lookups.get(ids[-1], REVIEWER), lookups.similar(ids[-1], 10, ANY)):
         with refused(INVALID, "at most 64") as refusal:
             await answer
         assert f"{len(ids[-1]):,} characters" in refusal.value.message and len(refusal.value.message) < 200

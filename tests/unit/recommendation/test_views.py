@@ -32,10 +32,11 @@ def copied(**more: str) -> image_pb2.Reason:
     )
 
 
-def record(*reasons: image_pb2.Reason) -> Enriched:
-    fraud = image_pb2.Fraud(
-        score=0.95, decision=image_pb2.Fraud.DECISION_BLOCK, reasons=reasons or [copied(), MISMATCH]
-    )
+REVIEW, BLOCK = image_pb2.Fraud.DECISION_REVIEW, image_pb2.Fraud.DECISION_BLOCK
+
+
+def record(*reasons: image_pb2.Reason, decision: image_pb2.Fraud.Decision.ValueType = REVIEW) -> Enriched:
+    fraud = image_pb2.Fraud(score=0.95, decision=decision, reasons=reasons or [copied(), MISMATCH])
     photo = listing_pb2.Photo(
         sha256="cd" * 32,
         object_key="photos/where/cd",
@@ -54,15 +55,26 @@ def record(*reasons: image_pb2.Reason) -> Enriched:
     )
 
 
+def seen_of(record: Enriched, view: int) -> Enriched:
+    seen = seen_by(record, view)
+    assert seen is not None
+    return seen
+
+
+@pytest.mark.parametrize("view", [UNSPECIFIED, SHOPPER])
+def test_shoppers_see_no_blocked_listing(view: int) -> None:
+    assert seen_by(record(decision=BLOCK), view) is None
+
+
 @pytest.mark.parametrize("view", [UNSPECIFIED, SHOPPER, SELLER])
 def test_nobody_but_reviewers_reads_of_others_or_of_the_store(view: int) -> None:
-    seen = str(seen_by(record(), view))
+    seen = str(seen_of(record(), view))
     assert [secret for secret in SECRETS if secret in seen] == []
 
 
 @pytest.mark.parametrize("view", [UNSPECIFIED, SHOPPER])
 def test_shoppers_see_the_listing_and_nothing_of_fraud(view: int) -> None:
-    seen = seen_by(record(), view)
+    seen = seen_of(record(), view)
     assert (seen.listing_id, seen.category.label, len(seen.photos)) == ("mine", "t-shirt", 2)
     assert not seen.HasField("fraud")
     assert not any(photo.HasField("fraud") for photo in seen.photos)
@@ -71,9 +83,9 @@ def test_shoppers_see_the_listing_and_nothing_of_fraud(view: int) -> None:
 
 
 def test_sellers_see_what_is_held_against_them() -> None:
-    seen = seen_by(record(), SELLER)
+    seen = seen_of(record(decision=BLOCK), SELLER)
     for fraud in (seen.fraud, seen.photos[0].fraud):
-        assert (fraud.score, fraud.decision) == (0.95, image_pb2.Fraud.DECISION_BLOCK)
+        assert (fraud.score, fraud.decision) == (0.95, BLOCK)
         copy, mismatch = fraud.reasons
         assert (copy.code, copy.strength, copy.distance) == ("copy", 0.95, 4)
         assert "another seller" in copy.explanation and "4 of 256 bits" in copy.explanation
@@ -83,17 +95,17 @@ def test_sellers_see_what_is_held_against_them() -> None:
 
 
 def test_a_reason_of_another_kind_that_points_at_a_listing_is_worded_anew_too() -> None:
-    assert "theirs" not in str(seen_by(record(copied(code="stock_photo")), SELLER))
+    assert "theirs" not in str(seen_of(record(copied(code="stock_photo")), SELLER))
 
 
 def test_reviewers_see_everything() -> None:
-    assert seen_by(record(), REVIEWER) == record()
+    assert seen_of(record(decision=BLOCK), REVIEWER) == record(decision=BLOCK)
 
 
 @pytest.mark.parametrize("view", View.values())
 def test_the_record_stays_as_it_is(view: int) -> None:
     kept = record()
-    seen_by(kept, view).listing_id = "another"
+    seen_of(kept, view).listing_id = "another"
     assert kept == record()
 
 
