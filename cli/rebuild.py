@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 
 import click
@@ -20,16 +21,16 @@ from shared.durability import Stamp
 from shared.errors import Poison, Unusable
 from shared.events import Event, parse
 from shared.redis import connect
-from shared.settings import Settings
+from shared.settings import DurableSettings, Settings
 from shared.stream.admin import admin, cluster, once_ready, reader
 from shared.stream.moves import altered
+from shared.stream.notes import OffsetNote
 from shared.stream.offsets import (
     EARLIEST,
     LATEST,
     READS,
     Partition,
     committed_offsets,
-    committed_stamps,
     describe,
     edges,
 )
@@ -43,7 +44,7 @@ JOIN = group_of("join")
 # Whoever keeps the hash bank, whichever of the two is run.
 SCORING = (group_of("fraud"), group_of("fused"))
 # Processes that found another Redis end within seconds; the broker notices when they miss heartbeats.
-STOP_SECONDS = 60.0
+STOP_SECONDS = 90.0
 AT_ONCE = 500
 LOOK_EVERY_SECONDS = 2.0
 
@@ -62,33 +63,43 @@ LOOK_EVERY_SECONDS = 2.0
 def rebuild(bootstrap: str, redis_url: str, finish: bool) -> None:
     """Fill a Redis that came back empty or older than what Kafka was told.
 
-    Join and fraud workers refuse such a Redis and wait; they go on as soon as this has begun. All listings are joined
+    Join and fraud workers refuse such a Redis and wait; those at work end and wait, too, and all go on when every photo
+    has been asked for. All listings are joined
     anew and each photo is looked at anew, so the whole catalogue's time on the GPUs is what it costs. Until the hash
     bank has caught up, a copy is sent to review and never blocked; then whoever would have been is scored once more.
     Lookups answer meanwhile with what is there. Safe to repeat.
     """
-    bank = open_bank(redis_url)
+    wait_for_disk = DurableSettings().wait_for_disk
     client = admin(bootstrap)
-    with closing(bank):
+    with closing(open_bank(redis_url, wait_for_disk=wait_for_disk)) as bank:
         if not finish:
-            _begin(client, bootstrap, redis_url, bank)
+            asyncio.run(_begin(client, bootstrap, redis_url, bank, wait_for_disk=wait_for_disk))
         _wait(client, bootstrap)
         _end(bootstrap, bank)
 
 
-def _begin(client: AdminClient, bootstrap: str, redis_url: str, bank: RedisBank) -> None:
-    _until_stopped(client)
-    joined = [stamp for stamp in committed_stamps(bootstrap, [JOIN]) if stamp]
-    banked = [stamp for stamp in committed_stamps(bootstrap, [*SCORING, REMOVALS]) if stamp]
-    bank.begin_rebuild()
-    for group in (JOIN, REMOVALS):
-        _rewind(client, bootstrap, group)
-    say("reading all listings …")
-    sent = asyncio.run(_publish(bootstrap, _uploads(bootstrap, lambda _: True)))
-    say(f"{sent:,} photos will be looked at anew")
-    # Last: from here on those who wait go on.
-    bank.restore(banked)
-    asyncio.run(_restore_records(redis_url, joined))
+async def _begin(client: AdminClient, bootstrap: str, redis_url: str, bank: RedisBank, *, wait_for_disk: bool) -> None:
+    """May end anywhere: until the last step everybody refuses this Redis, and it can be begun again."""
+    redis = connect(redis_url)
+    try:
+        records = RedisRecords(redis, wait_for_disk=wait_for_disk)
+        await records.close_for_rebuild()
+        bank.close_for_rebuild()
+        bank.begin_rebuild()
+        _until_stopped(client)
+        # What was kept before counts no more: from here on all of them begin with the Redis that bears out this stamp.
+        stamp = Stamp(uuid.uuid4().hex, flushes=1)
+        for group in (JOIN, REMOVALS):
+            _set(client, group, edges(client, _partitions(client, bootstrap, group), EARLIEST), stamp)
+        for group in SCORING:
+            _set(client, group, committed_offsets(bootstrap, group), stamp)
+        say("reading all listings …")
+        sent = await _publish(bootstrap, _uploads(bootstrap, lambda _: True))
+        say(f"{sent:,} photos will be looked at anew")
+        bank.restore(stamp)
+        await records.restore(stamp)
+    finally:
+        await redis.aclose()
     say("join and fraud workers go on now")
 
 
@@ -99,18 +110,22 @@ def _until_stopped(client: AdminClient) -> None:
         if time.monotonic() > deadline:
             named = ", ".join(one.name for one in busy)
             raise Unusable(
-                f"{named}: members are still at work. Start those processes anew: they will wait for the rebuild"
+                f"{named}: members are still at work {STOP_SECONDS:.0f} s after this Redis was closed to them. Is it "
+                "theirs? Stop them, or give --redis, and try again"
             )
         time.sleep(LOOK_EVERY_SECONDS)
 
 
-def _rewind(client: AdminClient, bootstrap: str, group: str) -> None:
+def _partitions(client: AdminClient, bootstrap: str, group: str) -> list[Partition]:
     there = cluster(client, bootstrap).topics
-    partitions: list[Partition] = [
-        (topic.name, number) for topic in READS[group] if topic.name in there for number in there[topic.name].partitions
-    ]
-    starts = edges(client, partitions, EARLIEST)
-    wanted = [TopicPartition(topic, number, starts[topic, number]) for topic, number in partitions]
+    return [(topic.name, n) for topic in READS[group] if topic.name in there for n in there[topic.name].partitions]
+
+
+def _set(client: AdminClient, group: str, offsets: Mapping[Partition, int], stamp: Stamp) -> None:
+    if not offsets:
+        return
+    metadata = OffsetNote().stamped(stamp).metadata
+    wanted = [TopicPartition(topic, number, offset, metadata) for (topic, number), offset in offsets.items()]
     answer = once_ready(lambda: altered(client, ConsumerGroupTopicPartitions(group, wanted)))
     for refused in (each for each in answer.topic_partitions or () if each.error):
         raise Unusable(f"the broker refused to set {group} in {refused.topic}/{refused.partition}: {refused.error}")
@@ -148,29 +163,26 @@ async def _publish(bootstrap: str, events: Iterable[Event]) -> int:
         producer.close()
 
 
-async def _restore_records(redis_url: str, stamps: Sequence[Stamp]) -> None:
-    redis = connect(redis_url)
-    try:
-        await RedisRecords(redis).restore(stamps)
-    finally:
-        await redis.aclose()
-
-
 def _wait(client: AdminClient, bootstrap: str) -> None:
-    """Until whoever keeps the hash bank has scored all that is uploaded by now."""
-    partitions = [(IMAGE_UPLOADED.name, n) for n in cluster(client, bootstrap).topics[IMAGE_UPLOADED.name].partitions]
-    ends = edges(client, partitions, LATEST)
-    groups = [name for name, group in describe(client, list(SCORING)).items() if group.state != "absent"]
+    """Until whoever keeps the hash bank is back, and has scored all that is uploaded by now."""
+    uploaded = [(IMAGE_UPLOADED.name, n) for n in cluster(client, bootstrap).topics[IMAGE_UPLOADED.name].partitions]
+    starts, ends = edges(client, uploaded, EARLIEST), edges(client, uploaded, LATEST)
     told = None
-    while left := sum(_left(ends, committed_offsets(bootstrap, group)) for group in groups):
-        if told is None or left <= told * 0.9:
+    while (left := _left(client, bootstrap, starts, ends)) != 0:
+        if left is not None and (told is None or left <= told * 0.9):
             told = left
             say(f"{left:,} photos to be scored (interrupt and go on with --finish whenever you like)")
         time.sleep(LOOK_EVERY_SECONDS)
 
 
-def _left(ends: dict[Partition, int], committed: dict[Partition, int]) -> int:
-    return sum(max(0, end - committed.get(at, 0)) for at, end in ends.items())
+def _left(
+    client: AdminClient, bootstrap: str, starts: Mapping[Partition, int], ends: Mapping[Partition, int]
+) -> int | None:
+    """Photos to be scored by groups that have members; None while none has."""
+    at_work = [group.name for group in describe(client, list(SCORING)).values() if group.members]
+    committed = [committed_offsets(bootstrap, group) for group in at_work]
+    left = [max(0, end - max(theirs.get(at, 0), starts[at])) for theirs in committed for at, end in ends.items()]
+    return sum(left) if at_work else None
 
 
 def _end(bootstrap: str, bank: RedisBank) -> None:

@@ -51,8 +51,8 @@ class Restarts:
     first_wait: float = 0.5
     longest_wait: float = 10.0
     quick_seconds: float = 30.0  # dying sooner than this after its start is a quick death
-    # So many in a row, and we give up. A photo that kills its worker is found out after four.
-    quick_deaths: int = 5
+    quick_deaths: int = 3  # so many in a row, and we give up
+    quick_kills: int = 12  # likewise by a signal: a photo that kills its worker is found out after four deaths or more
 
     def wait(self, quick_deaths: int) -> float:
         """Seconds before the restart after so many quick deaths in a row; 0 counts as the first."""
@@ -168,7 +168,7 @@ class Supervisor:
             body.cancel()
 
     async def _keep(self, service: Service) -> NoReturn:
-        quick_deaths = 0
+        quick_deaths = quick_kills = 0
         while True:
             started = time.monotonic()
             status = await _ended(self._running[service.name])
@@ -176,15 +176,17 @@ class Supervisor:
             lasted = worked and time.monotonic() - started >= self._restarts.quick_seconds
             await self._outages.look()
             if self._outages.lately:
-                quick_deaths = 0
+                quick_deaths = quick_kills = 0
                 await asyncio.sleep(self._restarts.longest_wait)
                 self._start(service)
                 continue
-            quick_deaths = 0 if lasted else quick_deaths + 1
+            quick_deaths = 0 if lasted else quick_deaths + (status >= 0)
+            quick_kills = 0 if lasted else quick_kills + (status < 0)
             why = f"{service.name} {_spelled(status)}{_colon(last_words(self.log_of(service.name)))}"
-            if quick_deaths >= self._restarts.quick_deaths:
-                raise GaveUp(f"{why}; given up after {quick_deaths} quick deaths, see {self.log_of(service.name)}")
-            wait = self._restarts.wait(quick_deaths)
+            deaths = quick_deaths + quick_kills
+            if quick_deaths >= self._restarts.quick_deaths or quick_kills >= self._restarts.quick_kills:
+                raise GaveUp(f"{why}; given up after {deaths} quick deaths, see {self.log_of(service.name)}")
+            wait = self._restarts.wait(deaths)
             self._say(f"{why}; starting it again in {wait:g} s")
             await asyncio.sleep(wait)
             self._start(service)

@@ -17,9 +17,12 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import structlog
 from redis import exceptions
 
 from shared.errors import Replaced, Transient, Unusable
+
+log = structlog.get_logger()
 
 if TYPE_CHECKING:
     import redis
@@ -38,6 +41,8 @@ NO_WAITAOF = (
     "this Redis has no WAITAOF, so nobody can tell when records are on its disk: run Redis 7.2 or later, or set "
     "VITRINE_WAIT_FOR_DISK=false to accept that a crash of it loses records"
 )
+BEING_REBUILT = "being rebuilt"  # in the place of an epoch
+PROBE_MILLISECONDS = 3000  # a replica tells every second how far its file is
 REBUILD = "Run `vitrine rebuild`, which has everything joined and hashed anew from Kafka and the photo store"
 
 
@@ -71,8 +76,8 @@ class Durability:
         self._flushes_key = f"{name}:flushes"
         self._seconds = seconds
         self._wait_for_disk = wait_for_disk
-        self._incarnation: str | None = None
-        self._replicas = 0
+        self._incarnation: Incarnation | None = None
+        self._with_replicas = False  # whether one has shown that it keeps a file, and is waited for
         self.epoch: str | None = None  # known once it has resumed
         self.stamp: Stamp | None = None  # of the last flush; None where none is waited for
 
@@ -95,17 +100,24 @@ class Durability:
             raise Transient(f"{why}. {REBUILD}")
         if self._wait_for_disk:
             self._incarnation = incarnation_of(about)
+            self._with_replicas = bool(_replicas_online(about)) and (yield from self._replicas_keep_files())
         made_up = ("SET", self._epoch_key, uuid.uuid4().hex, "NX")
         *_, epoch = _sound((yield [made_up, ("INCR", self._flushes_key), ("GET", self._epoch_key)]))
         self.epoch = _text(epoch)
         yield from self.flush()
 
-    def restore(self, stamps: Sequence[Stamp]) -> Conversation[None]:
-        """Have Redis bear these out as it is: for whoever has seen to it that what is lacking will be written anew."""
-        epoch = stamps[-1].epoch if stamps else uuid.uuid4().hex
-        most = max((stamp.flushes for stamp in stamps), default=0)
-        (flushes,) = _sound((yield [("GET", self._flushes_key)]))
-        _sound((yield [("SET", self._epoch_key, epoch), ("SET", self._flushes_key, max(most, int(flushes or 0)) + 1)]))
+    def check(self) -> Conversation[None]:
+        """Raises Unusable for a Redis that can't keep what is written to it."""
+        (about,) = _sound((yield [("INFO", "server", "memory", "persistence", "replication")]))
+        self._check(about)
+
+    def close(self) -> Conversation[None]:
+        """Have everybody end who works with it, and nobody resume until it is restored."""
+        _sound((yield [("SET", self._epoch_key, BEING_REBUILT)]))
+
+    def restore(self, stamp: Stamp) -> Conversation[None]:
+        """Have Redis bear this out as it is: for whoever has seen to it that what is lacking will be written anew."""
+        _sound((yield [("SET", self._epoch_key, stamp.epoch), ("SET", self._flushes_key, stamp.flushes)]))
         yield from self.flush()
 
     def flush(self) -> Conversation[None]:
@@ -113,16 +125,17 @@ class Durability:
         if not self._wait_for_disk:
             return
         # WAITAOF speaks of its own connection's writes: INCR, on that connection, comes after all earlier ones.
-        wait: Command = ("WAITAOF", 1, min(1, self._replicas), int(self._seconds * 1000))
+        wait: Command = ("WAITAOF", 1, int(self._with_replicas), int(self._seconds * 1000))
         answers = yield [("INCR", self._flushes_key), wait, ("GET", self._epoch_key), ("INFO", "server", "replication")]
         flushes, (local, replicas), epoch, about = _sound(answers)
         if local < 1:
             raise Transient(f"Redis did not write to disk within {self._seconds:.0f} s")
-        if replicas < min(1, self._replicas):
-            raise Transient(f"no replica of Redis wrote to disk within {self._seconds:.0f} s")
         self._check_incarnation(incarnation_of(about))
         self._check_epoch(_text(epoch))
-        self._replicas = int(about.get("connected_slaves", 0))
+        if self._with_replicas and not replicas:
+            if _replicas_online(about):
+                raise Transient(f"no replica of Redis wrote to disk within {self._seconds:.0f} s")
+            self._with_replicas = False  # the last one has left
         self.stamp = Stamp(_text(epoch) or "", int(flushes))
 
     def still_there(self) -> Conversation[None]:
@@ -131,6 +144,13 @@ class Durability:
         if self._incarnation is not None:
             self._check_incarnation(incarnation_of(about))
         self._check_epoch(_text(epoch))
+
+    def _replicas_keep_files(self) -> Conversation[bool]:
+        """Whether a replica writes to a disk of its own: one that doesn't would never answer, however long we wait."""
+        _, (_, replicas) = _sound((yield [("INCR", self._flushes_key), ("WAITAOF", 0, 1, PROBE_MILLISECONDS)]))
+        if not replicas:
+            log.warning("no replica of Redis keeps an append-only file: they are not waited for")
+        return bool(replicas)
 
     def _check(self, about: Mapping[str, Any]) -> None:
         policy = about.get("maxmemory_policy", "noeviction")
@@ -142,11 +162,11 @@ class Durability:
         if self._wait_for_disk and not int(about.get("aof_enabled", 0)):
             raise Unusable(NO_APPEND_ONLY_FILE)
 
-    def _check_incarnation(self, now: str) -> None:
+    def _check_incarnation(self, now: "Incarnation") -> None:
         """The first to be met is that of all that is written afterwards."""
-        if self._incarnation is None:
+        if self._incarnation is None or self._incarnation.goes_on_as(now):
             self._incarnation = now
-        elif self._incarnation != now:
+        else:
             raise Replaced(
                 "Redis was restarted or replaced since it was written to, and may have lost what was not on its disk: "
                 "what was not committed has to be done again"
@@ -163,6 +183,8 @@ def why_not_resume(epoch: str | None, flushes: int, committed: Sequence[Stamp | 
 
     Commits without a stamp are of versions that made none, and say only that Redis must not be empty.
     """
+    if epoch == BEING_REBUILT:
+        return "a rebuild of this Redis has begun, and isn't at its end"
     if committed and not flushes:
         return "Redis is empty, though Kafka was told that its records are done"
     for stamp in filter(None, committed):
@@ -173,9 +195,31 @@ def why_not_resume(epoch: str | None, flushes: int, committed: Sequence[Stamp | 
     return None
 
 
-def incarnation_of(about: Mapping[str, Any]) -> str:
-    """Of INFO's sections server and replication: a restart changes the first half, a failover both."""
-    return f"{about.get('run_id')}/{about.get('master_replid')}"
+@dataclass(frozen=True, slots=True)
+class Incarnation:
+    """A Redis between a start and an end of its process, or of its history."""
+
+    run_id: str  # another one after each start
+    history: str  # replication id: another one when it has taken over another Redis' data
+    has_no_other: bool  # it never was another Redis' replica
+
+    def goes_on_as(self, now: "Incarnation") -> bool:
+        """Redis gives its own history another name, too: when a first replica comes, or an hour after the last left."""
+        return self.run_id == now.run_id and (self.history == now.history or now.has_no_other)
+
+
+def incarnation_of(about: Mapping[str, Any]) -> Incarnation:
+    """Of INFO's sections server and replication."""
+    is_first = about.get("role") == "master" and not str(about.get("master_replid2", "0")).strip("0")
+    return Incarnation(str(about.get("run_id")), str(about.get("master_replid")), is_first)
+
+
+def _replicas_online(about: Mapping[str, Any]) -> int:
+    return sum(
+        isinstance(value, dict) and value.get("state") == "online"
+        for name, value in about.items()
+        if name.startswith("slave")
+    )
 
 
 def converse(client: "redis.Redis", conversation: Conversation[T]) -> T:

@@ -79,7 +79,8 @@ class Bounds:
     # Of messages to methods that take a photo: one of the largest at least. While it is parsed and passed on a process
     # has each photo up to seven times.
     photo_bytes: int = 2 * MAX_MESSAGE_BYTES
-    arrival_seconds: float = 10.0  # for a message, once it is its turn
+    arrival_seconds: float = 10.0  # for a message with a photo, once it is its turn
+    question_seconds: float = 2.0  # for any other: it lies in the packet that its call came in
     seconds: float = 30.0  # for a call, its wait in line included, whatever deadline it brings beyond that
 
 
@@ -94,6 +95,7 @@ class Admission:
         self._most = self._free = bounds.calls
         self._takes_photo = takes_photo
         self._arrival_seconds = bounds.arrival_seconds
+        self._question_seconds = min(bounds.question_seconds, bounds.arrival_seconds)
         self._photos = Room(bounds.photo_bytes)
         # Apart from photos, which may take seconds to arrive: a question lies in the packet that its call came in.
         self._questions = Room(3 * MAX_MESSAGE_BYTES)
@@ -117,18 +119,21 @@ class Admission:
         """The call's only message, waited for in line, parsed. Raises Refusal."""
         photo = method in self._takes_photo
         async with (self._photos if photo else self._questions).held(MAX_MESSAGE_BYTES) as held:
-            request, size = await self._received(read, MAX_MESSAGE_BYTES if photo else MAX_QUESTION_BYTES, parse)
+            most, seconds = (
+                (MAX_MESSAGE_BYTES, self._arrival_seconds) if photo else (MAX_QUESTION_BYTES, self._question_seconds)
+            )
+            request, size = await self._received(read, most, seconds, parse)
             held.shrink(size)
             yield request
 
-    async def _received(self, read: Read, most: int, parse: Parse) -> tuple[Any, int]:
+    async def _received(self, read: Read, most: int, seconds: float, parse: Parse) -> tuple[Any, int]:
         """The request, and how large its message was, which is let go of here."""
         # Not from the stream's iterator, which would keep the message until it is collected as garbage.
         try:
-            async with asyncio.timeout(self._arrival_seconds):
+            async with asyncio.timeout(seconds):
                 message = await read()
         except TimeoutError as why:
-            late = f"the request had not arrived after {self._arrival_seconds:g} s, and others wait in line"
+            late = f"the request had not arrived after {seconds:g} s, and others wait in line"
             raise Refusal(grpc.StatusCode.DEADLINE_EXCEEDED, late) from why
         if message is aio.EOF:
             raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "the call has no message")

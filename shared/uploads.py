@@ -5,6 +5,8 @@ from vitrine.events.v1 import image_pb2, listing_pb2
 from shared.events import Event, event
 from shared.topics import IMAGE_UPLOADED
 
+_LAST = 253_402_300_799_000_000  # microseconds, in the year 9999, where protobuf's timestamps end
+
 
 def uploads_of(change: listing_pb2.ListingChanged, source: str) -> list[Event]:
     """In the listing's order. Made again of the same change they have the same ce_id; a removal asks for nothing."""
@@ -20,7 +22,10 @@ def _upload(change: listing_pb2.ListingChanged, position: int, source: str) -> E
         claims=change.listing.claims,
         photo=photo,
         position=position,
-        uploaded_at=change.accepted_at,
     )
+    if change.HasField("accepted_at"):
+        uploaded.uploaded_at.CopyFrom(change.accepted_at)
+    else:  # of a version that didn't tell: the revision is about as old
+        uploaded.uploaded_at.FromMicroseconds(min(change.revision, _LAST))
     id_parts = (change.listing_id, change.revision, photo.sha256)
     return event(IMAGE_UPLOADED, change.listing_id, uploaded, id_parts=id_parts, source=source)

@@ -49,7 +49,7 @@ import structlog
 
 from services.fraud.pdq import Fingerprint, distances, packed
 from shared.durability import Durability, Stamp, converse
-from shared.errors import Replaced
+from shared.errors import Replaced, Unusable
 from shared.redis import connect_blocking, lua, reaching_redis
 
 log = structlog.get_logger()
@@ -253,8 +253,11 @@ class RedisBank:
         self._forget = client.register_script(_script("depart", "forget"))
 
     def meet(self, photo: BankedPhoto, fingerprint: Fingerprint, scored: bytes) -> Sequence[Marked] | None:
-        with reaching_redis("the hash bank"):
-            return self._meet(photo, fingerprint, scored)
+        try:
+            with reaching_redis("the hash bank"):
+                return self._meet(photo, fingerprint, scored)
+        except redis.ResponseError as why:  # a right that is missing, a key of another type: no photo's doing
+            raise Unusable(f"the hash bank can't be used: {why}") from why
 
     def keep_only(self, revision: Revision) -> None:
         words = (revision.listing_id, revision.seller_id, revision.number, revision.change)
@@ -299,10 +302,16 @@ class RedisBank:
         with reaching_redis("the hash bank"):
             converse(self._redis, self._durability.resume(committed))
 
-    def restore(self, stamps: Sequence[Stamp]) -> None:
+    def close_for_rebuild(self) -> None:
+        """Raises Unusable, and has changed nothing then. See Durability.close."""
+        with reaching_redis("the hash bank"):
+            converse(self._redis, self._durability.check())
+            converse(self._redis, self._durability.close())
+
+    def restore(self, stamp: Stamp) -> None:
         """See Durability.restore."""
         with reaching_redis("the hash bank"):
-            converse(self._redis, self._durability.restore(stamps))
+            converse(self._redis, self._durability.restore(stamp))
 
     def still_there(self) -> None:
         """Raises Transient when it is away, and Replaced when it came back as another since `resume`."""

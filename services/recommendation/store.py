@@ -107,10 +107,16 @@ class RedisRecords:
         with reaching_redis():
             await converse_in_loop(self._redis, self._durability.resume(committed))
 
-    async def restore(self, stamps: Sequence[Stamp]) -> None:
+    async def close_for_rebuild(self) -> None:
+        """Raises Unusable, and has changed nothing then. See Durability.close."""
+        with reaching_redis():
+            await converse_in_loop(self._redis, self._durability.check())
+            await converse_in_loop(self._redis, self._durability.close())
+
+    async def restore(self, stamp: Stamp) -> None:
         """See Durability.restore."""
         with reaching_redis():
-            await converse_in_loop(self._redis, self._durability.restore(stamps))
+            await converse_in_loop(self._redis, self._durability.restore(stamp))
 
     @property
     def stamp(self) -> Stamp | None:

@@ -78,6 +78,8 @@ class Commits:
         self._notes: dict[Assignment, OffsetNote] = {}
         # Where we stand and are not past yet, and what to say there when we end as we should.
         self._standing: dict[Assignment, tuple[int, OffsetNote]] = {}
+        # By partition, whichever assignment: what we have left in the counts there, and at which offset.
+        self._own: dict[tuple[str, int], tuple[int, OffsetNote]] = {}
 
     def leave(self, offsets: Mapping[Assignment, int]) -> None:
         with self._lock:
@@ -110,26 +112,38 @@ class Commits:
         committed = self._read(list(firsts))
         if committed is None:
             return None
-        beginnings = {a: _beginning(first, committed[a]) for a, first in firsts.items()}
+        beginnings = {a: self._without_own(a, _beginning(first, committed[a])) for a, first in firsts.items()}
         places = [self._place(a, one.offset, _once_more(one.found)) for a, one in beginnings.items()]
         if not self._committed(places):
             return None
         for assignment, one in beginnings.items():
             self._notes[assignment] = one.found.past()
             self._standing[assignment] = (one.offset, one.found)
+            self._own[assignment.topic, assignment.partition] = (one.offset, OffsetNote(begun=1))
         return beginnings
+
+    def _without_own(self, assignment: Assignment, beginning: Beginning) -> Beginning:
+        """We live: what we left at this offset, before the partition was lost to us, is no death."""
+        offset, own = self._own.get((assignment.topic, assignment.partition), (None, OffsetNote()))
+        if offset != beginning.offset:
+            return beginning
+        found = beginning.found
+        theirs = replace(found, begun=max(0, found.begun - own.begun), alone=max(0, found.alone - own.alone))
+        return replace(beginning, found=theirs)
 
     def stand_alone(self, assignment: Assignment, offset: int) -> bool:
         """Notes that this record is about to be in flight and no other; all before it are committed.
 
         False while the group is being rebalanced. Raises Transient.
         """
-        at, found = self._standing.get(assignment, (offset, self._note(assignment)))
-        found = found if at == offset else self._note(assignment)
+        at, found = self._standing.get(assignment, (None, OffsetNote()))
+        if at != offset:  # all before it are committed, so the last flush has them
+            found = self._note(assignment).stamped(self._stamp())
         tried = replace(_once_more(found), alone=found.alone + 1)
         if not self._committed([self._place(assignment, offset, tried)]):
             return False
         self._standing[assignment] = (offset, found)
+        self._own[assignment.topic, assignment.partition] = (offset, OffsetNote(begun=1, alone=1))
         return True
 
     def take_back(self, assignments: Iterable[Assignment]) -> None:
@@ -142,6 +156,8 @@ class Commits:
             places = [self._place(a, offset, found) for a, (offset, found) in standing.items()]
             with suppress(KafkaException):
                 self._consumer.commit(offsets=places, asynchronous=False)
+                for a in standing:
+                    self._own.pop((a.topic, a.partition), None)
 
     def forget(self, assignments: Iterable[Assignment]) -> None:
         """They are no longer ours."""

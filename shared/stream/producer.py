@@ -95,9 +95,12 @@ class Producer:
                 await asyncio.sleep(0.01)
             except KafkaException as why:
                 error = why.args[0]
-                if not is_fatal(error):
-                    raise
-                raise Transient(f"the Kafka client can't go on, and a new one follows it: {error.str()}") from why
+                if is_fatal(error):
+                    raise Transient(f"the Kafka client can't go on, and a new one follows it: {error.str()}") from why
+                # A right or a topic that the client knows to be gone: it says so at once, and not at the delivery.
+                if refused := refusal_of_producer(error, event.topic.name):
+                    log.error("not written", why=refused)
+                raise Transient(refused or f"{event.topic.name} can't be written: {error.str()}") from why
 
     # --- in the polling thread ---------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import structlog
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
-from shared.errors import Transient, Unusable
+from shared.errors import Transient, Unusable, can_happen_to_anybody
 from shared.logs import LIBRDKAFKA
 from shared.metrics import REBALANCE_SECONDS, SKIPPED_RECORDS
 from shared.stream.commits import Beginning, Commits, Stamping, unstamped
@@ -166,8 +166,7 @@ class KafkaSource:
                 self._commit()
                 self._note_alone()
             self._commit()
-            self._commits.take_back(list(self._begun))
-            self._consumer.close()
+            self._say_goodbye()
         except BaseException as why:  # noqa: BLE001  whatever it was, the worker must hear of it and stop
             # Seen at the next record, however many are queued before the None that wakes the iteration.
             self._failure = why
@@ -175,7 +174,15 @@ class KafkaSource:
                 self._loop.call_soon_threadsafe(self._queue.put_nowait, None)
                 asyncio.run_coroutine_threadsafe(self._ledger.fail(why), self._loop)
             if self._alone:
-                self._alone[1].set_exception(why)
+                _answer(self._alone[1], why)
+            if can_happen_to_anybody(why):
+                with suppress(Exception):
+                    self._say_goodbye()
+
+    def _say_goodbye(self) -> None:
+        """No record is to blame for our end."""
+        self._commits.take_back(list(self._begun))
+        self._consumer.close()
 
     def _told(self, error: KafkaError) -> None:
         """Of the connections: librdkafka itself tries again for ever, with whichever password."""
@@ -232,7 +239,7 @@ class KafkaSource:
         if wanted and not self._commits.stand_alone(record.assignment, record.offset):
             return
         self._alone = None
-        noted.set_result(wanted)
+        _answer(noted, wanted)
 
     def _record(self, message: Message) -> Record | None:
         """None for what is no record, or no longer ours. Raises Unusable when we may not read."""
@@ -338,6 +345,16 @@ class KafkaSource:
 
     def _is_current(self, assignment: Assignment) -> bool:
         return self._current.get((assignment.topic, assignment.partition)) == assignment
+
+
+def _answer(waiting: Future[bool], answer: bool | BaseException) -> None:
+    """Unless nobody waits for it any more: the stages were cancelled."""
+    if not waiting.set_running_or_notify_cancel():
+        return
+    if isinstance(answer, BaseException):
+        waiting.set_exception(answer)
+    else:
+        waiting.set_result(answer)
 
 
 def _tell_what_is_skipped(assignment: Assignment, beginning: Beginning) -> None:

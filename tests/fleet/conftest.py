@@ -17,6 +17,7 @@ from local.catalogue import Catalogue, Offer, as_upload
 from local.fleet import Fleet, Plan, Ports, running
 from local.following import Answer
 from local.servers import kafka_jars
+from local.supervisor import Restarts
 from studio.demo import demo_catalogue
 from tests.conftest import home
 
@@ -48,12 +49,14 @@ class RunningFleet:
 
 
 @asynccontextmanager
-async def run(home: Path, *, fused: bool, kafka: str | None = None) -> AsyncIterator[RunningFleet]:
+async def run(
+    home: Path, *, fused: bool, kafka: str | None = None, restarts: Restarts | None = None
+) -> AsyncIterator[RunningFleet]:
     """A fleet with a home of its own, on free ports; its own Kafka too, unless another is named."""
     from shared.vision.pack import open_pack
 
     plan = Plan(linked_home(home), ports=Ports.free(), kafka=kafka, fused=fused)
-    async with running(plan) as fleet, RecommendationClient(plan.recommendation) as lookups:
+    async with running(plan, restarts=restarts) as fleet, RecommendationClient(plan.recommendation) as lookups:
         yield RunningFleet(fleet, lookups, open_pack(plan.pack))
 
 

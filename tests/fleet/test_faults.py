@@ -21,6 +21,7 @@ from client.listing import Effect, Imported
 from local.catalogue import Offer
 from local.following import Progress, settled
 from local.servers import kafka_jars
+from local.supervisor import Restarts
 from services.gateway.imaging import clean
 from services.gateway.settings import GatewaySettings
 from shared.stream.dead_letters import dead_letters
@@ -58,7 +59,10 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedBroker]:
 async def faulty(
     tmp_path_factory: pytest.TempPathFactory, orders: Path, broker: GuardedBroker
 ) -> AsyncIterator[RunningFleet]:
-    async with run(tmp_path_factory.mktemp("faulty"), fused=True, kafka=broker.bootstrap) as fleet:
+    faults_come_fast = Restarts(quick_deaths=20)
+    async with run(
+        tmp_path_factory.mktemp("faulty"), fused=True, kafka=broker.bootstrap, restarts=faults_come_fast
+    ) as fleet:
         yield fleet
 
 

@@ -9,13 +9,13 @@ from typing import Any, TypeVar
 import structlog
 
 from shared import metrics
-from shared.errors import OutOfMemory, Poison, Transient
+from shared.errors import OutOfMemory, Poison, Transient, Unusable
 from shared.stream.records import Record
 
 log = structlog.get_logger()
 T = TypeVar("T")
 # What a task or the store may raise. Anything else may be the photo's doing, or a bug's.
-FORESEEN = (Poison, Transient, OutOfMemory)
+FORESEEN = (Poison, Transient, OutOfMemory, Unusable)
 
 
 @dataclass(frozen=True, slots=True)

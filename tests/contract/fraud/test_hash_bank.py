@@ -32,6 +32,7 @@ from services.fraud.bank import (
     open_bank,
 )
 from services.fraud.pdq import BITS, MATCH_DISTANCE, TEXT_MATCH_DISTANCE, Fingerprint, fingerprint
+from shared.durability import Stamp
 from shared.errors import Replaced, Transient, Unusable
 from tests.fakes_vision import FakeBank, scenery
 
@@ -477,19 +478,20 @@ def test_an_entry_of_before_there_were_trimmed_hashes_and_times_of_its_own_is_fo
     forget_everything(redis_url)
 
 
-def test_a_key_of_another_type_is_a_bug_and_not_a_bank_that_is_away(redis_url: str) -> None:
+def test_a_key_of_another_type_is_a_bug_not_a_bank_that_is_away_and_no_photos_fault(redis_url: str) -> None:
     with redis.Redis.from_url(redis_url) as client:
         client.flushdb()
         client.set(f"{PREFIX}listing:L", "not a hash")
         bank = open_bank(redis_url)
         calls: tuple[Callable[[], object], ...] = (
-            lambda: bank.meet(photo("L", "S", 1), SCENE, b""),
             lambda: keep_only(bank, "L", 1),
             lambda: bank.forget("L", "S"),
         )
         for call in calls:
             with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
                 call()
+        with pytest.raises(Unusable, match=r"the hash bank can't be used: .*WRONGTYPE"):
+            bank.meet(photo("L", "S", 1), SCENE, b"")
         bank.close()
         client.flushdb()
 
@@ -690,9 +692,9 @@ def test_a_bank_that_was_emptied_under_a_process_takes_no_thief_for_the_first(re
         began.still_there()
     with pytest.raises(Transient, match="vitrine rebuild"):
         anew.resume([began.stamp])
-    assert began.stamp is not None
-    anew.restore([began.stamp])
-    anew.resume([began.stamp])
+    anew.close_for_rebuild()
+    anew.restore(stamp := Stamp("rebuilt", 1))
+    anew.resume([stamp])
     met(anew, photo("original", "S1", 10))
 
 

@@ -81,9 +81,12 @@ async def test_a_redis_that_came_back_empty_or_older_is_not_resumed_from_until_i
         later = RedisRecords(connect(server.url))
         with pytest.raises(Transient, match=f"{what}.*vitrine rebuild"):
             await later.resume([records.stamp])
-    await later.restore([records.stamp])
-    await later.resume([records.stamp])
-    assert later.stamp is not None and later.stamp.epoch == records.stamp.epoch
+    await later.close_for_rebuild()
+    with pytest.raises(Transient, match="isn't at its end"):
+        await later.resume([])
+    await later.restore(stamp := Stamp("rebuilt", 1))
+    await later.resume([stamp])
+    assert later.stamp is not None and later.stamp.epoch == "rebuilt"
 
 
 def test_a_blocking_client_holds_the_same_conversations(server: RedisServer) -> None:

@@ -101,15 +101,35 @@ def test_a_redis_that_restarted_during_the_start_is_noticed() -> None:
         conversation.send([2, [1, 0], b"epoch", SERVER | {"run_id": "run-2"}])
 
 
-def test_where_there_are_replicas_one_of_them_has_to_write_too() -> None:
+ONLINE = {"connected_slaves": 1, "slave0": {"state": "online"}}
+
+
+@pytest.mark.parametrize(("acknowledged", "wanted"), [(1, 1), (0, 0)])
+def test_a_replica_is_waited_for_if_it_has_shown_that_it_keeps_a_file(acknowledged: int, wanted: int) -> None:
     durability = Durability("join", 1.0)
-    with_replica = [7, [1, 0], b"epoch", SERVER | {"connected_slaves": 2}]
-    ((_, wait, *_),) = ended(durability.flush(), with_replica)
-    assert wait[:3] == ("WAITAOF", 1, 0)
-    conversation = durability.flush()
-    assert next(conversation)[1][:3] == ("WAITAOF", 1, 1)
+    resuming = durability.resume([])
+    probe, *_ = ended(
+        resuming,
+        [SOUND | ONLINE, None, None],
+        [1, [0, acknowledged]],
+        ["OK", 1, b"epoch"],
+        [2, [1, wanted], b"epoch", SERVER | ONLINE],
+    )[1:]
+    assert probe[1][:3] == ("WAITAOF", 0, 1)
+    flush = durability.flush()
+    assert next(flush)[1][:3] == ("WAITAOF", 1, wanted)
+
+
+def test_where_replicas_are_waited_for_one_that_stalls_is_told_and_one_that_left_is_not() -> None:
+    durability = Durability("join", 1.0)
+    resumed = [2, [1, 1], b"epoch", SERVER | ONLINE]
+    ended(durability.resume([]), [SOUND | ONLINE, None, None], [1, [0, 1]], ["OK", 1, b"epoch"], resumed)
+    stalls = durability.flush()
+    next(stalls)
     with pytest.raises(Transient, match="no replica"):
-        conversation.send(with_replica)
+        stalls.send([3, [1, 0], b"epoch", SERVER | ONLINE])
+    ended(durability.flush(), [4, [1, 0], b"epoch", SERVER])
+    assert next(durability.flush())[1][:3] == ("WAITAOF", 1, 0)
 
 
 def test_a_disk_that_takes_too_long_is_told() -> None:
@@ -148,7 +168,30 @@ def test_who_does_not_wait_for_the_disk_asks_nobody_and_leaves_no_stamp() -> Non
     assert durability.stamp is None
 
 
-def test_a_rebuilt_redis_is_borne_out_by_all_that_was_committed() -> None:
+def test_a_redis_that_is_being_rebuilt_is_resumed_from_by_nobody_until_it_is_restored() -> None:
     durability = Durability("join", 1.0)
-    _, asked, _ = ended(durability.restore([Stamp("a", 4), Stamp("a", 9)]), [b"3"], ["OK", "OK"], FLUSHED)
-    assert list(asked) == [("SET", "join:epoch", "a"), ("SET", "join:flushes", 10)]
+    ((closing,),) = ended(durability.close(), ["OK"])
+    assert closing[:2] == ("SET", "join:epoch")
+    assert "isn't at its end" in str(why_not_resume(str(closing[2]), 5, []))
+    written, _ = ended(durability.restore(Stamp("new", 1)), ["OK", "OK"], FLUSHED)
+    assert list(written) == [("SET", "join:epoch", "new"), ("SET", "join:flushes", 1)]
+    assert why_not_resume("new", 2, [Stamp("new", 1), None]) is None
+
+
+@pytest.mark.parametrize(
+    ("now", "is_another"),
+    [
+        ({"master_replid": "repl-2", "role": "master", "master_replid2": "0" * 40}, False),
+        ({"master_replid": "repl-2", "role": "master", "master_replid2": "repl-1"}, True),
+        ({"master_replid": "repl-2", "role": "slave", "master_replid2": "0" * 40}, True),
+        ({"run_id": "run-2", "role": "master", "master_replid2": "0" * 40}, True),
+    ],
+)
+def test_a_redis_that_only_gives_its_history_another_name_goes_on(now: dict[str, str], is_another: bool) -> None:
+    durability = Durability("join", 1.0)
+    ended(durability.resume([]), [SOUND, None, None], ["OK", 1, b"epoch"], FLUSHED)
+    for answers in ([8, [1, 0], b"epoch", SERVER | now], [9, [1, 0], b"epoch", SERVER | now]):
+        conversation = durability.flush()
+        next(conversation)
+        with pytest.raises(Replaced if is_another else StopIteration):
+            conversation.send(answers)

@@ -12,7 +12,9 @@ import pytest
 from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, TopicPartition
 
 from shared import metrics
+from shared.durability import Stamp, stamp_in
 from shared.errors import Transient, Unusable
+from shared.stream.commits import Stamping, unstamped
 from shared.stream.records import Record
 from shared.stream.source import KafkaSource
 from shared.topics import IMAGE_UPLOADED
@@ -80,10 +82,15 @@ class ScriptedConsumer:
         self._revoked(self, [TopicPartition(IMAGE_UPLOADED.name, number) for number in partitions])
         return []
 
+    def lost(self, *partitions: int) -> Sequence[Delivered]:
+        self._was_lost(self, [TopicPartition(IMAGE_UPLOADED.name, number) for number in partitions])
+        return []
+
     # --- as librdkafka does it ---------------------------------------------------------------------------------------
 
     def subscribe(self, _topics: list[str], *, on_assign: Any, on_revoke: Any, on_lost: Any) -> None:
         self._assigned, self._revoked = on_assign, on_revoke
+        self._was_lost = on_lost
 
     def poll(self, timeout: float) -> Delivered | None:
         if self._done is not None:
@@ -128,11 +135,11 @@ class ScriptedConsumer:
 
 @asynccontextmanager
 async def reading(
-    at_most: int = 10, found: str | None = None, fails: bool = False
+    at_most: int = 10, found: str | None = None, stamp: Stamping = unstamped
 ) -> AsyncIterator[tuple[KafkaSource, ScriptedConsumer, Callable[[], Any]]]:
     """A source that is being read from, its consumer with partition 0, and how to await the next record.
 
-    `found` is what the group's committed offset, 4, says besides; `fails`: the reading ends by itself.
+    `found` is what the group's committed offset, 4, says besides.
     """
     opened: list[ScriptedConsumer] = []
 
@@ -149,6 +156,7 @@ async def reading(
         max_queued=at_most,
         most_in_flight=2,
         revoke_seconds=0.01,
+        stamp=stamp,
         open_consumer=open_consumer,
     )
     records, consumer = aiter(source), opened[0]
@@ -166,7 +174,7 @@ async def reading(
     await consumer.does(lambda: consumer.given(0))
     yield source, consumer, next_record
     await source.close()
-    assert consumer.closed != fails
+    assert consumer.closed
     if first is not None:
         with pytest.raises(StopAsyncIteration):
             await first
@@ -373,6 +381,44 @@ async def test_of_a_record_that_retention_took_nothing_is_said_of_the_next_one()
         assert consumer.at[0] == (9, '{"begun":1}')
 
 
+async def test_a_record_whose_wait_to_be_alone_is_cancelled_is_blamed_for_nothing_and_the_group_is_left() -> None:
+    async with reading(found='{"begun":2}') as (_, consumer, next_record):
+        await consumer.does(lambda: [Delivered(4), Delivered(5)])
+        await next_record()
+        waiting = asyncio.create_task(next_record())  # for the first one's commit
+        await asyncio.sleep(0)
+        waiting.cancel()
+    assert consumer.closed
+    assert consumer.at[0] == (4, '{"begun":2}')
+
+
+async def test_who_loses_a_partition_and_lives_takes_its_own_count_for_no_death() -> None:
+    async with reading(found="") as (_, consumer, next_record):
+        await consumer.does(lambda: [Delivered(4)])
+        await next_record()
+        for _ in range(3):
+            assert consumer.at[0] == (4, '{"begun":1}')
+            await consumer.does(lambda: consumer.lost(0))
+            await consumer.does(lambda: consumer.given(0))
+            await consumer.does(lambda: [Delivered(4)])
+            await next_record()
+
+
+async def test_a_stamp_of_the_last_flush_goes_with_each_record_that_is_tried_alone() -> None:
+    stamps = [Stamp("epoch", 900)]
+    async with reading(found='{"begun":2,"epoch":"epoch","flushes":10}', stamp=lambda: stamps[-1]) as (
+        source,
+        consumer,
+        next_record,
+    ):
+        await consumer.does(lambda: [Delivered(4), Delivered(5)])
+        first = await next_record()
+        await source.commit({first.assignment: 5})
+        await next_record()
+        offset, metadata = consumer.at[0]
+        assert (offset, stamp_in(metadata)) == (5, stamps[-1])
+
+
 async def test_where_a_culprit_is_known_the_other_partitions_were_bystanders() -> None:
     async with reading(found='{"begun":3,"alone":2}') as (_, consumer, next_record):
         consumer.at[1] = (4, '{"begun":3}')
@@ -382,7 +428,7 @@ async def test_where_a_culprit_is_known_the_other_partitions_were_bystanders() -
 
 
 async def test_what_waits_for_the_one_in_flight_ends_when_the_broker_takes_no_more_commits() -> None:
-    async with reading(found='{"begun":2}', fails=True) as (source, consumer, next_record):
+    async with reading(found='{"begun":2}') as (source, consumer, next_record):
         await consumer.does(lambda: [Delivered(4), Delivered(5)])
         first = await next_record()
         second = asyncio.create_task(next_record())
@@ -411,7 +457,7 @@ class Failure(Delivered):
     ],
 )
 async def test_a_consumer_that_is_refused_ends_with_the_missing_right(code: int, missing: str) -> None:
-    async with reading(fails=True) as (_, consumer, next_record):
+    async with reading() as (_, consumer, next_record):
         waiting = asyncio.create_task(next_record())
         consumer.act(lambda: [Failure(0, code=code)])
         with pytest.raises(Unusable, match=missing):
@@ -419,7 +465,7 @@ async def test_a_consumer_that_is_refused_ends_with_the_missing_right(code: int,
 
 
 async def test_a_consumer_whose_password_is_refused_ends_though_its_client_tries_for_ever() -> None:
-    async with reading(fails=True) as (_, consumer, next_record):
+    async with reading() as (_, consumer, next_record):
         waiting = asyncio.create_task(next_record())
         consumer.settings["error_cb"](KafkaError(KafkaError._TRANSPORT))
         consumer.settings["error_cb"](KafkaError(KafkaError._AUTHENTICATION))
@@ -428,7 +474,7 @@ async def test_a_consumer_whose_password_is_refused_ends_though_its_client_tries
 
 
 async def test_a_client_that_has_given_up_ends_the_process_whether_its_error_is_marked_or_not() -> None:
-    async with reading(fails=True) as (_, consumer, next_record):
+    async with reading() as (_, consumer, next_record):
         waiting = asyncio.create_task(next_record())
         consumer.act(lambda: [Failure(0, code=KafkaError._FATAL)])
         with pytest.raises(Transient, match="a new one may"):

@@ -27,6 +27,7 @@ class ScriptedClient:
         self.held: list[Delivery] = []
         self.given = threading.Event()
         self.gave_up = False
+        self.refuses: int | None = None  # with this code, at once
         self._acts: queue.Queue[Callable[[], None]] = queue.Queue()
 
     def deliver(self) -> None:
@@ -41,6 +42,8 @@ class ScriptedClient:
     def produce(self, topic: str, *, key: bytes, value: bytes, headers: Any, on_delivery: Delivery) -> None:
         if self.gave_up:
             raise KafkaException(KafkaError(KafkaError._FATAL))
+        if self.refuses is not None:
+            raise KafkaException(KafkaError(self.refuses))
         self.held.append(on_delivery)
         self.given.set()
 
@@ -92,6 +95,22 @@ async def test_what_is_sent_by_a_client_that_has_just_given_up_is_transient() ->
     opened.clients[0].gave_up = True
     with pytest.raises(Transient, match="a new one follows"):
         await opened.producer.send([EVENT])
+    opened.producer.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (KafkaError.TOPIC_AUTHORIZATION_FAILED, "grant WRITE and DESCRIBE on topic"),
+        (KafkaError._UNKNOWN_TOPIC, "can't be written"),
+    ],
+)
+async def test_what_the_client_refuses_at_once_is_no_bug_of_ours(code: int, said: str) -> None:
+    opened = Opened()
+    opened.clients[0].refuses = code
+    with pytest.raises(Transient, match=said):
+        await opened.producer.send([EVENT])
+    assert len(opened.clients) == 1
     opened.producer.close()
 
 
