@@ -23,7 +23,7 @@ from services.attributes.task import TEXT_SIDE
 from services.gateway.settings import GatewaySettings
 from shared.grpc import Bounds
 from shared.health import Health, serve_health
-from shared.limits import DECODING_BYTES, DECODING_HELPERS, HELPER_BYTES, MAX_PHOTO_SIDE
+from shared.limits import DECODING_BYTES, DECODING_HELPERS, HELPER_BYTES, MAX_PHOTO_BYTES, MAX_PHOTO_SIDE
 from shared.settings import Settings
 from shared.stream.serving import WorkerSettings
 from shared.stream.worker import Limits
@@ -490,7 +490,9 @@ def test_the_table_of_memory_has_what_the_bounds_in_the_code_let_each_process_ho
     photos = decoding = 0
     decoded = DECODING_BYTES + DECODING_HELPERS * HELPER_BYTES
     if name == "gateway":
-        photos, decoding = int(given["VITRINE_UPLOAD_MEMORY_BYTES"]), decoded
+        # As they were sent, and beside those that are being decoded what is kept of them.
+        cleaned = int(given["VITRINE_THREADS"]) * MAX_PHOTO_BYTES
+        photos, decoding = int(given["VITRINE_UPLOAD_MEMORY_BYTES"]) + cleaned, decoded
     elif name in CONSUMERS:
         # A thread looks at a photo of the longest side, of which the shorter was just not halved.
         shorter = 2 * (TEXT_SIDE if name == "attributes" else 224)

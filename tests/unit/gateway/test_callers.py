@@ -7,14 +7,21 @@ from services.gateway.callers import Caller, caller_of, subject_of
 from services.gateway.problems import Problem
 
 
-def calling_from(host: str | None) -> Caller:
-    return caller_of(HTTPConnection({"type": "http", "headers": [], "client": None if host is None else (host, 4711)}))
+def calling_from(host: str | None, *headers: tuple[bytes, bytes]) -> Caller:
+    client = None if host is None else (host, 4711)
+    return caller_of(HTTPConnection({"type": "http", "headers": list(headers), "client": client}))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "::ffff:127.0.0.1"])
 def test_whoever_is_on_the_same_machine_may_review(host: str) -> None:
     calling_from(host).needs("review")
     calling_from(host).needs("upload")
+
+
+@pytest.mark.parametrize("name", [b"forwarded", b"via", b"x-forwarded-for", b"x-real-ip"])
+def test_what_a_proxy_on_the_same_machine_passes_on_may_not_review(name: bytes) -> None:
+    with pytest.raises(Problem, match="not-allowed"):
+        calling_from("127.0.0.1", (name, b"10.0.0.7")).needs("review")
 
 
 ELSEWHERE = ["10.0.0.7", "2001:db8::1", "::ffff:10.0.0.7", "fe80::1%eth0", "not an address", "", None]

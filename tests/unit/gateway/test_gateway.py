@@ -576,6 +576,8 @@ async def test_a_thief_is_told_that_it_is_a_copy_and_not_whose(gateway: Gateway,
 
 async def test_shoppers_are_told_nothing_of_fraud(gateway: Gateway) -> None:
     gateway.lookup.known["mine"] = blocked_copy()
+    assert problem(await gateway.client.get(f"{LISTINGS}/mine?view=shopper")) == "no-such-listing"
+    gateway.lookup.known["mine"].fraud.decision = image_pb2.Fraud.DECISION_REVIEW
     told = (await gateway.client.get(f"{LISTINGS}/mine?view=shopper")).json()
     assert (told["fraud"], told["photos"][0]["fraud"]) == (None, None)
 

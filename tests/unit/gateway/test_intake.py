@@ -317,6 +317,32 @@ async def test_an_owner_that_a_power_loss_left_empty_is_written_anew(gateway: Ga
     assert await gateway.intake.owner("x") == "seller-42"
 
 
+async def test_a_removal_is_published_once_however_often_it_is_asked_for(gateway: Gateway) -> None:
+    await gateway.put("x", upload())
+    removals = [await gateway.intake.remove("x") for _ in range(5)]
+    assert removals == [removals[0]] * 5
+    assert [change.WhichOneof("change") for change in gateway.producer.changes] == ["listing", "removed"]
+
+
+async def test_an_upload_repeated_after_the_removal_is_neither_accepted_nor_published(gateway: Gateway) -> None:
+    gateway.producer.away = True
+    with pytest.raises(Problem, match="broker-unavailable"):
+        await gateway.put("x", upload(), "key")
+    gateway.producer.away = False
+    await gateway.intake.remove("x")
+    published = len(gateway.producer.sent)
+    with pytest.raises(Problem, match="listing-removed"):
+        await gateway.put("x", upload(), "key")
+    assert len(gateway.producer.sent) == published
+
+
+async def test_what_was_sent_is_let_go_of_when_it_is_cleaned(gateway: Gateway) -> None:
+    form = upload()
+    assert form.files[0].body
+    await gateway.put("x", form)
+    assert form.files[0].body == b""
+
+
 async def test_a_removal_says_whose_listing_it_was(gateway: Gateway) -> None:
     await gateway.put("x", upload())
     await gateway.intake.remove("x")
