@@ -1,8 +1,7 @@
 """The gateway's parts wired together, in this process, without a broker."""
 
 import asyncio
-import os
-import signal
+from collections.abc import Callable
 from pathlib import Path
 
 from services.gateway.__main__ import serve
@@ -11,9 +10,16 @@ from shared.health import Health
 from shared.process import Process
 
 
+class Stoppable(Process):
+    """Told to stop by the test: a signal would be for all that runs in this process."""
+
+    def on_stop(self, call: Callable[[], object]) -> None:
+        self.stop = call
+
+
 async def test_a_gateway_whose_event_loop_hangs_is_not_called_well(tmp_path: Path) -> None:
     now = 0.0
-    process = Process()
+    process = Stoppable()
     process.health = health = Health(clock=lambda: now)
     settings = GatewaySettings(
         http_port=0, kafka="127.0.0.1:1", photo_store=str(tmp_path), drain_seconds=0, acknowledge_seconds=1, threads=1
@@ -26,5 +32,5 @@ async def test_a_gateway_whose_event_loop_hangs_is_not_called_well(tmp_path: Pat
     assert (health.why_not_live or "").startswith("no progress for 31 s")
     while health.why_not_live:  # noqa: ASYNC110  it tells nobody
         await asyncio.sleep(0)
-    os.kill(os.getpid(), signal.SIGTERM)
+    process.stop()
     await serving
