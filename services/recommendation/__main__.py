@@ -115,15 +115,13 @@ async def _observe(index: RedisVectorIndex) -> None:
 async def _serve(settings: ServeSettings, process: Process) -> None:
     from services.recommendation.lookups import Lookups
     from services.recommendation.server import EmbeddingClient, LookupServer
-    from shared.grpc import Bounds
 
     metrics.export(metrics.RPC)
     redis = connect(settings.redis, timeout_seconds=2.0, attempts=2)
     records = RedisRecords(redis)
     embedding = EmbeddingClient(settings.embedding)
     lookups = Lookups(records, RedisVectorIndex(redis))
-    bounds = Bounds(settings.max_calls, settings.query_memory_bytes, settings.rpc_seconds)
-    server = LookupServer(records, lookups, embedding, process.health, bounds)
+    server = LookupServer(records, lookups, embedding, process.health, settings.bounds)
     port = await server.start(settings.host, settings.grpc_port)
     stopping = asyncio.Event()
     process.on_stop(stopping.set)

@@ -1,14 +1,13 @@
 """The hash bank and the join hold the same photos for a listing's, whatever comes in whichever order and how often."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pytest
-import redis
 from vitrine.events.v1 import enriched_pb2, image_pb2, listing_pb2
 
-from services.fraud.bank import PREFIX, Bank, BankedPhoto, open_bank
+from services.fraud.bank import Bank, BankedPhoto
 from services.fraud.pdq import Fingerprint
 from services.fraud.removals import apply
 from services.fraud.task import FraudTask
@@ -16,30 +15,11 @@ from services.recommendation import fields
 from services.recommendation.fields import Update
 from shared.photos import Photo
 from shared.topics import IMAGE_SCORED, LISTING_CHANGED
-from tests.fakes_vision import FakeBank, FakeReader, jpeg, photo_of, scenery
+from tests.fakes_vision import FakeReader, jpeg, photo_of, scenery
 
 PHOTOS = ("a", "b", "c", "d")
 HASHED = {sha: Fingerprint((random.Random(sha).randbytes(32).hex(),), 100) for sha in PHOTOS}
 LISTING, SELLER = "L", "S1"
-
-
-@pytest.fixture(params=["memory", "redis"])
-def bank(request: pytest.FixtureRequest) -> Iterator[Bank]:
-    if request.param == "memory":
-        yield FakeBank()
-        return
-    address = request.getfixturevalue("redis_url")
-    emptied(address)
-    with_redis = open_bank(address)
-    yield with_redis
-    with_redis.close()
-    emptied(address)
-
-
-def emptied(address: str) -> None:
-    with redis.Redis.from_url(address) as client:
-        for key in client.scan_iter(match=f"{PREFIX}*", count=1000):
-            client.delete(key)
 
 
 def changed(listing: str, revision: int, photos: Sequence[str], title: str = "") -> listing_pb2.ListingChanged:

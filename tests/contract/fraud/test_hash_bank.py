@@ -1,7 +1,7 @@
 """One suite for the hash bank in memory and the one in a real Redis."""
 
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -34,29 +34,11 @@ from services.fraud.bank import (
 from services.fraud.pdq import BITS, MATCH_DISTANCE, TEXT_MATCH_DISTANCE, Fingerprint, fingerprint
 from shared.durability import Stamp
 from shared.errors import Replaced, Transient, Unusable
-from tests.fakes_vision import FakeBank, scenery
+from tests.contract.fraud.conftest import forget_everything
+from tests.fakes_vision import scenery
 
 SCENE = fingerprint(scenery(1))
 MIRRORED = fingerprint(np.ascontiguousarray(scenery(1)[:, ::-1]))
-
-
-@pytest.fixture(params=["memory", "redis"])
-def bank(request: pytest.FixtureRequest) -> Iterator[Bank]:
-    if request.param == "memory":
-        yield FakeBank()
-        return
-    address = request.getfixturevalue("redis_url")
-    forget_everything(address)
-    with_redis = open_bank(address)
-    yield with_redis
-    with_redis.close()
-    forget_everything(address)
-
-
-def forget_everything(address: str) -> None:
-    with redis.Redis.from_url(address) as client:
-        for key in client.scan_iter(match=f"{PREFIX}*", count=1000):
-            client.delete(key)
 
 
 def photo(

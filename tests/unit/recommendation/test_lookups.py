@@ -13,8 +13,9 @@ from services.recommendation.fields import Enriched, Vector
 from services.recommendation.index import MAX_SCANNED, Placement
 from services.recommendation.lookups import MAX_BATCH, MAX_CANDIDATES, READ_AT_ONCE, Embed, Found, Lookups
 from services.recommendation.rank import Filter
+from services.recommendation.settings import ServeSettings
 from services.recommendation.views import REVIEWER
-from shared.grpc import Refusal
+from shared.grpc import Bounds, Refusal
 from shared.limits import MAX_PHOTO_BYTES
 from tests.exact_index import ExactVectorIndex
 from tests.joining import (
@@ -321,3 +322,9 @@ async def test_a_vector_of_another_dimension_than_its_space_is_refused() -> None
     shop = await Shop().with_listings("a")
     with refused(PRECONDITION, "can't be compared"):
         await shop.by_photo(embedding(1, SPACE, dimension=8))
+
+
+def test_what_is_set_bounds_what_it_names() -> None:
+    bounds = ServeSettings(rpc_seconds=7, max_calls=5, query_memory_bytes=50_000_000).bounds
+    assert (bounds.seconds, bounds.calls, bounds.photo_bytes) == (7, 5, 50_000_000)
+    assert bounds.arrival_seconds == Bounds().arrival_seconds
