@@ -3,6 +3,7 @@
     Poison            this record is bad: it goes to the dead letters, and is committed
     Transient         what we depend on is away, and stayed away through the retries at the place
       Replaced        it is there, and is not what this process began with: the process ends, and begins anew
+      StoreFull       the photo store has no room; works again once there is      shared/photo_store.py
     OutOfMemory       the device can't hold the batch: the batch shrinks
     Unusable          what this process or command was given can't be used: it ends, and the message says what to do
       BadSettings       variables of the environment                              shared/settings.py
@@ -20,7 +21,8 @@
       CannotListen      an address that is taken, or isn't this machine's
 
 Others never leave the room that raises them: what is said to one caller (Refusal in shared/grpc.py, Problem and
-BadPhoto in the gateway) and what is asked in vain (MissingObject of the photo store, WrongDimension of the index).
+BadPhoto in the gateway, and what its register finds Damaged or Stale) and what is asked in vain (MissingObject of the
+photo store, WrongDimension of the index).
 
 Out of a process come Transient, Unusable and OSError as one line, anything else as a bug, with its traceback
 (shared/process.py); the supervisor starts it again, and nothing was committed. Out of a command, likewise
