@@ -114,14 +114,14 @@ async def _observe(index: RedisVectorIndex) -> None:
 
 async def _serve(settings: ServeSettings, process: Process) -> None:
     from services.recommendation.lookups import Lookups
-    from services.recommendation.server import EmbeddingClient, LookupServer
+    from services.recommendation.server import EmbeddingClient, LookupServer, bounds_of
 
     metrics.export(metrics.RPC)
     redis = connect(settings.redis, timeout_seconds=2.0, attempts=2)
     records = RedisRecords(redis)
     embedding = EmbeddingClient(settings.embedding)
     lookups = Lookups(records, RedisVectorIndex(redis))
-    server = LookupServer(records, lookups, embedding, process.health, settings.bounds)
+    server = LookupServer(records, lookups, embedding, process.health, bounds_of(settings))
     port = await server.start(settings.host, settings.grpc_port)
     stopping = asyncio.Event()
     process.on_stop(stopping.set)

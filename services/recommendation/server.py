@@ -9,6 +9,7 @@ from vitrine.recommendation.v1 import recommendation_pb2 as api
 from vitrine.recommendation.v1 import recommendation_pb2_grpc
 
 from services.recommendation.lookups import Found, Lookups
+from services.recommendation.settings import ServeSettings
 from services.recommendation.store import Records
 from services.recommendation.views import SHOPPER, seen_by, what_is_wrong_with
 from shared.errors import Transient
@@ -31,6 +32,11 @@ PASSED_THROUGH = frozenset(
         grpc.StatusCode.UNAVAILABLE,
     }
 )
+
+
+def bounds_of(settings: ServeSettings) -> Bounds:
+    """What callers may have under way."""
+    return Bounds(calls=settings.max_calls, photo_bytes=settings.query_memory_bytes, seconds=settings.rpc_seconds)
 
 
 class EmbeddingClient:

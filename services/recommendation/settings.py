@@ -2,7 +2,6 @@
 
 from pydantic import Field
 
-from shared.grpc import Bounds
 from shared.limits import MAX_MESSAGE_BYTES
 from shared.settings import DurableSettings, Port, Settings
 
@@ -32,7 +31,3 @@ class ServeSettings(Settings):
         description="Most bytes of photo searches taken in at once; others wait. A process holds up to 7 times as much",
         ge=MAX_MESSAGE_BYTES,
     )
-
-    @property
-    def bounds(self) -> Bounds:
-        return Bounds(calls=self.max_calls, photo_bytes=self.query_memory_bytes, seconds=self.rpc_seconds)

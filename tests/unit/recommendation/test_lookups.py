@@ -13,6 +13,7 @@ from services.recommendation.fields import Enriched, Vector
 from services.recommendation.index import MAX_SCANNED, Placement
 from services.recommendation.lookups import MAX_BATCH, MAX_CANDIDATES, READ_AT_ONCE, Embed, Found, Lookups
 from services.recommendation.rank import Filter
+from services.recommendation.server import bounds_of
 from services.recommendation.settings import ServeSettings
 from services.recommendation.views import REVIEWER
 from shared.grpc import Bounds, Refusal
@@ -325,6 +326,6 @@ async def test_a_vector_of_another_dimension_than_its_space_is_refused() -> None
 
 
 def test_what_is_set_bounds_what_it_names() -> None:
-    bounds = ServeSettings(rpc_seconds=7, max_calls=5, query_memory_bytes=50_000_000).bounds
+    bounds = bounds_of(ServeSettings(rpc_seconds=7, max_calls=5, query_memory_bytes=50_000_000))
     assert (bounds.seconds, bounds.calls, bounds.photo_bytes) == (7, 5, 50_000_000)
     assert bounds.arrival_seconds == Bounds().arrival_seconds
