@@ -122,7 +122,7 @@ class _Places:
 
 
 def _between(longer: Field) -> Field:
-    """Each interval cut into so many parts, rounded up and at most a few hundred: what is that large is near the eye."""
+    """Each interval cut into so many parts, rounded up, and at most some hundreds."""
     parts = np.clip(np.ceil(longer), 1, 400).astype(int)
     cuts = [np.arange(count, dtype=np.float32) / count + k for k, count in enumerate(parts)]
     return np.concatenate([*cuts, np.array([len(parts)], np.float32)]).astype(np.float32)
@@ -193,8 +193,8 @@ class _Shade:
         every = np.vstack([one.points.reshape(-1, 3) for one in solid])
         middle = (every.min(0) + every.max(0)) / 2
         reach = float(np.linalg.norm(every - middle, axis=1).max())
-        right = np.cross(light.towards, (0, 1, 0))
-        right /= np.linalg.norm(right)
+        right = np.cross(light.towards, (0.0, 1.0, 0.0))
+        right = right / np.linalg.norm(right)
         up = np.cross(right, light.towards)
         axes = np.stack([right, up, -light.towards], 1).astype(np.float32)
 
@@ -243,12 +243,12 @@ def _hollows(pixels: _Pixels, reach: float) -> Field:
     for sigma in (3.0, 9.0):
         weight = np.maximum(cv2.GaussianBlur(there, (0, 0), sigma), 1e-3)
         around = cv2.GaussianBlur(depth, (0, 0), sigma) / weight
-        taken += np.clip((depth / np.maximum(there, 1e-3) - around) / (0.09 * reach), 0, 1) * 0.5
-    return cv2.resize(taken, (pixels.size[1], pixels.size[0])).reshape(-1)[pixels.at]
+        taken = taken + np.clip((depth / np.maximum(there, 1e-3) - around) / (0.09 * reach), 0, 1) * 0.5
+    return np.asarray(cv2.resize(taken, (pixels.size[1], pixels.size[0])).reshape(-1)[pixels.at])
 
 
 def _mirrored_room(towards: Field, light: Light, ground: Tone) -> Field:
-    """What polished things mirror in the direction (n, 3): a pale ceiling, a dark band of room, softboxes, the ground."""
+    """What polished things mirror in the directions (n, 3): a pale ceiling, a dark band, softboxes, the ground."""
     up = towards[:, 1]
     brightness = 0.28 + 0.5 * np.clip(up * 1.6, 0, 1) - 0.16 * np.exp(-((up - 0.05) ** 2) / 0.02)
     side = np.clip((towards @ light.towards.astype(np.float32) - 0.7) / 0.2, 0, 1)
@@ -316,12 +316,12 @@ def _on_ground(solid: Solid, camera: Pinhole, light: Light) -> Field:
     soft = 0.45 * cv2.GaussianBlur(cast, (0, 0), 1.2 * wide) + 0.35 * cv2.GaussianBlur(cast, (0, 0), 4.5 * wide)
     contact = cv2.GaussianBlur(foot, (0, 0), wide)
     dark = np.clip(0.5 * soft + 0.4 * contact + 0.25 * cv2.GaussianBlur(foot, (0, 0), 5 * wide), 0, 0.8)
-    return cv2.resize(dark, (camera.size[1], camera.size[0]), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(cv2.resize(dark, (camera.size[1], camera.size[0]), interpolation=cv2.INTER_LINEAR))
 
 
 def _covered(solid: Sequence[Surface], view: View, size: Size) -> Field:
     nearest = _nearest(list(solid), view, size, 0.9)[0]
-    return (nearest != np.iinfo(np.uint64).max).astype(np.float32).reshape(size)
+    return np.asarray(nearest != np.iinfo(np.uint64).max, np.float32).reshape(size)
 
 
 def _clipped(surface: Surface, height: float) -> Surface:

@@ -19,7 +19,7 @@ from studio.paints import Paint
 from studio.phones import Handset, Model
 from studio.prints import Carton, Goods
 from studio.templates import DEMO, Product
-from studio.training import CARTON, PHONE, label_of, setting_of
+from studio.training import CARTON, PHONE
 from studio.wares import KINDS, Ware
 
 _STREAM = 0xDE0  # keeps these pictures' randomness apart from the training pictures' under the same seed
@@ -114,8 +114,9 @@ _Thing = _Worn | _Packed | _Called | _Stocked
 def demo_catalogue(seed: int = 7, listings: int = 150, known: Container[tuple[str, ...]] = ()) -> Iterator[DemoListing]:
     """Yields the listings in the order in which they are to be imported: an original always before its copies.
 
-    A third of what is honestly offered are wares (bags, watches, mugs …) of the categories among `known`; without any
-    all are garments, cartons and phones. The other listings are the same either way. The same seed yields the same bytes on the same versions of numpy, OpenCV and Pillow.
+    A third of what is honestly offered are wares (bags, watches, mugs …) of the categories among `known`; without any,
+    all are garments, cartons and phones. The other listings are the same either way. The same seed yields the same
+    bytes on the same versions of numpy, OpenCV and Pillow.
     """
     honest: list[tuple[DemoListing, _Thing]] = []
     wares = [ware for ware in DEMO.wares if KINDS[ware.kind].path in known]
@@ -200,7 +201,7 @@ def _stocked(ware: Ware, random: Random) -> _Stocked:
     accent = _colour(random)[1]
     while _lost(accent, base):
         accent = _colour(random)[1]
-    return _Stocked(ware, Paint(base, accent, label_of(ware.kind, DEMO, random), DEMO.typeface), name)
+    return _Stocked(ware, Paint(base, accent, DEMO.label(ware.kind, random), DEMO.typeface), name)
 
 
 def _shot(thing: _Thing, number: int, random: Random) -> bytes:
@@ -215,9 +216,9 @@ def _shot(thing: _Thing, number: int, random: Random) -> bytes:
         wall = DEMO.walls[int(random.integers(len(DEMO.walls)))]
         return photographs.carton(thing.box, thing.goods, grounds[int(random.integers(len(grounds)))], wall, random)
     if isinstance(thing, _Stocked):
-        setting, wall = setting_of(DEMO, random)
+        setting, wall = DEMO.setting(random)
         while KINDS[thing.ware.kind].coloured and _lost(thing.paint.base, setting[1]):
-            setting, wall = setting_of(DEMO, random)
+            setting, wall = DEMO.setting(random)
         return photographs.ware(thing.ware, thing.paint, setting, wall, random)
     view = ("back", "front")[(number + int(random.integers(2))) % 2]
     return photographs.phone(thing.handset, thing.model, view, setting, random)

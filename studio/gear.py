@@ -81,9 +81,9 @@ def watch(form: str, paint: Paint, random: Random) -> Solid:
         crown = turned([(0.0, 0.09), (0.05, 0.085), (0.055, 0.0)], brushed(metal, random), STEEL, sharp=True)
         solid += moved(crown, (radius, 0.09, 0), roll=-np.pi / 2)
         if form == "chrono":
-            for z in (-0.55, 0.55):
+            for place in (-0.55, 0.55):
                 pusher = turned([(0.0, 0.09), (0.035, 0.085), (0.035, 0.0)], painted(metal), STEEL, sharp=True)
-                solid += moved(pusher, (0.86 * radius, 0.09, z * radius), roll=-np.pi / 2)
+                solid += moved(pusher, (0.86 * radius, 0.09, place * radius), roll=-np.pi / 2)
         for x in (-1, 1):
             for z in (-1, 1):
                 lug = spline(
@@ -164,11 +164,11 @@ def _clock(form: str, paint: Paint, metal: Colour, random: Random) -> Field:
             cv2.line(plate, (round(cx), round(cy)), tip, ink, 3, cv2.LINE_AA)
     name = lettering.fitted(paint.label.brand.upper(), 190, 34, paint.typeface, bold=True)
     lettering.stamp(plate, name, middle - name.shape[1] / 2, middle * 0.6, ink)
-    minute = random.uniform(8, 12) if random.random() < 0.6 else random.uniform(0, 60)
-    hour = random.integers(1, 12) + minute / 60
+    past = float(random.uniform(8, 12) if random.random() < 0.6 else random.uniform(0, 60))
+    hours = float(random.integers(1, 12)) + past / 60
     shine = metal if not pale and form != "field" else ink
-    hand(hour * np.pi / 6, 0.48, 15 if form != "dress" else 8, shine)
-    hand(minute * np.pi / 30, 0.76, 11 if form != "dress" else 6, shine)
+    hand(hours * np.pi / 6, 0.48, 15 if form != "dress" else 8, shine)
+    hand(past * np.pi / 30, 0.76, 11 if form != "dress" else 6, shine)
     hand(random.uniform(0, 6.28), 0.84, 3, (0.8, 0.15, 0.1), 0.25)
     cv2.circle(plate, (round(middle), round(middle)), 12, shine, -1, cv2.LINE_AA)
     return plate
@@ -463,10 +463,9 @@ def scissors(form: str, paint: Paint, random: Random) -> Solid:
     solid: Solid = []
     for side in (-1, 1):
         tip = 0.03 if form == "craft" else 0.008
-        blade = np.array(
-            [(-side * wide, -0.1), (-side * wide, 0.1), (-side * 0.8 * wide, 0.6 * long), (side * 0.2 * wide - side * tip, long),
-             (side * 0.2 * wide + side * tip, long), (side * 0.35 * wide, 0.4 * long), (side * wide * 0.6, 0.05), (side * 0.5 * wide, -0.1)]
-        )  # fmt: skip
+        outline = [(-1, -0.1), (-1, 0.1), (-0.8, 0.6 * long), (0.2 - tip / wide, long), (0.2 + tip / wide, long)]
+        outline += [(0.35, 0.4 * long), (0.6, 0.05), (0.5, -0.1)]
+        blade = np.array([(side * wide * x, z) for x, z in outline])
         half = moved(slab(blade, 0.03, steel, STEEL, 0.012), (0, 0.02 + 0.016 * side, 0))
         finger = form == "tailor" and side > 0
         rx, rz = (0.17, 0.34) if finger else (0.17, 0.22)

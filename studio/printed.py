@@ -107,15 +107,15 @@ def _cover(form: str, paint: Paint, ratio: float, random: Random) -> Field:
             )
     else:  # a town by night
         cover *= np.linspace(1.1, 0.6, tall, dtype=np.float32)[:, None, None]
-        x = 0
-        while x < wide:
+        left = 0
+        while left < wide:
             house, roof = int(random.uniform(0.07, 0.16) * wide), int(random.uniform(0.42, 0.68) * tall)
-            cv2.rectangle(cover, (x, roof), (x + house, tall), shifted(paint.base, -0.75), -1)
+            cv2.rectangle(cover, (left, roof), (left + house, tall), shifted(paint.base, -0.75), -1)
             for window in range(roof + 16, round(0.84 * tall), 28):
                 if random.random() < 0.6:
-                    left = x + int(random.uniform(0.1, 0.7) * house)
-                    cv2.rectangle(cover, (left, window), (left + 10, window + 14), paint.accent, -1)
-            x += house
+                    edge = left + int(random.uniform(0.1, 0.7) * house)
+                    cv2.rectangle(cover, (edge, window), (edge + 10, window + 14), paint.accent, -1)
+            left += house
     ink = _ink(shifted(paint.base, 0.35) if picture == 0 else paint.base)
     lines = paint.label.title.split(" ")
     middle = max(1, (len(lines) + 1) // 2)

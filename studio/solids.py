@@ -93,7 +93,7 @@ def wooden(colour: Colour, random: Random) -> Field:
 # --- shapes -----------------------------------------------------------------------------------------------------------
 
 
-def spline(knots: Sequence[Sequence[float]], count: int) -> Field:
+def spline(knots: Sequence[Sequence[float]] | Field, count: int) -> Field:
     """(count, dimensions) along a Catmull-Rom spline through the knots, evenly spaced."""
     p = np.asarray(knots, np.float64)
     p = np.vstack([2 * p[0] - p[1], p, 2 * p[-1] - p[-2]])

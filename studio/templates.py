@@ -4,6 +4,7 @@ colour, or form of a ware."""
 from dataclasses import dataclass
 
 from studio.cloth import Colour
+from studio.fields import Random
 from studio.garments import Cut, Hat, Lower, Shoes, Skirt, Upper
 from studio.lettering import Typeface
 from studio.paints import Label
@@ -41,6 +42,20 @@ class Collection:
     books: tuple[Label, ...]  # author and title
     snacks: tuple[Label, ...]
     makers: tuple[str, ...]  # of all other wares
+
+    def label(self, kind: str, random: Random) -> Label:
+        """What is printed on a ware of this kind."""
+        printed = {"book": self.books, "crisps": self.snacks}.get(kind)
+        if printed is not None:
+            return printed[int(random.integers(len(printed)))]
+        maker = self.makers[int(random.integers(len(self.makers)))]
+        return Label(maker, maker)
+
+    def setting(self, random: Random) -> tuple[tuple[str, Tone], Tone]:
+        """What a ware stands or lies on, and the wall behind it."""
+        firm = [surface for surface in self.surfaces if surface[0] in ("planks", "table", "tiles")]
+        wall = self.walls[int(random.integers(len(self.walls)))]
+        return firm[int(random.integers(len(firm)))], wall
 
 
 DEMO = Collection(

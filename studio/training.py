@@ -9,10 +9,9 @@ from studio import photographs
 from studio.cloth import Colour
 from studio.fields import Random
 from studio.garments import Dye
-from studio.paints import Label, Paint
+from studio.paints import Paint
 from studio.phones import Model
 from studio.prints import Goods
-from studio.scenes import Tone
 from studio.templates import TRAINING, Collection
 from studio.wares import KINDS
 
@@ -30,8 +29,7 @@ def training_photos(seed: int, per_class: int, wares: Some[str] = ()) -> Iterato
     colour of the demo catalogue is among them. Raises KeyError for a kind that isn't drawn.
     """
     labels = sorted({cut.label for cut in TRAINING.cuts})
-    kinds = [kind for kind in KINDS if kind in wares]
-    if unknown := set(wares) - set(kinds):
+    if unknown := set(wares) - set(KINDS):
         raise KeyError(f"no such kinds: {', '.join(sorted(unknown))}")
     for number in range(per_class):
         for label in labels:
@@ -42,7 +40,7 @@ def training_photos(seed: int, per_class: int, wares: Some[str] = ()) -> Iterato
         yield _carton(np.random.default_rng([_STREAM, seed, number, 100])), CARTON
         yield _phone(np.random.default_rng([_STREAM, seed, number, 101]), number), PHONE
         for place, kind in enumerate(KINDS):
-            if kind in kinds:
+            if kind in wares:
                 yield _ware(np.random.default_rng([_STREAM, seed, number, 200 + place]), kind, number), KINDS[kind].path
 
 
@@ -94,21 +92,5 @@ def _phone(random: Random, number: int) -> bytes:
 def _ware(random: Random, kind: str, number: int) -> bytes:
     designs = [ware for ware in TRAINING.wares if ware.kind == kind]
     base = _any_colour(random, TRAINING)
-    paint = Paint(base, _accent(random, TRAINING, base), label_of(kind, TRAINING, random), TRAINING.typeface)
-    return photographs.ware(designs[number % len(designs)], paint, *setting_of(TRAINING, random), random)
-
-
-def label_of(kind: str, collection: Collection, random: Random) -> Label:
-    """What is printed on a thing of this kind."""
-    printed = {"book": collection.books, "crisps": collection.snacks}.get(kind)
-    if printed:
-        return printed[int(random.integers(len(printed)))]
-    maker = collection.makers[int(random.integers(len(collection.makers)))]
-    return Label(maker, maker)
-
-
-def setting_of(collection: Collection, random: Random) -> tuple[photographs.Setting, Tone]:
-    """What a ware stands or lies on, and the wall behind it."""
-    firm = [surface for surface in collection.surfaces if surface[0] in ("planks", "table", "tiles")]
-    wall = collection.walls[int(random.integers(len(collection.walls)))]
-    return firm[int(random.integers(len(firm)))], wall
+    paint = Paint(base, _accent(random, TRAINING, base), TRAINING.label(kind, random), TRAINING.typeface)
+    return photographs.ware(designs[number % len(designs)], paint, *TRAINING.setting(random), random)
