@@ -5,7 +5,7 @@ import numpy as np
 
 from studio import lettering
 from studio.cloth import Colour, shifted
-from studio.fields import Field, Random, cloudy, ramp, smooth
+from studio.fields import Field, Random, Size, cloudy, smooth
 from studio.paints import Paint
 from studio.solids import FOIL, PAPER, Finish, Solid, face, moved, painted, sheet
 
@@ -69,67 +69,92 @@ def _cover(form: str, paint: Paint, ratio: float, random: Random) -> Field:
     """A picture, the title in large letters, the author."""
     tall = 900
     wide = round(tall * ratio)
-    cover = np.full((tall, wide, 3), paint.base, np.float32)
     picture = int(random.integers(4))
-    low = np.asarray(shifted(paint.base, -0.45), np.float32)
-    if picture == 0:  # hills under a sun
-        cover = np.asarray(
-            np.asarray(shifted(paint.base, 0.35), np.float32)
-            + (paint.base - low) * ramp((tall, wide), 1.57)[..., None] * 0.4,
-            np.float32,
-        )
-        cv2.circle(
-            cover,
-            (round(random.uniform(0.3, 0.7) * wide), round(0.45 * tall)),
-            round(0.14 * wide),
-            paint.accent,
-            -1,
-            cv2.LINE_AA,
-        )
-        x = np.arange(wide)
-        for k, share in enumerate((0.1, -0.2, -0.45)):
-            ridge = tall * (0.58 + 0.1 * k) + 0.05 * tall * np.sin(
-                x / wide * random.uniform(4, 9) + random.uniform(0, 6)
-            )
-            line = np.concatenate([np.stack([x, ridge], 1), [[wide, tall], [0, tall]]])
-            cv2.fillPoly(cover, [line.astype(np.int32)], shifted(paint.base, share), cv2.LINE_AA)
-    elif picture == 1:  # a photograph, out of focus
-        light = 0.75 + 0.25 * smooth(random, (tall, wide), random.uniform(200, 400))
-        tint = np.stack([0.05 * smooth(random, (tall, wide), 300) for _ in range(3)], 2)
-        band = slice(round(0.36 * tall), round(0.86 * tall))
-        specks = 0.05 * cloudy(random, (tall, wide), 200)[..., None]
-        cover[band] = np.clip(np.asarray(paint.accent) * (light[..., None] + tint) + specks, 0, 1)[band]
-    elif picture == 2:  # rings
-        for k in range(7, 0, -1):
-            tone = paint.accent if k % 2 else shifted(paint.base, -0.2)
-            cv2.circle(
-                cover, (wide // 2, round(0.62 * tall)), round(0.05 * k * min(wide, 0.75 * tall)), tone, -1, cv2.LINE_AA
-            )
-    else:  # a town by night
-        cover *= np.linspace(1.1, 0.6, tall, dtype=np.float32)[:, None, None]
-        left = 0
-        while left < wide:
-            house, roof = int(random.uniform(0.07, 0.16) * wide), int(random.uniform(0.42, 0.68) * tall)
-            cv2.rectangle(cover, (left, roof), (left + house, tall), shifted(paint.base, -0.75), -1)
-            for window in range(roof + 16, round(0.84 * tall), 28):
-                if random.random() < 0.6:
-                    edge = left + int(random.uniform(0.1, 0.7) * house)
-                    cv2.rectangle(cover, (edge, window), (edge + 10, window + 14), paint.accent, -1)
-            left += house
+    cover = np.full((tall, wide, 3), paint.base, np.float32)
+    if picture == 0:
+        _hills(cover, paint, random)
+    elif picture == 1:
+        band = cover[round(0.4 * tall) : round(0.86 * tall)]
+        band[:] = _blurred(paint.accent, (band.shape[0], wide), random)
+    elif picture == 2:
+        _portrait(cover, paint, random)
+    else:
+        _town(cover, paint, random)
+    dark = picture in (0, 3)
     ink = _ink(shifted(paint.base, 0.35) if picture == 0 else paint.base)
-    lines = paint.label.title.split(" ")
-    middle = max(1, (len(lines) + 1) // 2)
-    rows = [" ".join(lines[:middle]), " ".join(lines[middle:])] if len(lines) > 1 else lines
-    block = lettering.stacked([row for row in rows if row], round(0.78 * wide), paint.typeface)
-    lettering.stamp(cover, block, 0.11 * wide, 0.08 * tall, ink)
-    line = lettering.fitted(
-        _BLURBS[int(random.integers(len(_BLURBS)))], round(0.7 * wide), 30, paint.typeface, italic=True
-    )
+    words = paint.label.title.split(" ")
+    middle = (len(words) + 1) // 2
+    rows = [" ".join(part) for part in (words[:middle], words[middle:]) if part]
+    block = lettering.stacked(rows, round(0.78 * wide), paint.typeface)
+    if block.shape[0] > 0.3 * tall:
+        block = cv2.resize(block, (round(block.shape[1] * 0.3 * tall / block.shape[0]), round(0.3 * tall)))
+    lettering.stamp(cover, block, (wide - block.shape[1]) / 2, 0.08 * tall, ink)
+    blurb = _BLURBS[int(random.integers(len(_BLURBS)))]
+    line = lettering.fitted(blurb, round(0.7 * wide), 30, paint.typeface, italic=True)
     lettering.stamp(cover, line, (wide - line.shape[1]) / 2, 0.03 * tall, ink)
     name = lettering.fitted(paint.label.brand, round(0.7 * wide), round(0.07 * tall), paint.typeface)
-    low_ink = _ink(shifted(paint.base, -0.45)) if picture in (0, 3) else ink
+    low_ink = _ink(shifted(paint.base, -0.5)) if dark else ink
     lettering.stamp(cover, name, (wide - name.shape[1]) / 2, 0.875 * tall, low_ink)
     return np.clip(cover, 0, 1)
+
+
+def _blurred(colour: Colour, size: Size, random: Random, amount: float = 1.0) -> Field:
+    """A photograph of nothing that can be told: patches of light, out of focus."""
+    light = 0.9 + amount * (0.22 * smooth(random, size, random.uniform(200, 400)) - 0.1)
+    tint = amount * np.stack([0.06 * smooth(random, size, 300) for _ in range(3)], 2)
+    specks = 0.1 * amount * cloudy(random, size, random.uniform(80, 250))[..., None]
+    return np.asarray(np.clip(np.asarray(colour) * (light[..., None] + tint) + specks, 0, 1), np.float32)
+
+
+def _hills(cover: Field, paint: Paint, random: Random) -> None:
+    """Ridges in the haze under a sun."""
+    tall, wide = cover.shape[:2]
+    cover[:] = _blurred(shifted(paint.base, 0.3), (tall, wide), random, 0.5)
+    centre = (round(random.uniform(0.3, 0.7) * wide), round(0.5 * tall))
+    cv2.circle(cover, centre, round(0.1 * wide), shifted(paint.accent, 0.3), -1, cv2.LINE_AA)
+    x = np.arange(wide)
+    for k, share in enumerate((0.05, -0.25, -0.5, -0.7)):
+        ridge = tall * (0.55 + 0.08 * k) + 0.04 * tall * np.sin(x / wide * random.uniform(4, 9) + random.uniform(0, 6))
+        ridge += 12 * smooth(random, (1, wide), random.uniform(40, 90))[0]
+        line = np.concatenate([np.stack([x, ridge], 1), [[wide, tall], [0, tall]]])
+        mask = np.zeros((tall, wide), np.uint8)
+        cv2.fillPoly(mask, [line.astype(np.int32)], 255, cv2.LINE_AA)
+        hill = _blurred(shifted(paint.base, share), (tall, wide), random, 0.7)
+        cover += (hill - cover) * (mask[..., None] / np.float32(255))
+
+
+def _portrait(cover: Field, paint: Paint, random: Random) -> None:
+    """Somebody's head and shoulders against the light."""
+    tall, wide = cover.shape[:2]
+    cover[round(0.4 * tall) :] = _blurred(paint.accent, (tall - round(0.4 * tall), wide), random)
+    mask = np.zeros((tall, wide), np.uint8)
+    x, turn = round(random.uniform(0.42, 0.58) * wide), random.uniform(-12, 12)
+    size = round(0.13 * tall)
+    cv2.ellipse(mask, (x, round(0.6 * tall)), (round(0.78 * size), size), turn, 0, 360, 255, -1, cv2.LINE_AA)
+    cv2.ellipse(mask, (x, round(0.7 * tall)), (round(0.32 * size), size), 0, 0, 360, 255, -1, cv2.LINE_AA)
+    cv2.ellipse(mask, (x, round(0.96 * tall)), (round(2.1 * size), round(1.6 * size)), 0, 0, 360, 255, -1, cv2.LINE_AA)
+    soft = cv2.GaussianBlur(mask, (0, 0), 4)[..., None] / np.float32(255)
+    figure = _blurred(shifted(paint.base, -0.55), (tall, wide), random)
+    cover += (figure - cover) * soft
+    cover[round(0.86 * tall) :] = paint.base
+
+
+def _town(cover: Field, paint: Paint, random: Random) -> None:
+    """Lit windows under an evening sky."""
+    tall, wide = cover.shape[:2]
+    cover[:] = _blurred(paint.base, (tall, wide), random, 0.5)
+    cover *= np.linspace(1.1, 0.7, tall, dtype=np.float32)[:, None, None]
+    left = 0
+    while left < wide:
+        house, roof = int(random.uniform(0.07, 0.16) * wide), int(random.uniform(0.42, 0.68) * tall)
+        tone = shifted(paint.base, -random.uniform(0.55, 0.8))
+        cv2.rectangle(cover, (left, roof), (left + house, tall), tone, -1)
+        for window in range(roof + 16, round(0.84 * tall), 28):
+            for edge in range(left + 8, left + house - 10, 18):
+                if random.random() < 0.5:
+                    glow = shifted(paint.accent, float(random.uniform(-0.3, 0.5)))
+                    cv2.rectangle(cover, (edge, window), (edge + 8, window + 13), glow, -1)
+        left += house
 
 
 def packet(form: str, paint: Paint, random: Random) -> Solid:
@@ -158,7 +183,7 @@ def packet(form: str, paint: Paint, random: Random) -> Solid:
             full = deep * np.sqrt(np.clip(1 - s**2.2, 0, 1)) * end
             draw = 1 - 0.1 * end * (1 - 0.3 * s)
             crimp = np.where((v < seal) | (v > 1 - seal), 0.006 * np.sin(v * 420), 0.0)
-            calm = 1 - 0.9 * v if form == "pouch" else 1.0
+            calm = 1.2 - 1.1 * v if form == "pouch" else 1.0
             ruck = calm * wrinkles * np.sqrt(np.clip(full / deep, 0, 1)) * 0.03
             sag = 0.015 * np.sin(2 * np.pi * u) * (1 - inner)
             return (u - 0.5) * wide * draw, (1 - v) * tall + sag, side * (full + ruck) + crimp
