@@ -219,7 +219,7 @@ def handbag(form: str, paint: Paint, random: Random) -> Solid:
     depth = _front(levels, square)
     leather = mottled(paint.base, random, 0.04, 30)
     trim = shifted(paint.base, -0.3) if sum(paint.base) > 0.5 else shifted(paint.base, 0.15)
-    solid = [dented(lofted(levels, leather, LEATHER, square), random, 0.006)]
+    solid = [dented(lofted(levels, leather, LEATHER, square), random, 0.003, 36)]
     for side in (-1, 1):
         edge = [(side * 0.93 * (wide + (slope - 1) * wide * t), t * tall) for t in (0.04, 0.3, 0.6, 0.93)]
         solid.append(_sewn_line(_across(depth, edge, 0.004), trim))

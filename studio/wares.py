@@ -149,7 +149,7 @@ KINDS: dict[str, Kind] = {
         ("pillow", "wide", "pouch"),
         (0.0, 0.3),
         0.4,
-        ("crisps", "Chips", "chips salées", "patatas fritas"),
+        ("crisps", "Chips", "paquet de chips", "patatas fritas"),
         (1, 5),
     ),
     "ball": Kind(
