@@ -9,6 +9,7 @@ from studio.fields import Field, Random, grain, ramp, smooth
 from studio.paints import Paint
 from studio.solids import (
     LEATHER,
+    OVERLAP,
     PLASTIC,
     RUBBER,
     SATIN,
@@ -237,7 +238,7 @@ def sunglasses(form: str, paint: Paint, random: Random) -> Solid:
     thick = form == "wayfarer"
     frame = painted(paint.base if thick else (_GOLD if random.random() < 0.5 else _STEEL))
     finish = Finish(0.7) if thick else STEEL
-    width = random.uniform(0.036, 0.05) if thick else 0.016
+    width = random.uniform(0.026, 0.036) if thick else 0.016
     tint = ((0.05, 0.05, 0.06), (0.10, 0.07, 0.05), (0.06, 0.09, 0.07), (0.05, 0.07, 0.12))[int(random.integers(4))]
     fade = np.linspace(0.8, 2.4, 64, dtype=np.float32)[:, None, None] * np.asarray(tint, np.float32)
     lens_texture = np.repeat(fade, 64, 1)
@@ -470,11 +471,11 @@ def scissors(form: str, paint: Paint, random: Random) -> Solid:
         finger = form == "tailor" and side > 0
         rx, rz = (0.17, 0.34) if finger else (0.17, 0.22)
         at = (side * 0.24, 0.04, -0.5 - rz)
-        angle = np.linspace(0, 2 * np.pi, 73)
+        angle = np.linspace(0, 2 * np.pi + OVERLAP, 73)
         loop = np.stack([at[0] + rx * np.cos(angle), np.full(73, at[1]), at[2] + rz * np.sin(angle)], 1)
         half.append(tube(loop, 0.05, grip, PLASTIC, 1.2))
-        shank = spline([(-side * 0.02, 0.04, -0.02), (side * 0.06, 0.04, -0.3), (side * 0.14, 0.04, -0.56)], 40)
+        shank = spline([(-side * 0.02, 0.04, -0.06), (side * 0.06, 0.04, -0.3), (side * 0.14, 0.04, -0.56)], 40)
         half.append(tube(shank, np.linspace(0.06, 0.055, 40), grip, PLASTIC, 0.8))
         solid += moved(half, yaw=side * opened / 2 - side * 0.05)
     screw = turned([(0.0, 0.09), (0.04, 0.085), (0.05, 0.05)], painted(_STEEL), STEEL, sharp=True)
-    return [*solid, screw]
+    return [*solid, *moved(screw, (0, 0, 0.1))]

@@ -14,7 +14,7 @@ def book(form: str, paint: Paint, random: Random) -> Solid:
     """hardback: boards over the pages' edge. paperback: thin and flush. album: broad and thin. Standing, shut."""
     wide, tall, deep = {
         "hardback": (random.uniform(0.74, 0.82), random.uniform(1.1, 1.2), random.uniform(0.12, 0.22)),
-        "paperback": (random.uniform(0.66, 0.72), random.uniform(1.0, 1.1), random.uniform(0.06, 0.14)),
+        "paperback": (random.uniform(0.66, 0.72), random.uniform(1.0, 1.1), random.uniform(0.12, 0.2)),
         "album": (random.uniform(1.0, 1.1), random.uniform(1.0, 1.15), random.uniform(0.08, 0.12)),
     }[form]
     gloss = Finish(0.35 if random.random() < 0.6 else 0.08)
@@ -158,11 +158,11 @@ def _town(cover: Field, paint: Paint, random: Random) -> None:
 
 
 def packet(form: str, paint: Paint, random: Random) -> Solid:
-    """pillow: a bag of foil, crimped at head and foot. wide: the same across. pouch: that stands on a fold."""
+    """A bag of foil, crimped at head and foot. pillow: upright. wide: across. small: narrow, for one person."""
     wide, tall = {
         "pillow": (random.uniform(0.78, 0.86), random.uniform(1.1, 1.25)),
         "wide": (random.uniform(1.0, 1.1), random.uniform(0.9, 1.0)),
-        "pouch": (random.uniform(0.8, 0.9), random.uniform(1.0, 1.15)),
+        "small": (random.uniform(0.62, 0.7), random.uniform(0.95, 1.05)),
     }[form]
     deep = random.uniform(0.17, 0.25)
     seal = 0.075
@@ -175,16 +175,11 @@ def packet(form: str, paint: Paint, random: Random) -> Solid:
         def bulged(u: Field, v: Field, side: int = side) -> tuple[Field, Field, Field]:
             s = np.abs(2 * u - 1)
             inner = np.clip((v - seal) / (1 - 2 * seal), 0, 1)
-            end = (
-                np.sin(np.pi * inner) ** 0.55
-                if form != "pouch"
-                else np.minimum(1, 1.6 * np.sin(np.pi * inner / 2) ** 0.9)
-            )
+            end = np.sin(np.pi * inner) ** 0.55
             full = deep * np.sqrt(np.clip(1 - s**2.2, 0, 1)) * end
             draw = 1 - 0.1 * end * (1 - 0.3 * s)
             crimp = np.where((v < seal) | (v > 1 - seal), 0.006 * np.sin(v * 420), 0.0)
-            calm = 1.2 - 1.1 * v if form == "pouch" else 1.0
-            ruck = calm * wrinkles * np.sqrt(np.clip(full / deep, 0, 1)) * 0.03
+            ruck = wrinkles * np.sqrt(np.clip(full / deep, 0, 1)) * 0.03
             sag = 0.015 * np.sin(2 * np.pi * u) * (1 - inner)
             return (u - 0.5) * wide * draw, (1 - v) * tall + sag, side * (full + ruck) + crimp
 

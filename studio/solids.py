@@ -54,6 +54,9 @@ class Surface:
 
 Solid = list[Surface]
 
+# Radians by which a closed tube runs on into its own beginning: no seam shows.
+OVERLAP = 0.2
+
 
 # --- colours ----------------------------------------------------------------------------------------------------------
 
@@ -159,7 +162,7 @@ def tube(
 
 def ring(radius: float, thickness: float, texture: Field, finish: Finish, flat: float = 1.0) -> Surface:
     """A torus that lies on y = 0 about the origin."""
-    angle = np.linspace(0, 2 * np.pi, 73)
+    angle = np.linspace(0, 2 * np.pi + OVERLAP, 73)
     path = np.stack([radius * np.sin(angle), np.zeros(73), radius * np.cos(angle)], 1)
     return tube(path, thickness, texture, finish, flat)
 

@@ -572,7 +572,7 @@ TRAINING = Collection(
         Ware("paperback", "book", "paperback"),
         Ware("album", "book", "album"),
         Ware("big bag of crisps", "crisps", "wide"),
-        Ware("pouch of crisps", "crisps", "pouch"),
+        Ware("small bag of crisps", "crisps", "small"),
         Ware("basketball", "ball", "basketball"),
         Ware("tennis ball", "ball", "tennis"),
         Ware("beach ball", "ball", "beach"),
