@@ -1,6 +1,6 @@
 """Solid things in a photo: what of them is seen, how light falls on them, and the shadow that they throw."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -311,7 +311,7 @@ def _on_ground(solid: Solid, camera: Pinhole, light: Light) -> Field:
         return view(points * np.array([1, 0, 1], np.float32))
 
     cast = _covered(solid, fallen, small)
-    foot = _covered([_clipped(one, 0.12 * tall) for one in solid], below, small)
+    foot = _covered(_foot(solid, 0.12 * tall), below, small)
     wide = 0.012 * small[0]
     soft = 0.45 * cv2.GaussianBlur(cast, (0, 0), 1.2 * wide) + 0.35 * cv2.GaussianBlur(cast, (0, 0), 4.5 * wide)
     contact = cv2.GaussianBlur(foot, (0, 0), wide)
@@ -319,18 +319,16 @@ def _on_ground(solid: Solid, camera: Pinhole, light: Light) -> Field:
     return np.asarray(cv2.resize(dark, (camera.size[1], camera.size[0]), interpolation=cv2.INTER_LINEAR))
 
 
-def _covered(solid: Sequence[Surface], view: View, size: Size) -> Field:
-    nearest = _nearest(list(solid), view, size, 0.9)[0]
+def _covered(solid: Solid, view: View, size: Size) -> Field:
+    nearest = _nearest(solid, view, size, 0.9)[0]
     return np.asarray(nearest != np.iinfo(np.uint64).max, np.float32).reshape(size)
 
 
-def _clipped(surface: Surface, height: float) -> Surface:
-    """Without what is higher than that: the points there are put where those that remain are."""
-    points = surface.points
-    low = points[..., 1] <= height
-    if low.all() or not low.any():
-        far = np.full_like(points, 1e6)
-        return surface if low.all() else Surface(far[:2, :2], surface.texture)
-    rows = np.flatnonzero(low.any(1))
-    kept = points[rows[0] : rows[-1] + 1]
-    return Surface(kept, surface.texture)
+def _foot(solid: Solid, height: float) -> Solid:
+    """What of it is at most so high: the rows of its grids that come down there."""
+    kept = []
+    for surface in solid:
+        rows = np.flatnonzero((surface.points[..., 1] <= height).any(1))
+        if rows.size:
+            kept.append(Surface(surface.points[rows[0] : rows[-1] + 1], surface.texture))
+    return kept

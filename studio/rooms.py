@@ -53,6 +53,7 @@ def pasted(scene: Field, texture: Field, corners: Field) -> None:
 
 
 def room(camera: Pinhole, floor: str, floor_tone: Tone, wall_tone: Tone, back: float, random: Random) -> Field:
+    """A floor and, `back` behind the vertical axis, a wall: float32 RGB of the camera's size."""
     scene = np.empty((*camera.size, 3), np.float32)
     scene[:] = wall_tone
     reach = 10.0
