@@ -29,7 +29,7 @@ class Light:
     def drawn(random: Random) -> "Light":
         side, high = random.choice([-1, 1]) * random.uniform(0.2, 1.0), random.uniform(0.7, 1.5)
         towards = np.array([side, high, -random.uniform(0.35, 1.0)])
-        strength = float(random.uniform(0.6, 0.85))
+        strength = float(random.uniform(0.65, 0.9))
         return Light(towards / np.linalg.norm(towards), strength, float(random.uniform(0.4, 0.52)))
 
 
@@ -269,7 +269,7 @@ def _lit(pixels: _Pixels, camera: Pinhole, shade: _Shade, light: Light, ground: 
     facing = np.abs(facing)
     towards = light.towards.astype(np.float32)
     direct = np.clip(square @ towards, 0, 1) * (1 - shade.falls_on(pixels.points, square))
-    low = np.clip(0.55 + 0.45 * square[:, 1], 0, 1)[:, None]
+    low = np.clip(0.63 + 0.37 * square[:, 1], 0, 1)[:, None]
     around = np.asarray(ground, np.float32) * 0.62 * (1 - low) + low
     open_ = 1 - 0.75 * _hollows(pixels, shade.reach)
     ambient = around * (light.room * 1.35 * open_)[:, None]

@@ -123,7 +123,6 @@ KINDS: dict[str, Kind] = {
         0.8,
         ("headphones", "Kopfhörer", "casque audio", "auriculares"),
         (25, 300),
-        coloured=True,
     ),
     "laptop": Kind(
         ("electronics", "computers", "laptop"),
