@@ -12,6 +12,7 @@ from local import showing
 from local.fleet import Plan, Ports
 from local.run import run_fleet, stopping_on_sigterm
 from shared.settings import Settings
+from shared.vision.pack import open_pack
 
 INTERRUPTED = 130
 
@@ -50,10 +51,12 @@ def run(photos: Path | None, listings: int, fused: bool, free_ports: bool, once:
         photo_store=os.environ.get("VITRINE_PHOTO_STORE"),
         fused=fused,
     )
-    catalogue = catalogues.own(photos) if photos else catalogues.demo(listings)
+    # Before anything is started: a broken pack would only show as workers that die.
+    pack = open_pack(settings.pack)
+    catalogue = catalogues.own(photos) if photos else catalogues.demo(pack.taxonomy.leaves, listings)
     console = showing.console()
     try:
-        sound = asyncio.run(stopping_on_sigterm(run_fleet(plan, catalogue, console, once, report)))
+        sound = asyncio.run(stopping_on_sigterm(run_fleet(plan, pack, catalogue, console, once, report)))
     except (KeyboardInterrupt, asyncio.CancelledError):
         console.print("stopped; the next run finds its data again")
         raise SystemExit(INTERRUPTED if once else 0) from None

@@ -27,7 +27,9 @@ from shared.text import plain
 HITS = 5
 
 
-async def run_fleet(plan: Plan, catalogue: Catalogue, console: Screen, once: bool, report: Path | None) -> bool:
+async def run_fleet(
+    plan: Plan, pack: Pack, catalogue: Catalogue, console: Screen, once: bool, report: Path | None
+) -> bool:
     """Whether every photo has its four facets. Without `once` it returns only by being cancelled."""
     started = time.monotonic()
     seconds: dict[str, float] = {}
@@ -35,8 +37,6 @@ async def run_fleet(plan: Plan, catalogue: Catalogue, console: Screen, once: boo
     def passed(what: str) -> None:
         seconds[what] = time.monotonic() - started
 
-    # Before anything is started: a broken pack would only show as workers that die.
-    pack = await asyncio.to_thread(_open_pack, plan.pack)
     with _Stages.on(console, plan, catalogue) as stages:
         async with running(plan, say=stages.say, on_ready=stages.ready) as fleet:
             passed("started")
@@ -97,13 +97,6 @@ def _mirrored(photo: bytes) -> bytes:
     with Image.open(io.BytesIO(photo)) as picture:
         ImageOps.mirror(ImageOps.exif_transpose(picture).convert("RGB")).save(mirrored, "JPEG", quality=85)
     return mirrored.getvalue()
-
-
-def _open_pack(name: str) -> Pack:
-    """Raises PackUnusable."""
-    from shared.vision.pack import open_pack  # torch takes seconds to load
-
-    return open_pack(name)
 
 
 async def stopping_on_sigterm(running: Coroutine[Any, Any, bool]) -> bool:

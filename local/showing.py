@@ -87,16 +87,22 @@ def coloured(fraud: image_pb2.Fraud) -> Text:
 
 
 def score(answers: Sequence[Answer]) -> dict[str, tuple[int, int]]:
-    """How many are right, of how many: for each kind of answer and each kind of listing whose truth is known."""
+    """How many are right, of how many: for each kind of answer and each kind of listing whose truth is known.
+
+    Categories are counted as a whole and by department, the first part of the right path.
+    """
     right: Counter[str] = Counter()
     known: Counter[str] = Counter()
     for answer in answers:
         if answer.expected is None or (verdicts := answer.correct()) is None:
             continue
         fraud_of = f"fraud: {kind(answer.expected)}"
+        department = f"category: {answer.expected.path[0]}"
         named = {fraud_of if name == "fraud" else name: verdict for name, verdict in verdicts.items()}
+        if "category" in named:
+            named[department] = named["category"]
         # Of a listing that was never joined every answer is wrong.
-        for name in named or ("category", fraud_of):
+        for name in named or ("category", department, fraud_of):
             known[name] += 1
             right[name] += named.get(name, False)
     return {name: (right[name], known[name]) for name in sorted(known)}

@@ -1,4 +1,4 @@
-"""Cartons as bodies: printed sheets folded into boxes, stood in a room and seen by a pinhole camera."""
+"""Cartons as bodies: printed sheets folded into boxes and stood in a room."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,35 +9,10 @@ import numpy as np
 from studio.cloth import Colour, shifted
 from studio.fields import Field, Random, Size, cloudy, grain, smooth
 from studio.prints import Carton, Goods, front, side
-from studio.scenes import SURFACES, Tone
+from studio.rooms import Pinhole, pasted, room
+from studio.scenes import Tone
 
 Corner = tuple[float, float, float]  # x right, y up, z away
-
-
-@dataclass(frozen=True)
-class Pinhole:
-    """A camera that looks down, by `pitch` radians, at a point on the vertical axis.
-
-    That point appears at `centre` (x, y in pixels); the picture is turned about it by `roll` radians.
-    """
-
-    size: Size
-    focal: float
-    distance: float
-    pitch: float
-    aim: float  # the height above ground that it looks at
-    centre: tuple[float, float]
-    roll: float
-
-    def project(self, points: Field) -> Field:
-        """World (n, 3) with x right, y up, z away, to pixels (n, 2)."""
-        p = np.asarray(points, np.float64) - (0, self.aim, 0)
-        cos, sin = np.cos(self.pitch), np.sin(self.pitch)
-        up = p[:, 1] * cos + p[:, 2] * sin
-        away = np.maximum(0.05, -p[:, 1] * sin + p[:, 2] * cos + self.distance)
-        flat = self.focal * np.stack([p[:, 0] / away, -up / away], 1)
-        c, s = np.cos(self.roll), np.sin(self.roll)
-        return np.asarray(flat @ np.array([[c, s], [-s, c]]) + self.centre)
 
 
 @dataclass(frozen=True)
@@ -61,7 +36,7 @@ def standing(
     """A carton on a table or a floor before a wall, as a float32 RGB scene of `size`."""
     camera = _camera(carton, size, random)
     back = random.uniform(0.9, 3.4)
-    scene = _room(camera, floor, floor_tone, wall_tone, back, random)
+    scene = room(camera, floor, floor_tone, wall_tone, back, random)
     for _ in range(int(random.integers(0, 3))):
         _bystander(scene, camera, wall_tone, back, random)
     _folded(scene, camera, Stand(random.uniform(0.15, 0.65) * random.choice([-1, 1])), carton, goods, random)
@@ -82,51 +57,6 @@ def _roof(carton: Carton) -> float:
     return 0.55 * carton.depth if carton.gable else 0.0
 
 
-def _pasted(scene: Field, texture: Field, corners: Field) -> None:
-    """Warps a texture onto the quadrilateral whose corners go clockwise from the texture's top left."""
-    h, w = texture.shape[:2]
-    low = np.maximum(np.floor(corners.min(0)).astype(int) - 1, 0)
-    high = np.minimum(np.ceil(corners.max(0)).astype(int) + 1, (scene.shape[1], scene.shape[0]))
-    if np.any(high <= low):
-        return
-    target = (corners - low).astype(np.float32)
-    matrix = cv2.getPerspectiveTransform(np.array([[0, 0], [w, 0], [w, h], [0, h]], np.float32), target)
-    extent = (int(high[0] - low[0]), int(high[1] - low[1]))
-    warped = cv2.warpPerspective(texture, matrix, extent, flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REPLICATE)
-    mask = np.zeros(extent[::-1], np.uint8)
-    cv2.fillPoly(mask, [np.round(target * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
-    spot = scene[low[1] : high[1], low[0] : high[0]]
-    spot += (warped - spot) * (mask.astype(np.float32) / np.float32(255))[..., None]
-
-
-def _room(camera: Pinhole, floor: str, floor_tone: Tone, wall_tone: Tone, back: float, random: Random) -> Field:
-    scene = np.empty((*camera.size, 3), np.float32)
-    scene[:] = wall_tone
-    reach = 10.0
-    wall = SURFACES[("wall", "wall", "tiles", "planks")[int(random.integers(4))]](random, (800, 1100), wall_tone)
-    corners = [[-reach / 2, reach / 2, back], [reach / 2, reach / 2, back], [reach / 2, 0, back], [-reach / 2, 0, back]]
-    # Behind the lens's depth of field.
-    _pasted(scene, cv2.GaussianBlur(wall, (0, 0), 1.5), camera.project(np.array(corners)))
-    near = -camera.distance * 0.8
-    ground = SURFACES[floor](random, (900, 1200), floor_tone)
-    edges = [[-reach / 2, 0, back], [reach / 2, 0, back], [reach / 2, 0, near], [-reach / 2, 0, near]]
-    _pasted(scene, ground, camera.project(np.array(edges)))
-    if random.random() < 0.5:
-        _lamp(scene, camera, back, random)
-    return scene
-
-
-def _lamp(scene: Field, camera: Pinhole, back: float, random: Random) -> None:
-    """A patch of light on the wall, as a lamp or a window throws it."""
-    x, y = camera.project(np.array([[random.uniform(-2, 2), random.uniform(0.8, 2.6), back]]))[0]
-    small = np.zeros((scene.shape[0] // 8, scene.shape[1] // 8), np.float32)
-    radius = random.uniform(0.2, 0.5) * small.shape[1]
-    cv2.ellipse(small, (round(x / 8), round(y / 8)), (round(radius), round(radius * 1.4)), 0, 0, 360, 1.0, -1)
-    small = cv2.GaussianBlur(small, (0, 0), random.uniform(4, 12))
-    light = cv2.resize(small, (scene.shape[1], scene.shape[0]), interpolation=cv2.INTER_LINEAR)
-    scene *= (1 + random.uniform(0.15, 0.4) * light)[..., None]
-
-
 def _bystander(scene: Field, camera: Pinhole, tone: Tone, back: float, random: Random) -> None:
     """A plain box further back, out of focus: a jar, a canister, a book."""
     half, tall = random.uniform(0.25, 0.6), random.uniform(0.5, 1.9)
@@ -140,7 +70,7 @@ def _bystander(scene: Field, camera: Pinhole, tone: Tone, back: float, random: R
     _shadow(layer, camera, place.corners(foot), tall, random)
     for darker, face in _faces(half, tall, half, place.yaw):
         texture = np.full((64, 64, 3), shifted(colour, -darker), np.float32)
-        _pasted(layer, texture, camera.project(place.corners(face)))
+        pasted(layer, texture, camera.project(place.corners(face)))
     scene[:] = cv2.GaussianBlur(layer, (0, 0), 2.2)
 
 
@@ -164,14 +94,14 @@ def _folded(scene: Field, camera: Pinhole, stand: Stand, carton: Carton, goods: 
     foot: list[Corner] = [(-w, 0, -d), (w, 0, -d), (w, 0, d), (-w, 0, d)]
     _shadow(scene, camera, stand.corners(foot), h, random)
     (_, flank), (_, face), (_, lid) = _faces(w, h, d, stand.yaw)
-    _pasted(scene, side(carton, goods, random) * np.float32(random.uniform(0.68, 0.86)), seen(flank))
-    _pasted(scene, _bent(front(carton, goods, random), random), seen(face))
+    pasted(scene, side(carton, goods, random) * np.float32(random.uniform(0.68, 0.86)), seen(flank))
+    pasted(scene, _bent(front(carton, goods, random), random), seen(face))
     if carton.gable:
         _gable(scene, seen, carton, goods, stand.yaw, random)
     else:
         top = np.full((200, 300, 3), shifted(goods.base, 0.05), np.float32)
         top[96:104] *= 0.85
-        _pasted(scene, top * np.float32(1.05), seen(lid))
+        pasted(scene, top * np.float32(1.05), seen(lid))
     _worn(scene, seen([(-w, h, -d), (-w, 0, -d)]), seen([(w, h, -d), (w, 0, -d)]), seen([(-w, h, -d), (w, h, -d)]))
 
 
@@ -192,9 +122,9 @@ def _gable(
     card = np.full((200, 300, 3), goods.base, np.float32) * (1 + 0.02 * cloudy(random, (200, 300), 60, 2))[..., None]
     _patch(scene, seen([(x, h, -d), (x, h + roof, 0), (x, h, d)]), shifted(goods.base, -0.45))
     _patch(scene, seen([(x, h, -d), (x * 0.8, h + roof * 0.9, 0), (x, h, d)]), shifted(goods.base, -0.3))
-    _pasted(scene, card * np.float32(1.04), seen([(-w, h + roof, 0), (w, h + roof, 0), (w, h, -d), (-w, h, -d)]))
+    pasted(scene, card * np.float32(1.04), seen([(-w, h + roof, 0), (w, h + roof, 0), (w, h, -d), (-w, h, -d)]))
     ridge: list[Corner] = [(-w, h + roof + 0.18, 0), (w, h + roof + 0.18, 0), (w, h + roof, 0), (-w, h + roof, 0)]
-    _pasted(scene, card * np.float32(0.9), seen(ridge))
+    pasted(scene, card * np.float32(0.9), seen(ridge))
 
 
 def _patch(scene: Field, points: Field, colour: Colour) -> None:

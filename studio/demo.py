@@ -4,7 +4,7 @@ Most are honest. Planted among them are copies of other sellers' photos, look-al
 anew) and listings that claim to be something else than they show.
 """
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -15,10 +15,12 @@ from studio import photographs
 from studio.cloth import Colour
 from studio.fields import Random
 from studio.garments import Cut, Dye
+from studio.paints import Paint
 from studio.phones import Handset, Model
 from studio.prints import Carton, Goods
 from studio.templates import DEMO, Product
 from studio.training import CARTON, PHONE
+from studio.wares import KINDS, Ware
 
 _STREAM = 0xDE0  # keeps these pictures' randomness apart from the training pictures' under the same seed
 
@@ -37,6 +39,7 @@ SELLERS = (
 )
 # Of twenty listings so many are planted.
 _COPIES, _LOOKALIKES, _FALSE_CLAIMS = 2, 2, 1
+_WARES = (1, 5, 6, 15, 17)  # of twenty listings, where wares take garments' places
 _EDITS = ("recompressed", "mirrored", "resized", "cropped")
 
 
@@ -98,15 +101,26 @@ class _Called:
     model: Model
 
 
-_Thing = _Worn | _Packed | _Called
+@dataclass(frozen=True)
+class _Stocked:
+    ware: Ware
+    paint: Paint
+    colour: str
 
 
-def demo_catalogue(seed: int = 7, listings: int = 150) -> Iterator[DemoListing]:
+_Thing = _Worn | _Packed | _Called | _Stocked
+
+
+def demo_catalogue(seed: int = 7, listings: int = 150, known: Container[tuple[str, ...]] = ()) -> Iterator[DemoListing]:
     """Yields the listings in the order in which they are to be imported: an original always before its copies.
 
-    The same seed yields the same bytes on the same versions of numpy, OpenCV and Pillow.
+    A third of what is honestly offered are wares (bags, watches, mugs …) of the categories among `known`; without any,
+    all are garments, cartons and phones. The other listings are the same either way. The same seed yields the same
+    bytes on the same versions of numpy, OpenCV and Pillow.
     """
     honest: list[tuple[DemoListing, _Thing]] = []
+    wares = [ware for ware in DEMO.wares if KINDS[ware.kind].path in known]
+    stocked = 0
     for number in range(listings):
         random = np.random.default_rng([_STREAM, seed, number])
         place = number % 20
@@ -122,7 +136,12 @@ def demo_catalogue(seed: int = 7, listings: int = 150) -> Iterator[DemoListing]:
         elif place in (16,)[:_FALSE_CLAIMS]:
             yield _misclaimed(reference, number, random)
         else:
-            thing = _thing(number, random)
+            if wares and place in _WARES:
+                # All designs in turn, lest a short catalogue lacks a department.
+                thing = _stocked(wares[stocked % len(wares)], random)
+                stocked += 1
+            else:
+                thing = _thing(number, random)
             shots = 1 + (place in (3, 11)) + (place == 11 and number % 40 == 11)
             listing = _offered(reference, SELLERS[int(random.integers(len(SELLERS)))], thing, shots, random)
             honest.append((listing, thing))
@@ -177,6 +196,14 @@ def _called(random: Random) -> _Called:
     return _Called(handset, Model(brand, name, memory, body, _colour(random)[1], DEMO.typeface))
 
 
+def _stocked(ware: Ware, random: Random) -> _Stocked:
+    name, base = _colour(random)
+    accent = _colour(random)[1]
+    while _lost(accent, base):
+        accent = _colour(random)[1]
+    return _Stocked(ware, Paint(base, accent, DEMO.label(ware.kind, random), DEMO.typeface), name)
+
+
 def _shot(thing: _Thing, number: int, random: Random) -> bytes:
     """One photo of a thing; its pose, surroundings, light and camera come from `random`."""
     setting = DEMO.surfaces[int(random.integers(len(DEMO.surfaces)))]
@@ -188,6 +215,11 @@ def _shot(thing: _Thing, number: int, random: Random) -> bytes:
         grounds = [surface for surface in DEMO.surfaces if surface[0] in ("planks", "table", "tiles")]
         wall = DEMO.walls[int(random.integers(len(DEMO.walls)))]
         return photographs.carton(thing.box, thing.goods, grounds[int(random.integers(len(grounds)))], wall, random)
+    if isinstance(thing, _Stocked):
+        setting, wall = DEMO.setting(random)
+        while KINDS[thing.ware.kind].coloured and _lost(thing.paint.base, setting[1]):
+            setting, wall = DEMO.setting(random)
+        return photographs.ware(thing.ware, thing.paint, setting, wall, random)
     view = ("back", "front")[(number + int(random.integers(2))) % 2]
     return photographs.phone(thing.handset, thing.model, view, setting, random)
 
@@ -211,6 +243,8 @@ def _offered(reference: str, seller_id: str, thing: _Thing, shots: int, random: 
         expected = Expected(CARTON, None, {"brand": (thing.goods.brand, ""), measure: (value, unit)})
         title, brand = f"{thing.goods.brand} {thing.goods.product} {thing.goods.quantity}", thing.goods.brand
         category, low, high = "carton", 1, 6
+    elif isinstance(thing, _Stocked):
+        return _ware_offered(reference, seller_id, thing, photos, random)
     else:
         value, unit = thing.model.memory.split()
         expected = Expected(PHONE, None, {"brand": (thing.model.brand, ""), "memory": (value, unit)})
@@ -218,6 +252,34 @@ def _offered(reference: str, seller_id: str, thing: _Thing, shots: int, random: 
         category, low, high = "smartphone", 90, 700
     price = f"{random.integers(low, high)}.{random.choice(['00', '50', '90', '99'])}"
     return DemoListing(reference, seller_id, title, category, brand, price, "EUR", photos, expected)
+
+
+def _ware_offered(
+    reference: str, seller_id: str, thing: _Stocked, photos: tuple[bytes, ...], random: Random
+) -> DemoListing:
+    """A third of the sellers write in another language than English."""
+    kind, label = KINDS[thing.ware.kind], thing.paint.label
+    attributes: Attributes = {}
+    if label.quantity:
+        value, unit = label.quantity.split()
+        attributes = {"brand": (label.brand, ""), "weight": (value, unit)}
+    word = kind.words[max(0, int(random.integers(-5, len(kind.words))))]
+    english = word == kind.words[0]
+    if label.title != label.brand:
+        title = (
+            f"{label.title}, {label.brand}" if not label.quantity else f"{label.brand} {label.title} {label.quantity}"
+        )
+        title = title if english else f"{word}: {title}"
+    elif english:
+        title = (
+            f"{thing.colour.capitalize()} {thing.ware.name}" if kind.coloured else f"{label.brand} {thing.ware.name}"
+        )
+    else:
+        title = f"{label.brand} {word}"
+    brand = "" if thing.ware.kind == "book" else label.brand
+    price = f"{random.integers(*kind.price)}.{random.choice(['00', '50', '90', '99'])}"
+    expected = Expected(kind.path, thing.colour if kind.coloured else None, attributes)
+    return DemoListing(reference, seller_id, title, word, brand, price, "EUR", photos, expected)
 
 
 def _other_seller(seller_id: str, random: Random) -> str:

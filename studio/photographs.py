@@ -2,18 +2,26 @@
 
 import numpy as np
 
-from studio.boxes import standing
+from studio import boxes
 from studio.camera import Exposure, Pose, composed, placed, taken
 from studio.cloth import Sprite
+from studio.daylight import Light, framed, seen
 from studio.fields import Field, Random, Size
 from studio.garments import Cut, Dye, Hat, Shoes, sewn
+from studio.paints import Paint
 from studio.phones import Handset, Model, back, front
 from studio.prints import Carton, Goods
+from studio.rooms import room
 from studio.scenes import SURFACES, Tone
+from studio.solids import moved, standing
+from studio.wares import KINDS, Ware
 
 Setting = tuple[str, Tone]  # a key of SURFACES and its tone
 
+# From so many radians on, a camera looks down on what lies there, not into a room.
+_STEEP = 0.9
 _FORMATS: tuple[Size, ...] = ((1000, 760), (960, 720), (800, 600), (900, 900))
+_FORMATS_OF_WARES: tuple[Size, ...] = ((800, 640), (760, 620), (700, 700), (620, 760))
 
 
 def _format(random: Random) -> Size:
@@ -50,7 +58,7 @@ def _posed(sprite: Sprite, size: Size, turn: float, random: Random, least: float
 
 def carton(box: Carton, goods: Goods, setting: Setting, wall: Tone, random: Random) -> bytes:
     """A carton standing on a surface before a wall."""
-    scene = standing(box, goods, _format(random), *setting, wall, random)
+    scene = boxes.standing(box, goods, _format(random), *setting, wall, random)
     return taken(scene, Exposure.drawn(random), random)
 
 
@@ -62,3 +70,24 @@ def phone(handset: Handset, model: Model, view: str, setting: Setting, random: R
     ground: Field = SURFACES[setting[0]](random, size, setting[1])
     pose = _posed(sprite, size, float(random.normal(0, 0.10)), random, 0.72, 0.9)
     return taken(composed(ground, placed(sprite, pose, size), light, 12.0, 0.6), Exposure.drawn(random), random)
+
+
+def ware(design: Ware, paint: Paint, setting: Setting, wall: Tone, random: Random) -> bytes:
+    """A solid thing: on a seamless backdrop, in a room, or on what it lies on."""
+    kind = KINDS[design.kind]
+    size = _FORMATS_OF_WARES[int(random.integers(len(_FORMATS_OF_WARES)))]
+    drawn = kind.draw(design.form, paint, random)
+    solid = standing(moved(drawn, yaw=random.uniform(-kind.yaw, kind.yaw)))
+    camera = framed(solid, size, float(random.uniform(*kind.pitch)), float(random.uniform(0.68, 0.9)), random)
+    ground = setting[1]
+    if random.random() < 0.4:
+        ground = (0.95, 0.95, 0.95) if random.random() < 0.7 else wall
+        scene: Field = np.full((*size, 3), ground, np.float32)
+    elif camera.pitch > _STEEP:
+        scene = SURFACES[setting[0]](random, size, ground)
+    else:
+        scene = room(camera, *setting, wall, float(random.uniform(0.9, 3.4)), random)
+    thing = seen(solid, camera, Light.drawn(random), ground)
+    scene = scene * (1 - thing.shadow)[..., None]
+    scene = scene * (1 - thing.layer.alpha)[..., None] + thing.layer.rgb
+    return taken(np.asarray(scene, np.float32), Exposure.drawn(random), random)

@@ -1,14 +1,17 @@
-"""What is rendered. The demo's templates and those that heads are trained on share no cut, box, handset, brand or
-colour."""
+"""What is rendered. The demo's templates and those that heads are trained on share no cut, box, handset, brand,
+colour, or form of a ware."""
 
 from dataclasses import dataclass
 
 from studio.cloth import Colour
+from studio.fields import Random
 from studio.garments import Cut, Hat, Lower, Shoes, Skirt, Upper
 from studio.lettering import Typeface
+from studio.paints import Label
 from studio.phones import Handset
 from studio.prints import Carton
 from studio.scenes import Tone
+from studio.wares import Ware
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,24 @@ class Collection:
     products: tuple[Product, ...]
     handsets: tuple[Handset, ...]
     phones: tuple[tuple[str, str, tuple[str, ...]], ...]  # brand, model, memories
+    wares: tuple[Ware, ...]
+    books: tuple[Label, ...]  # author and title
+    snacks: tuple[Label, ...]
+    makers: tuple[str, ...]  # of all other wares
+
+    def label(self, kind: str, random: Random) -> Label:
+        """What is printed on a ware of this kind."""
+        printed = {"book": self.books, "crisps": self.snacks}.get(kind)
+        if printed is not None:
+            return printed[int(random.integers(len(printed)))]
+        maker = self.makers[int(random.integers(len(self.makers)))]
+        return Label(maker, maker)
+
+    def setting(self, random: Random) -> tuple[tuple[str, Tone], Tone]:
+        """What a ware stands or lies on, and the wall behind it."""
+        firm = [surface for surface in self.surfaces if surface[0] in ("planks", "table", "tiles")]
+        wall = self.walls[int(random.integers(len(self.walls)))]
+        return firm[int(random.integers(len(firm)))], wall
 
 
 DEMO = Collection(
@@ -203,6 +224,36 @@ DEMO = Collection(
         ("Ontari", "Air 5", ("256 GB", "512 GB")),
         ("Mirado", "M30", ("64 GB", "128 GB")),
     ),
+    wares=(
+        Ware("day backpack", "backpack", "day"),
+        Ware("coffee mug", "mug", "straight"),
+        Ware("field watch", "watch", "field"),
+        Ware("hardback", "book", "hardback"),
+        Ware("table lamp", "lamp", "drum"),
+        Ware("studio headphones", "headphones", "studio"),
+        Ware("crisps", "crisps", "pillow"),
+        Ware("dining chair", "chair", "slat"),
+        Ware("tote bag", "tote", "tall"),
+        Ware("football", "ball", "football"),
+        Ware("stewpot", "pot", "stewpot"),
+        Ware("slim laptop", "laptop", "slim"),
+        Ware("handbag", "handbag", "structured"),
+        Ware("office scissors", "scissors", "office"),
+        Ware("round sunglasses", "sunglasses", "round"),
+        Ware("tea mug", "mug", "bell"),
+    ),
+    books=(
+        Label("Edda Marlow", "The Salt Road"),
+        Label("Joan Pell", "A Winter of Birds"),
+        Label("Tomas Quill", "Bread for Beginners"),
+        Label("Ines Varga", "North by Night"),
+    ),
+    snacks=(
+        Label("Tamber", "Sea Salt", "150 g"),
+        Label("Wexley", "Paprika Crisps", "175 g"),
+        Label("Orello", "Cheese Onion", "200 g"),
+    ),
+    makers=("Sandor", "Lumero", "Pellgate", "Harrowby"),
 )
 
 
@@ -495,4 +546,51 @@ TRAINING = Collection(
         ("Tessaro", "Note X", ("256 GB", "512 GB")),
         ("Umbriel", "Lite 8", ("32 GB", "64 GB")),
     ),
+    wares=(
+        Ware("rucksack", "backpack", "flap"),
+        Ware("laptop backpack", "backpack", "slim"),
+        Ware("satchel", "handbag", "satchel"),
+        Ware("baguette bag", "handbag", "baguette"),
+        Ware("wide tote", "tote", "wide"),
+        Ware("beach tote", "tote", "deep"),
+        Ware("chronograph", "watch", "chrono"),
+        Ware("dress watch", "watch", "dress"),
+        Ware("digital watch", "watch", "digital"),
+        Ware("square sunglasses", "sunglasses", "wayfarer"),
+        Ware("aviators", "sunglasses", "aviator"),
+        Ware("barrel mug", "mug", "barrel"),
+        Ware("tapered mug", "mug", "tapered"),
+        Ware("saucepan", "pot", "saucepan"),
+        Ware("frying pan", "pot", "frying"),
+        Ware("bedside lamp", "lamp", "cone"),
+        Ware("desk lamp", "lamp", "desk"),
+        Ware("upholstered chair", "chair", "padded"),
+        Ware("folding chair", "chair", "folding"),
+        Ware("on-ear headphones", "headphones", "on-ear"),
+        Ware("headset", "headphones", "boom"),
+        Ware("office laptop", "laptop", "office"),
+        Ware("paperback", "book", "paperback"),
+        Ware("album", "book", "album"),
+        Ware("big bag of crisps", "crisps", "wide"),
+        Ware("small bag of crisps", "crisps", "small"),
+        Ware("basketball", "ball", "basketball"),
+        Ware("tennis ball", "ball", "tennis"),
+        Ware("beach ball", "ball", "beach"),
+        Ware("tailor's scissors", "scissors", "tailor"),
+        Ware("craft scissors", "scissors", "craft"),
+    ),
+    books=(
+        Label("Ann Brookes", "The Quiet Harbour"),
+        Label("Viktor Lenz", "Small Machines"),
+        Label("Rosa Amadi", "Gardens in Glass"),
+        Label("Piet Noord", "Letters to a Lighthouse"),
+        Label("Mara Okoye", "Chess after Midnight"),
+    ),
+    snacks=(
+        Label("Crundle", "Salted Corn", "125 g"),
+        Label("Fizzard", "Chilli Lime", "90 g"),
+        Label("Maddox", "Vinegar Waves", "160 g"),
+        Label("Pomelli", "Rosemary", "140 g"),
+    ),
+    makers=("Corvane", "Ostrand", "Bellamy Works", "Tindale", "Zorano"),
 )

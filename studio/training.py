@@ -1,5 +1,6 @@
 """Pictures that heads are trained on."""
 
+from collections.abc import Collection as Some
 from collections.abc import Iterator
 
 import numpy as np
@@ -8,9 +9,11 @@ from studio import photographs
 from studio.cloth import Colour
 from studio.fields import Random
 from studio.garments import Dye
+from studio.paints import Paint
 from studio.phones import Model
 from studio.prints import Goods
 from studio.templates import TRAINING, Collection
+from studio.wares import KINDS
 
 _STREAM = 0x7EA  # keeps these pictures' randomness apart from the demo's under the same seed
 
@@ -18,13 +21,16 @@ CARTON = ("packages", "carton")
 PHONE = ("electronics", "phone")
 
 
-def training_photos(seed: int, per_class: int) -> Iterator[tuple[bytes, tuple[str, ...]]]:
+def training_photos(seed: int, per_class: int, wares: Some[str] = ()) -> Iterator[tuple[bytes, tuple[str, ...]]]:
     """Yields JPEGs with their category paths, `per_class` of each class, the classes taking turns.
 
-    The same seed yields the same bytes on the same versions of numpy, OpenCV and Pillow. No template, brand or colour
-    of the demo catalogue is among them.
+    The classes are those of garments, cartons and phones, and after them the kinds of `studio.wares.KINDS` that `wares`
+    names. The same seed yields the same bytes on the same versions of numpy, OpenCV and Pillow. No template, brand or
+    colour of the demo catalogue is among them. Raises KeyError for a kind that isn't drawn.
     """
     labels = sorted({cut.label for cut in TRAINING.cuts})
+    if unknown := set(wares) - set(KINDS):
+        raise KeyError(f"no such kinds: {', '.join(sorted(unknown))}")
     for number in range(per_class):
         for label in labels:
             yield (
@@ -33,6 +39,9 @@ def training_photos(seed: int, per_class: int) -> Iterator[tuple[bytes, tuple[st
             )
         yield _carton(np.random.default_rng([_STREAM, seed, number, 100])), CARTON
         yield _phone(np.random.default_rng([_STREAM, seed, number, 101]), number), PHONE
+        for place, kind in enumerate(KINDS):
+            if kind in wares:
+                yield _ware(np.random.default_rng([_STREAM, seed, number, 200 + place]), kind, number), KINDS[kind].path
 
 
 def _any_colour(random: Random, collection: Collection) -> Colour:
@@ -78,3 +87,10 @@ def _phone(random: Random, number: int) -> bytes:
     model = Model(brand, name, memory, _any_colour(random, TRAINING), _any_colour(random, TRAINING), TRAINING.typeface)
     setting = TRAINING.surfaces[int(random.integers(len(TRAINING.surfaces)))]
     return photographs.phone(handset, model, "back" if number % 2 else "front", setting, random)
+
+
+def _ware(random: Random, kind: str, number: int) -> bytes:
+    designs = [ware for ware in TRAINING.wares if ware.kind == kind]
+    base = _any_colour(random, TRAINING)
+    paint = Paint(base, _accent(random, TRAINING, base), TRAINING.label(kind, random), TRAINING.typeface)
+    return photographs.ware(designs[number % len(designs)], paint, *TRAINING.setting(random), random)

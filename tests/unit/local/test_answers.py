@@ -148,7 +148,23 @@ def test_the_right_decision_for_the_wrong_reason_is_wrong() -> None:
 def test_the_score_counts_every_known_answer_also_of_what_was_lost() -> None:
     honest, copied = Expected(SHIRT, "red", {}), Expected(SHIRT, None, {}, ("block",), "copy", copy_of="one")
     answers = [answer(listing(attributes=[attribute("colour", "red")]), honest), answer(None, copied, "two")]
-    assert score(answers) == {"category": (1, 2), "colour": (1, 1), "fraud: copy": (0, 1), "fraud: honest": (1, 1)}
+    assert score(answers) == {
+        "category": (1, 2),
+        "category: garments": (1, 2),
+        "colour": (1, 1),
+        "fraud: copy": (0, 1),
+        "fraud: honest": (1, 1),
+    }
+
+
+def test_categories_are_counted_by_the_department_of_the_right_answer() -> None:
+    red = [attribute("colour", "red")]
+    taken_for_a_shirt = answer(listing(attributes=red), Expected(PHONE, None, {}))
+    answers = [answer(listing(attributes=red), Expected(SHIRT, None, {})), taken_for_a_shirt]
+    counted = score(answers)
+    assert counted["category: garments"] == (1, 1)
+    assert counted["category: electronics"] == (0, 1)
+    assert counted["category"] == (1, 2)
 
 
 def test_the_report_names_what_is_missing() -> None:

@@ -17,6 +17,7 @@ from studio.prints import LAYOUTS, MOTIFS
 from studio.scenes import SURFACES
 from studio.templates import DEMO, TRAINING, Collection
 from studio.training import CARTON, PHONE, training_photos
+from studio.wares import KINDS
 
 LISTINGS = 60
 COPY_DISTANCE = 31  # bits of PDQ up to which two photos count as copies
@@ -183,6 +184,11 @@ def test_the_demo_shares_no_template_with_training() -> None:
             set(collection.colours.values()),
             set(collection.surfaces),
             set(collection.walls),
+            {(ware.kind, ware.form) for ware in collection.wares},
+            {ware.name for ware in collection.wares},
+            {label.brand for label in (*collection.books, *collection.snacks)},
+            {label.title for label in (*collection.books, *collection.snacks)},
+            set(collection.makers),
         ]
 
     for ours, theirs in zip(shapes(DEMO), shapes(TRAINING), strict=True):
@@ -196,6 +202,8 @@ def test_templates_name_only_what_can_be_drawn(collection: Collection) -> None:
     assert {product.motif for product in collection.products} <= {box.motif for box in collection.cartons}
     assert {box.motif for box in collection.cartons} <= set(MOTIFS)
     assert {name for name, _ in collection.surfaces} <= set(SURFACES)
+    assert {ware.kind for ware in collection.wares} == set(KINDS)
+    assert all(ware.form in KINDS[ware.kind].forms for ware in collection.wares)
 
 
 def test_training_covers_every_class_of_the_demo_equally() -> None:
