@@ -104,6 +104,7 @@ class CategorySpec(_Strict):
 class Meaning:
     """What a category means: everything that a manifest says of it."""
 
+    taxonomy_id: str = ""  # of the deepest node that has one
     attributes: tuple[str, ...] = ()
     kinds: frozenset[str] = frozenset()
     brands: tuple[str, ...] = ()

@@ -5,7 +5,7 @@ from vitrine.events.v1 import image_pb2
 from services.attributes.task import AttributesTask
 from shared.errors import Poison
 from shared.photos import Photo
-from tests.fakes_vision import FakeReader, FakeText, jpeg, line, photo_of
+from tests.fakes_vision import FakeReader, FakeRegions, FakeText, jpeg, line, photo_of
 
 SEEN, READ = image_pb2.Attribute.SOURCE_SEEN, image_pb2.Attribute.SOURCE_READ
 Found = dict[str, tuple[str, str, int]]
@@ -18,7 +18,7 @@ def red_on_white() -> bytes:
 
 
 def attributed(reader: FakeReader, text: FakeText, photo: Photo | None = None) -> image_pb2.ImageAttributed:
-    task = AttributesTask(reader, text)
+    task = AttributesTask(reader, FakeRegions(), text)
     photo = photo or photo_of(red_on_white())
     task.prepare(photo)
     (found,) = task.infer([photo], [None])
@@ -84,4 +84,4 @@ def test_every_confidence_is_a_probability() -> None:
 
 def test_a_photo_that_cannot_be_decoded_is_poison() -> None:
     with pytest.raises(Poison):
-        AttributesTask(FakeReader(), FakeText()).prepare(photo_of(b"no photo"))
+        AttributesTask(FakeReader(), FakeRegions(), FakeText()).prepare(photo_of(b"no photo"))
