@@ -18,7 +18,6 @@ from shared.screen import Rows
 from shared.settings import Settings
 from shared.vision.pack import NAME, SHIPPED, Manifest, find_pack, open_pack, read_manifest, verify_files
 from shared.vision.regions import SHIPPED as SHIPPED_REGIONS
-from shared.vision.regions import SPEC, read_spec
 from shared.vision.trunk import IMAGENET, STEP
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -144,12 +143,11 @@ def regions(data: Path, to: Path, replace_shipped: bool, steps: tuple[int, int],
     to = to.resolve()
     if to == SHIPPED_REGIONS.resolve() and not replace_shipped:
         raise click.UsageError(f"{to} is what Vitrine comes with: name another folder, or say --replace-shipped")
-    generation = read_spec(to).generation + 1 if (to / SPEC).exists() else 1
     recipe = RegionRecipe(*steps, seed=seed)
     with meters() as progress:
         meter = progress.add("regions")
         learned = train_regions(data, recipe, lambda done, of, loss: meter.show(done, of, f"regions, loss {loss:.3f}"))
-    spec = write_regions(to, learned, recipe, generation)
+    spec = write_regions(to, learned, recipe)
     for name, value in spec.measured.items():
         say(f"{name.replace('_', ' ')}: {value:.3f}")
     say(f"{to}: trained in {time.monotonic() - started:.0f} s")

@@ -31,7 +31,17 @@ from learning.views import View, Views
 from shared.photos import Pixels
 from shared.vision.cutting import Lab, Map, lab_of, refined, small
 from shared.vision.pack import sha256_of
-from shared.vision.regions import REGIONS, SPEC, WEIGHTS, Maps, RegionNetwork, RegionSpec, region_input, save_regions
+from shared.vision.regions import (
+    GRID,
+    REGIONS,
+    SPEC,
+    WEIGHTS,
+    Maps,
+    RegionNetwork,
+    RegionSpec,
+    region_input,
+    save_regions,
+)
 
 SAME_COLOUR = 12.0  # CIE76 with half of lightness: another photo of the same dye
 SURE = 9.0  # up to so far from the product's middle colour a pixel is surely its
@@ -92,18 +102,13 @@ def train_regions(folder: Path, recipe: Recipe, stepped: Stepped) -> Learned:
     return Learned(network, photos, measured(network, judged))
 
 
-def write_regions(folder: Path, learned: Learned, recipe: Recipe, generation: int) -> RegionSpec:
+def write_regions(folder: Path, learned: Learned, recipe: Recipe) -> RegionSpec:
     """Weights and what is known of them."""
     folder.mkdir(parents=True, exist_ok=True)
     save_regions(learned.network, folder / WEIGHTS)
     run = {name: str(value) for name, value in asdict(recipe).items()}
-    spec = RegionSpec(
-        sha256=sha256_of(folder / WEIGHTS),
-        generation=generation,
-        run=run,
-        photos=learned.photos,
-        measured=learned.measured,
-    )
+    sha256 = sha256_of(folder / WEIGHTS)
+    spec = RegionSpec(sha256=sha256, run=run, photos=learned.photos, measured=learned.measured)
     (folder / SPEC).write_text(spec.model_dump_json(indent=2) + "\n")
     return spec
 
@@ -111,8 +116,8 @@ def write_regions(folder: Path, learned: Learned, recipe: Recipe, generation: in
 def found_by(network: RegionNetwork, pixels: Pixels) -> Maps:
     """Log odds of each region on a photo of any size."""
     with torch.inference_mode():
-        maps: Maps = network.maps(torch.from_numpy(region_input(pixels))[None])[0].numpy()
-    return maps
+        row: Maps = network(torch.from_numpy(region_input(pixels))[None])[0].numpy()
+    return row.reshape(len(REGIONS), GRID, GRID)
 
 
 def measured(network: RegionNetwork, scenes: Sequence[Scene]) -> dict[str, float]:

@@ -26,7 +26,7 @@ SECOND_SHARE = 0.25  # from here on a product has two colours
 MOSTLY = 0.45  # with less, no colour covers most of what has three or more
 MERGED_DISTANCE = 14.0  # CIE76 with half of lightness: shades of one dye
 SHINE = 45.0  # in units of L, from the dark to the bright parts: more than folds make
-BETWEEN = 0.5  # of the pixels are neither: a print has two tones, metal has all
+BETWEEN = 0.4  # of the pixels are neither: a print has two tones, metal has all
 ONE_HUE = 0.93  # the length of the mean of unit vectors, one for each pixel's hue
 
 

@@ -38,12 +38,13 @@ ENCODER = "tf_efficientnet_lite0"
 STAGES = 5  # of the encoder's seven: the last two see half as finely, and are three quarters of its weights
 # Channels of the stages whose maps are a quarter, an eighth and a sixteenth as high as the picture.
 TAPPED = {1: 24, 2: 40, 4: 112}
-STRIDE = 4  # of the picture's pixels, for one of the answer's
+GRID = 32  # spots along each side of an answer
+STRIDE = 4  # pixels of the picture for one of the network's maps
 WIDTH = 48
 
 INPUT = "input/regions"
 MAPS = "regions"
-Maps = NDArray[np.float32]  # len(REGIONS) x height / STRIDE x width / STRIDE: log odds
+Maps = NDArray[np.float32]  # len(REGIONS) x height x width: log odds, over the whole photo
 
 
 class RegionNetwork(nn.Module):
@@ -68,8 +69,9 @@ class RegionNetwork(nn.Module):
         return network
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """n x height x width x RGB, uint8, to n rows: what `maps` returns, flattened."""
-        return self.maps(pictures).flatten(1)
+        """n x height x width x RGB, uint8, to n rows of len(REGIONS) * GRID * GRID: one length for all canvases."""
+        grid = functional.interpolate(self.maps(pictures), size=(GRID, GRID), mode="bilinear")
+        return grid.flatten(1)
 
     def maps(self, pictures: Tensor) -> Tensor:
         """n x height x width x RGB, uint8, to n x len(REGIONS) x height / STRIDE x width / STRIDE: log odds."""
@@ -104,7 +106,6 @@ class RegionSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     sha256: str = Field(description="Of the weights")
-    generation: int = Field(ge=1, description="Grows whenever the weights change")
     run: dict[str, str] = Field(description="How they were trained: settings by name")
     photos: dict[str, int] = Field(description="How many of which they learned from and were measured on")
     measured: dict[str, float] = Field(description="On photos that took no part in training")
@@ -136,18 +137,12 @@ class Regions:
         new = [photo for photo in dict.fromkeys(photos) if not photo.knows(MAPS)]
         if new:
             pictures = [_input(photo) for photo in new]
-            for photo, picture, row in zip(new, pictures, self._runtime.features(pictures), strict=True):
-                _keep(photo, maps_of(row, picture))
+            for photo, row in zip(new, self._runtime.features(pictures), strict=True):
+                _keep(photo, row.reshape(len(REGIONS), GRID, GRID))
 
     def maps(self, photo: Photo) -> Maps:
         """Of a photo that was seen. Raises LookupError for another."""
         return photo.once(MAPS, _never)
-
-
-def maps_of(row: NDArray[np.float32], picture: Pixels) -> Maps:
-    """The network's answer to a picture, laid out."""
-    height, width = picture.shape[:2]
-    return row.reshape(len(REGIONS), height // STRIDE, width // STRIDE)
 
 
 def region_input(pixels: Pixels) -> Pixels:

@@ -275,7 +275,7 @@ def open_runtime(
 ) -> Runtime:
     """The fastest engine of this machine that agrees with torch on every canvas; timed on the first one.
 
-    `network` makes a row of each picture of n x height x width x RGB, uint8. `identity` tells networks apart in the cache
+    `network` makes rows of n x height x width x RGB, uint8. `identity` tells networks apart in the cache
     of converted ones: a checksum of the weights. `threads`: 0 takes all.
     Raises Unusable for a network whose features are not finite.
     """
