@@ -93,6 +93,7 @@ class Analyst:
                 "label": seen.category.label or None,
                 "path": list(seen.category.path),
                 "confidence": seen.category.confidence,
+                "taxonomy": seen.category.taxonomy_id or None,
             },
             "attributes": {name: attribute_json(one) for name, one in surest(message.attributes).items()},
             "hash": {"text" if hashed.of_text else "pdq": hashed.hex, "quality": hashed.quality},
