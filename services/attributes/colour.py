@@ -66,7 +66,7 @@ def _odds(maps: Maps, region: Region, lab: Lab) -> Map:
 
 
 def _lit(lab: Lab, odds: Map, product: Mask) -> tuple[Light, Lab]:
-    """In which light it was taken, and the colours without its tint, which a white ground shows."""
+    """In which light it was taken, and the colours without its tint and dimness, which a white ground shows."""
     ground = lab[_rim(odds.shape) & (odds < NOT_PRODUCT) & ~product]
     if len(ground) < LEAST_GROUND * _rim(odds.shape).sum():
         return INDOORS, lab
@@ -75,7 +75,7 @@ def _lit(lab: Lab, odds: Map, product: Mask) -> tuple[Light, Lab]:
         return INDOORS, lab
     # What is dark has less of a tint.
     tint = lab[:, :, :1] / white[0] * np.array([0, white[1], white[2]], np.float32)
-    return STUDIO, np.asarray(lab - tint, dtype=np.float32)
+    return STUDIO, np.asarray((lab - tint) * np.array([100 / white[0], 1, 1], np.float32), dtype=np.float32)
 
 
 def _rim(shape: tuple[int, ...]) -> Mask:
