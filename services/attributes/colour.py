@@ -20,6 +20,8 @@ RIM = 0.07  # of the photo's sides: where the ground is looked for
 LEAST_GROUND = 0.2  # of the rim's pixels
 NOT_PRODUCT = -1.0  # log odds
 WHITE_GROUND, TINT_OF_WHITE = 86.0, 10.0  # lightness and chroma of a ground that is meant to be white
+SAME_AS_GROUND = 2.5  # in units of L, a and b
+LEAST_LEFT = 0.15  # of the product's pixels
 LEAST_WORN = 0.01  # of the photo's pixels: with less, the garment is looked for where the product is
 LEAST_SHARE = 0.12  # of the product's pixels: what has less is a trimming
 SECOND_SHARE = 0.25  # from here on a product has two colours
@@ -52,7 +54,11 @@ def colours_of(picture: Pixels, maps: Maps, region: Region, may_shine: bool) -> 
     lab = lab_of(picture)
     odds = _odds(maps, region, lab)
     product = refined(lab, odds)
-    light, lab = _lit(lab, _odds(maps, "product", lab), product)
+    ground = _ground(lab, _odds(maps, "product", lab), product)
+    light = INDOORS
+    if ground is not None:
+        product = _without_ground(lab, product, ground)
+        light, lab = _lit(lab, ground)
     clarity = float(np.clip(2 / (1 + np.exp(-odds[product])) - 1, 0, 1).mean())
     return _in_order(_dyes(lab[product], light, may_shine), clarity)
 
@@ -65,17 +71,29 @@ def _odds(maps: Maps, region: Region, lab: Lab) -> Map:
     return np.asarray(cv2.resize(np.asarray(chosen, np.float32), (width, height)), dtype=np.float32)
 
 
-def _lit(lab: Lab, odds: Map, product: Mask) -> tuple[Light, Lab]:
-    """In which light it was taken, and the colours without its tint and dimness, which a white ground shows."""
-    ground = lab[_rim(odds.shape) & (odds < NOT_PRODUCT) & ~product]
-    if len(ground) < LEAST_GROUND * _rim(odds.shape).sum():
-        return INDOORS, lab
-    white = np.median(ground, axis=0)
-    if white[0] < WHITE_GROUND or np.hypot(white[1], white[2]) > TINT_OF_WHITE:
+def _ground(lab: Lab, odds: Map, product: Mask) -> Lab | None:
+    """The colour of the ground along the rim; None where the product fills the photo."""
+    rim = _rim(odds.shape)
+    ground = lab[rim & (odds < NOT_PRODUCT) & ~product]
+    if len(ground) < LEAST_GROUND * rim.sum():
+        return None
+    return np.asarray(np.median(ground, axis=0), dtype=np.float32)
+
+
+def _without_ground(lab: Lab, product: Mask, ground: Lab) -> Mask:
+    """Not what is seen through a bag's handle or beside a thin thing; all of it, where hardly anything else is left."""
+    left = product & (np.abs(lab - ground).max(axis=2) > SAME_AS_GROUND)
+    return left if left.sum() > LEAST_LEFT * product.sum() else product
+
+
+def _lit(lab: Lab, ground: Lab) -> tuple[Light, Lab]:
+    """The light before a ground, and the colours without its tint and dimness where the ground is meant to be white."""
+    lightness, a, b = (float(value) for value in ground)
+    if lightness < WHITE_GROUND or np.hypot(a, b) > TINT_OF_WHITE:
         return INDOORS, lab
     # What is dark has less of a tint.
-    tint = lab[:, :, :1] / white[0] * np.array([0, white[1], white[2]], np.float32)
-    return STUDIO, np.asarray((lab - tint) * np.array([100 / white[0], 1, 1], np.float32), dtype=np.float32)
+    tint = lab[:, :, :1] / lightness * np.array([0, a, b], np.float32)
+    return STUDIO, np.asarray((lab - tint) * np.array([100 / lightness, 1, 1], np.float32), dtype=np.float32)
 
 
 def _rim(shape: tuple[int, ...]) -> Mask:

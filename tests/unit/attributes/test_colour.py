@@ -154,6 +154,19 @@ def test_grey_before_white_paper_is_not_called_white() -> None:
     assert judged(studio((240, 240, 240), (255, 255, 255)), roughly(shirt()))[0].name == "white"
 
 
+def test_the_ground_that_is_seen_through_a_handle_is_not_the_products_colour() -> None:
+    picture = studio((225, 130, 150), (255, 255, 255))
+    hole = np.zeros((240, 240), np.bool_)
+    hole[80:195, 70:170] = True
+    picture[hole] = 255
+    (pink,) = judged(picture, roughly(shirt()))
+    assert (pink.name, pink.share > 0.9) == ("pink", True)
+
+
+def test_a_white_shirt_before_white_is_white() -> None:
+    assert judged(studio((254, 254, 254), (255, 255, 255)), roughly(shirt()))[0].name == "white"
+
+
 def shining(colour: tuple[int, int, int]) -> Pixels:
     """From shade to reflexes, as polished metal shows them."""
     bands = 0.35 + 0.8 * np.abs(np.arange(240) % 60 / 30 - 1)[:, None, None]
