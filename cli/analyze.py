@@ -19,6 +19,7 @@ from shared.photo_formats import MEDIA_TYPES
 from shared.settings import Settings
 from shared.text import json_text
 from shared.vision.reader import open_reader
+from shared.vision.regions import open_regions
 
 
 @click.command(cls=Command)
@@ -31,9 +32,9 @@ def analyze(paths: tuple[Path, ...], embedding: bool, batch: int) -> None:
     if not photos:
         raise click.ClickException(f"no photo found: {', '.join(MEDIA_TYPES)} files are looked for in folders")
     settings = Settings()
-    reader = open_reader(settings)
+    reader, regions = open_reader(settings), open_regions(settings)
     with _progress(len(photos)) as advance, ThreadPoolExecutor(settings.threads or os.cpu_count() or 1) as pool:
-        for line in Analyst(reader, pool, embedding).lines(photos, batch):
+        for line in Analyst(reader, regions, pool, embedding).lines(photos, batch):
             click.echo(json_text(line))
             advance()
 

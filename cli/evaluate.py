@@ -1,6 +1,9 @@
-"""`vitrine evaluate pack`: how well a model pack does on photos that took no part in its training."""
+"""`vitrine evaluate`: how well a model pack, and what names colours, do on photos that took no part in training."""
 
-from collections.abc import Mapping
+import os
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import click
@@ -11,13 +14,17 @@ from learning.baselines import baselines
 from learning.evaluation import answers, judged_numbers, measured
 from learning.evaluation_files import write_files
 from learning.meters import Meters, meters
+from learning.scenes import read_catalogue
 from learning.strangers import photos_of_packages
 from learning.training import PhotosUnusable, Sample, photos_under, read_samples, strange_samples
+from local.analyst import Analyst
+from local.colours import Told, colour_called, milliseconds, told
 from shared.screen import Rows
 from shared.settings import Settings
 from shared.vision.heads import Array
 from shared.vision.pack import Pack, open_pack
-from shared.vision.reader import runtime_of
+from shared.vision.reader import open_reader, runtime_of
+from shared.vision.regions import open_regions
 from shared.vision.runtime import Runtime
 
 COMPARED = ("embedding_map_garments", "embedding_map_groceries", "embedding_same_class_nearest", "copies_mean")
@@ -53,6 +60,45 @@ def pack(name: str, data: Path, more: Path | None, to: Path | None, compared: bo
     if to is not None:
         write_files(to, opened.manifest.pack_name, answers(opened, samples, features), figures, others)
         say(f"{to}: figures, categories, confusion and the worst mistakes")
+
+
+@evaluate.command()
+@click.option(
+    "--data", required=True, type=FOLDER, help="A folder with catalogue/labels.csv: image, label, color, group."
+)
+@click.option("--all", "everything", is_flag=True, help="Products that regions were learned from, too.")
+def colour(data: Path, everything: bool) -> None:
+    """How often the colour named first is the one that a shop names, by kind of product."""
+    named = [(photo, colour_called(photo.colour)) for photo in read_catalogue(data) if everything or photo.is_held]
+    photos = [(photo.path, photo.kind, wanted) for photo, wanted in named if wanted]
+    if not photos:
+        raise PhotosUnusable(f"{data} has no photo to judge by whose colour has a known name")
+    settings = Settings()
+    reader, regions = open_reader(settings), open_regions(settings)
+    with ThreadPoolExecutor(settings.threads or os.cpu_count() or 1) as pool, meters() as progress:
+        answers = list(progress.counted(told(photos, Analyst(reader, regions, pool, embedding=False)), "photos"))
+    show(_by_kind(answers, reader.pack_name))
+    show(_confusions(answers))
+    say(f"{milliseconds([path for path, _, _ in photos[:100]], regions):.1f} ms a photo, for regions and colours")
+
+
+def _by_kind(answers: Sequence[Told], pack_name: str) -> Rows:
+    kinds = defaultdict[str, list[bool]](list)
+    for one in answers:
+        kinds[one.kind].append(one.is_right)
+    table = Rows(text("kind"), number("photos"), number("right"), title=f"colours, by the categories of {pack_name}")
+    for kind, right in sorted(kinds.items()):
+        table.add_row(kind, str(len(right)), f"{sum(right) / len(right):.3f}")
+    table.add_row("all", str(len(answers)), f"{sum(one.is_right for one in answers) / len(answers):.3f}")
+    return table
+
+
+def _confusions(answers: Sequence[Told]) -> Rows:
+    table = Rows(text("the shop's"), text("named"), number("photos"))
+    wrong = Counter((one.wanted, one.named) for one in answers if not one.is_right)
+    for (wanted, given), count in wrong.most_common(12):
+        table.add_row(wanted, given or "none", str(count))
+    return table
 
 
 def _judgeable(data: Path) -> list[Sample]:

@@ -1,5 +1,7 @@
 """`vitrine packs`: which model packs there are, what they know, and whether their files are whole."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from cli import tables
@@ -8,6 +10,9 @@ from shared.screen import Rows
 from shared.settings import Settings
 from shared.text import plain
 from shared.vision.pack import Manifest, PackUnusable, find_pack, installed_packs, open_pack, read_manifest
+
+if TYPE_CHECKING:
+    from shared.vision.runtime import Runtime
 
 
 @click.group(cls=Group)
@@ -62,14 +67,22 @@ def verify(names: tuple[str, ...]) -> None:
 @click.argument("name", default="builtin")
 @click.option("--threads", default=1, show_default=True, type=click.IntRange(0), help="0 takes all cores.")
 def bench(name: str, threads: int) -> None:
-    """The pack NAME's network on every engine of this machine, side by side, and which one serves."""
+    """The pack NAME's network on every engine of this machine, side by side, and which one serves; then the network
+    that finds where on a photo the product is.
+    """
     from shared.vision.reader import runtime_of  # torch takes seconds to load
+    from shared.vision.regions import CANVASES, runtime_of_regions
+
+    pack, settings = open_pack(name), Settings(threads=threads)
+    spec = pack.manifest.trunk
+    _show_engines(f"{pack.manifest.pack_name}: {spec.names}", spec.canvases[0], runtime_of(pack, settings))
+    _show_engines("regions", CANVASES[0], runtime_of_regions(settings))
+
+
+def _show_engines(network: str, canvas: tuple[int, int], runtime: "Runtime") -> None:
     from shared.vision.runtime import BATCH
 
-    pack = open_pack(name)
-    runtime = runtime_of(pack, Settings(threads=threads))
-    canvas = " x ".join(map(str, pack.manifest.trunk.canvases[0]))
-    title = f"{pack.manifest.pack_name}: {pack.manifest.trunk.names}, {canvas} pixels, batches of {BATCH}"
+    title = f"{network}, {canvas[0]} x {canvas[1]} pixels, batches of {BATCH}"
     table = Rows("engine", tables.number("ms/photo"), tables.number("cosine to torch"), "", title=title)
     for one in runtime.tried:
         said = one.why_not or ("serves" if one.name == runtime.engine.name else "")

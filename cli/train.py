@@ -11,9 +11,13 @@ from cli.tables import number, say, show, text
 from learning.card import CARD, NOTES, write_card
 from learning.fine_tuning import Phase, Recipe
 from learning.making import ARCHITECTURES, Commission, learn_unknown, make_pack, next_of, recipe_for
+from learning.meters import meters
+from learning.regions import Recipe as RegionRecipe
+from learning.regions import train_regions, write_regions
 from shared.screen import Rows
 from shared.settings import Settings
 from shared.vision.pack import NAME, SHIPPED, Manifest, find_pack, open_pack, read_manifest, verify_files
+from shared.vision.regions import SHIPPED as SHIPPED_REGIONS
 from shared.vision.trunk import IMAGENET, STEP
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -125,6 +129,28 @@ def card(name: str) -> None:
     verify_files(folder, manifest.model_copy(update={"files": weights}))
     write_card(folder, manifest)
     say(f"{folder / CARD}: {manifest.pack_name}, with what {NOTES} says")
+
+
+@train.command()
+@click.option("--data", required=True, type=FOLDER, help="Photos: catalogue/, clothing/, grocery/ and objects/ in it.")
+@click.option("--to", required=True, type=click.Path(file_okay=False, path_type=Path), help="The network's folder.")
+@_replace_shipped
+@click.option("--steps", nargs=2, type=click.IntRange(1), default=(400, 1600), show_default=True, help="Of each round.")
+@click.option("--seed", default=1, show_default=True)
+def regions(data: Path, to: Path, replace_shipped: bool, steps: tuple[int, int], seed: int) -> None:
+    """Teach a network where on photos the product is, from photos of one thing in several colours."""
+    started = time.monotonic()
+    to = to.resolve()
+    if to == SHIPPED_REGIONS.resolve() and not replace_shipped:
+        raise click.UsageError(f"{to} is what Vitrine comes with: name another folder, or say --replace-shipped")
+    recipe = RegionRecipe(*steps, seed=seed)
+    with meters() as progress:
+        meter = progress.add("regions")
+        learned = train_regions(data, recipe, lambda done, of, loss: meter.show(done, of, f"regions, loss {loss:.3f}"))
+    spec = write_regions(to, learned, recipe)
+    for name, value in spec.measured.items():
+        say(f"{name.replace('_', ' ')}: {value:.3f}")
+    say(f"{to}: trained in {time.monotonic() - started:.0f} s")
 
 
 def _folder_to_write(to: Path, replace_shipped: bool) -> Path:

@@ -8,13 +8,12 @@ from typing import Any, TypeVar
 
 from vitrine.events.v1 import image_pb2
 
-from local.answers import surest
-from services.attributes.task import AttributesTask, Seen
+from local.answers import attribute_json, surest
+from services.attributes.task import AttributesTask, FindsRegions, Seen
 from services.fraud.pdq import fingerprint_of
 from shared.errors import OutOfMemory, Poison
 from shared.photos import Photo
 from shared.vision.reader import Reader, photo_of
-from shared.words import word
 
 T = TypeVar("T")
 Line = dict[str, Any]
@@ -31,9 +30,9 @@ class _Unreadable:
 class Analyst:
     """Asks the same tasks as the fleet, over files."""
 
-    def __init__(self, reader: Reader, pool: Executor, embedding: bool) -> None:
+    def __init__(self, reader: Reader, regions: FindsRegions, pool: Executor, embedding: bool) -> None:
         self._reader = reader
-        self._attributes = AttributesTask(reader)
+        self._attributes = AttributesTask(reader, regions)
         self._pool = pool
         self._embedding = embedding
 
@@ -46,7 +45,7 @@ class Analyst:
     def _open(self, path: Path) -> Photo | _Unreadable:
         try:
             photo = photo_of(path.read_bytes())
-            self._reader.prepare(photo)
+            self._attributes.prepare(photo)
             fingerprint_of(photo)
         except OSError as why:
             return _Unreadable("unreadable", why.strerror or str(why))
@@ -96,16 +95,11 @@ class Analyst:
                 "confidence": seen.category.confidence,
                 "taxonomy": seen.category.taxonomy_id or None,
             },
-            "attributes": {name: _value(one) for name, one in surest(message.attributes).items()},
+            "attributes": {name: attribute_json(one) for name, one in surest(message.attributes).items()},
             "hash": {"text" if hashed.of_text else "pdq": hashed.hex, "quality": hashed.quality},
             "pack": self._reader.pack_name,
         }
         return line if vector is None else line | {"embedding": vector}
-
-
-def _value(one: image_pb2.Attribute) -> Line:
-    source = word(image_pb2.Attribute.Source, one.source)
-    return {"value": one.value, "unit": one.unit or None, "confidence": one.confidence, "source": source}
 
 
 def _error(path: Path, why: _Unreadable) -> Line:

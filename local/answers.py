@@ -186,7 +186,7 @@ def as_json(listing: enriched_pb2.EnrichedListing) -> dict[str, Any]:
         "seller_id": listing.seller_id,
         "title": listing.claims.title,
         "category": category,
-        "attributes": {name: _attribute_json(one) for name, one in surest(listing.attributes).items()},
+        "attributes": {name: attribute_json(one) for name, one in surest(listing.attributes).items()},
         "fraud": {
             "decision": decision(listing.fraud),
             "score": listing.fraud.score,
@@ -197,13 +197,15 @@ def as_json(listing: enriched_pb2.EnrichedListing) -> dict[str, Any]:
     }
 
 
-def _attribute_json(attribute: image_pb2.Attribute) -> dict[str, Any]:
-    return {
+def attribute_json(attribute: image_pb2.Attribute) -> dict[str, Any]:
+    """Its value, and where it comes from."""
+    said: dict[str, Any] = {
         "value": attribute.value,
         "unit": attribute.unit or None,
         "confidence": attribute.confidence,
         "source": _source(attribute) or None,
     }
+    return said | ({"lab_distance": attribute.lab_distance} if attribute.HasField("lab_distance") else {})
 
 
 def _reason_json(reason: image_pb2.Reason) -> dict[str, Any]:

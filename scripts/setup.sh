@@ -182,7 +182,7 @@ convert_network() {
 
 fingerprint() {
   sha_of scripts/setup.sh scripts/kafka/{pom.xml,jars.sha256} scripts/prometheus/go.{mod,sum} requirements/{build,dev,go,uv}.txt \
-    pyproject.toml models/builtin/manifest.json
+    pyproject.toml models/builtin/manifest.json models/regions/regions.json
 }
 
 unchanged() {

@@ -86,6 +86,25 @@ def _average(photo: Photo) -> Any:
     return photo.once("input/average", lambda: photo.pixels(224).mean(axis=(0, 1)))
 
 
+class FakeRegions:
+    """Sees the product amid every photo; worn above the waist in its upper half, below it in the lower one."""
+
+    def warm_up(self) -> None:
+        pass
+
+    def prepare(self, photo: Photo) -> None:
+        _average(photo)
+
+    def see(self, photos: Sequence[Photo]) -> None:
+        pass
+
+    def maps(self, photo: Photo) -> NDArray[np.float32]:
+        maps = np.full((3, 32, 32), -4, np.float32)
+        for region, rows in zip(maps, (slice(8, 24), slice(8, 16), slice(16, 24)), strict=True):
+            region[rows, 8:24] = 4
+        return maps
+
+
 class FakeText:
     """Reads the given lines on every photo, and counts how often it was asked."""
 

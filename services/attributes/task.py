@@ -6,18 +6,20 @@ from typing import Protocol
 
 from vitrine.events.v1 import image_pb2
 
-from services.attributes.colour import Colour, colours_of
+from services.attributes.colour import colours_of
+from services.attributes.looks import may_be_of_metal, region_of
 from services.attributes.reading import attributes_in, require_known_brands
 from services.attributes.text import LONGEST_SIDE, Line, TextReader
 from shared.photos import Photo, Pixels
 from shared.stream.assessment import assess
 from shared.stream.task import Finding, SeesCategories
+from shared.vision.cutting import small
 from shared.vision.pack import CategorySpec, Meaning
+from shared.vision.regions import SIDE, Maps
 
 COLOUR = "colour"
 AUDIENCE = "audience"
-# What the trunk decodes to: colours are judged from a tenth of that, so its decode is shared.
-COLOUR_SIDE = 224
+PICTURE = "picture"
 # The shorter side of a photo at 4:3 whose longer one the text reader takes whole.
 TEXT_SIDE = LONGEST_SIDE * 3 // 4
 
@@ -31,6 +33,18 @@ class SeesProducts(SeesCategories, Protocol):
     def categories_said(self) -> Sequence[CategorySpec]: ...
 
     def meaning_of(self, path: Sequence[str]) -> Meaning: ...
+
+
+class FindsRegions(Protocol):
+    """What the attributes task needs of Regions (shared/vision/regions.py)."""
+
+    def warm_up(self) -> None: ...
+
+    def prepare(self, photo: Photo) -> None: ...
+
+    def see(self, photos: Sequence[Photo]) -> None: ...
+
+    def maps(self, photo: Photo) -> Maps: ...
 
 
 class ReadsText(Protocol):
@@ -51,29 +65,33 @@ class Seen:
 class AttributesTask:
     """Which attributes a product has depends on its category: a phone has memory, a shirt an audience.
 
-    Colours need no category: they are found in `prepare`, while the decoded pixels are still in the cache. Text is read
-    in `conclude`, on CPU threads, and only where the category carries any: it costs more than all the rest.
+    Its colours are those of the region that the category is about: of a shirt, what is worn above the waist. Text is
+    read in `conclude`, on CPU threads, and only where the category carries any: it costs more than all the rest.
     """
 
     name = "attributes"
 
-    def __init__(self, reader: SeesProducts, text: ReadsText | None = None) -> None:
+    def __init__(self, reader: SeesProducts, regions: FindsRegions, text: ReadsText | None = None) -> None:
         """Raises PackUnusable when the pack names lists of brands that there are not."""
         require_known_brands(reader.pack_name, reader.categories_said)
         self._reader = reader
+        self._regions = regions
         self._text = text or TextReader()
 
     def warm_up(self) -> None:
         self._reader.warm_up()
+        self._regions.warm_up()
 
     def prepare(self, photo: Photo) -> None:
-        """Decodes for the trunk and finds the colours. Raises Poison."""
+        """Decodes for the networks, and keeps what colours are judged by. Raises Poison."""
         self._reader.prepare(photo)
-        _colours_of(photo)
+        self._regions.prepare(photo)
+        _picture_of(photo)
 
     def infer(self, photos: Sequence[Photo], inputs: Sequence[None]) -> Sequence[Seen]:
         """Raises OutOfMemory."""
         self._reader.see(photos)
+        self._regions.see(photos)
         return [
             Seen(category, audience, confidence)
             for category, (audience, confidence) in zip(
@@ -89,17 +107,19 @@ class AttributesTask:
         """One ImageAttributed; of an unknown photo with what the pack lets everything have. Raises Poison."""
         attributed = image_pb2.ImageAttributed(
             assessment=assess(photo.upload, self._reader.pack_name, self._reader.generation),
-            attributes=attributes_of(photo, found, self._reader, self._text),
+            attributes=attributes_of(photo, found, self._reader, self._regions, self._text),
         )
         return [Finding(attributed)]
 
 
-def attributes_of(photo: Photo, seen: Seen, reader: SeesProducts, text: ReadsText) -> list[image_pb2.Attribute]:
+def attributes_of(
+    photo: Photo, seen: Seen, reader: SeesProducts, regions: FindsRegions, text: ReadsText
+) -> list[image_pb2.Attribute]:
     """What is seen first, then what is read. Two colours are two attributes; every other name appears once."""
     meaning = reader.meaning_of(seen.category.path)
     found: list[image_pb2.Attribute] = []
     if COLOUR in meaning.attributes:
-        found += _colours(photo)
+        found += photo.noted("colours", lambda: list(_colours(photo, meaning, regions)))
     if AUDIENCE in meaning.attributes:
         found.append(_seen(AUDIENCE, seen.audience, seen.audience_confidence))
     if meaning.carries_text:
@@ -107,14 +127,17 @@ def attributes_of(photo: Photo, seen: Seen, reader: SeesProducts, text: ReadsTex
     return found
 
 
-def _colours(photo: Photo) -> Iterator[image_pb2.Attribute]:
-    for colour in _colours_of(photo):
-        yield _seen(COLOUR, colour.name, colour.confidence)
+def _colours(photo: Photo, meaning: Meaning, regions: FindsRegions) -> Iterator[image_pb2.Attribute]:
+    region, may_shine = region_of(meaning.taxonomy_id), may_be_of_metal(meaning.taxonomy_id)
+    for colour in colours_of(_picture_of(photo), regions.maps(photo), region, may_shine):
+        attribute = _seen(COLOUR, colour.name, colour.confidence)
+        attribute.lab_distance = round(colour.distance, 1)
+        yield attribute
 
 
-def _colours_of(photo: Photo) -> Sequence[Colour]:
-    """Found once per photo, however often they are asked for."""
-    return photo.noted("colours", lambda: colours_of(photo.pixels(COLOUR_SIDE)))
+def _picture_of(photo: Photo) -> Pixels:
+    """What colours are judged by: small, so it may wait with the photo."""
+    return photo.once(PICTURE, lambda: small(photo.pixels(SIDE)))
 
 
 def _seen(name: str, value: str, confidence: float) -> image_pb2.Attribute:

@@ -62,6 +62,10 @@ class Attribute(BaseModel):
     unit: str = ""
     confidence: float
     source: str = Field(description="seen: judged from the pixels; read: from text on the photo")
+    lab_distance: float | None = Field(
+        default=None,
+        description="Of a colour: how far what is seen lies from the middle of what is called so, in CIEDE2000",
+    )
 
 
 def _for_reviewers(description: str) -> Any:
@@ -217,6 +221,7 @@ def _attribute(attribute: image_pb2.Attribute) -> Attribute:
         unit=attribute.unit,
         confidence=attribute.confidence,
         source=word(image_pb2.Attribute.Source, attribute.source),
+        lab_distance=attribute.lab_distance if attribute.HasField("lab_distance") else None,
     )
 
 

@@ -25,11 +25,11 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from shared.errors import OutOfMemory, Unusable
 from shared.photos import Pixels
-from shared.vision.trunk import Canvas, Network
+from shared.vision.trunk import Canvas
 
 # Not structlog's: commands that configure none would get its lines amid their answers on stdout.
 log = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ class Runtime:
 class Torch:
     """Plain torch at full precision: what every other engine is compared with."""
 
-    def __init__(self, network: Network, device: torch.device) -> None:
+    def __init__(self, network: nn.Module, device: torch.device) -> None:
         self.name = f"torch on {device.type}"
         self._network = network.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._device = device
@@ -117,7 +117,7 @@ class Half:
     there are few graphs; the rest of a batch is filled with whatever was there before.
     """
 
-    def __init__(self, network: Network, device: torch.device, compiled: bool = False) -> None:
+    def __init__(self, network: nn.Module, device: torch.device, compiled: bool = False) -> None:
         """`compiled`: by Inductor, once for each canvas. Takes half a minute each on a GPU, and a C compiler."""
         self.name = f"torch on {device.type}, float16" + (", compiled" if compiled else "")
         self._device = device
@@ -271,11 +271,12 @@ def open_device(wanted: str) -> torch.device:
 
 
 def open_runtime(
-    network: Network, canvases: Sequence[Canvas], identity: str, device: torch.device, threads: int, cache: Path
+    network: nn.Module, canvases: Sequence[Canvas], identity: str, device: torch.device, threads: int, cache: Path
 ) -> Runtime:
     """The fastest engine of this machine that agrees with torch on every canvas; timed on the first one.
 
-    `identity` tells networks apart in the cache of converted ones: a checksum of the weights. `threads`: 0 takes all.
+    `network` makes rows of n x height x width x RGB, uint8. `identity` tells networks apart in the cache
+    of converted ones: a checksum of the weights. `threads`: 0 takes all.
     Raises Unusable for a network whose features are not finite.
     """
     if threads:
@@ -304,7 +305,7 @@ def open_runtime(
 
 
 def other_engines(
-    network: Network, identity: str, device: torch.device, threads: int, cache: Path
+    network: nn.Module, identity: str, device: torch.device, threads: int, cache: Path
 ) -> Iterator[Callable[[], Engine]]:
     """What builds each engine that this machine may have, beside Torch. Building may raise anything."""
     if device.type == "cuda":
@@ -316,7 +317,7 @@ def other_engines(
         yield lambda: OpenVino(converted(network, identity, cache), threads, bfloat16=True)
 
 
-def converted(network: Network, identity: str, cache: Path) -> Any:
+def converted(network: nn.Module, identity: str, cache: Path) -> Any:
     """The network as OpenVINO knows it: a file in the cache, or a model in memory where nothing can be written.
 
     One for all sides that are multiples of shared.vision.trunk.STEP; of others it is wrong.
@@ -402,7 +403,7 @@ def _in_place(answers: Iterable[tuple[list[int], Rows]]) -> Rows:
     return in_order
 
 
-def _compiled(network: Network) -> Callable[[Tensor], Tensor]:
+def _compiled(network: nn.Module) -> Callable[[Tensor], Tensor]:
     """Compiled by Inductor, once for each canvas, whatever the batch size."""
     import torch._dynamo as compiler  # takes seconds, and only a GPU's engine compiles
 

@@ -14,8 +14,10 @@ import pytest
 from vitrine.events.v1 import image_pb2
 
 from learning.evaluation import calibration_error
+from learning.scenes import read_catalogue
 from learning.strangers import photos_of_packages
 from learning.training import Sample, read_samples
+from local.colours import Told, colour_called
 from shared.photos import Photo
 from shared.settings import Settings
 from shared.vision.reader import Reader, open_reader, photo_of
@@ -24,6 +26,7 @@ from tests.fleet.conftest import PROJECT
 
 # What models/builtin/MODEL_CARD.md reports, in full precision or in bfloat16, where it is lower.
 MEASURED = {"garments": 0.921, "groceries, fine": 0.902, "groceries, coarse": 0.956}
+COLOURS = 0.81  # of `vitrine evaluate colour`, on products that nothing was learned from
 SLACK = 0.02
 
 Answered = list[tuple[Sample, image_pb2.Category]]
@@ -70,6 +73,18 @@ def test_whoever_asks_by_vitrine_analyze_is_answered_the_same(answered: Answered
     assert [line["photo"] for line in lines] == [str(sample.photo) for sample, _ in some]
     assert [line["category"]["path"] for line in lines] == [list(said.path) for _, said in some]
     assert [line["category"]["label"] or "" for line in lines] == [said.label for _, said in some]
+
+
+def test_colours_on_a_shops_photos_are_mostly_those_that_it_names(photos: Path) -> None:
+    held = [(photo.path, colour_called(photo.colour)) for photo in read_catalogue(photos) if photo.is_held]
+    judged = [(path, wanted) for path, wanted in held if wanted]
+    lines = analyzed([path for path, _ in judged])
+    right = [
+        Told("", wanted, line["attributes"]["colour"]["value"]).is_right
+        for (_, wanted), line in zip(judged, lines, strict=True)
+    ]
+    assert len(right) > 80
+    assert np.mean(right) >= COLOURS - SLACK
 
 
 def test_confidences_are_honest_and_few_known_photos_are_called_unknown(answered: Answered) -> None:

@@ -5,7 +5,7 @@ from vitrine.events.v1 import image_pb2
 from services.attributes.task import AttributesTask
 from shared.errors import Poison
 from shared.photos import Photo
-from tests.fakes_vision import FakeReader, FakeText, jpeg, line, photo_of
+from tests.fakes_vision import FakeReader, FakeRegions, FakeText, jpeg, line, photo_of
 
 SEEN, READ = image_pb2.Attribute.SOURCE_SEEN, image_pb2.Attribute.SOURCE_READ
 Found = dict[str, tuple[str, str, int]]
@@ -18,7 +18,7 @@ def red_on_white() -> bytes:
 
 
 def attributed(reader: FakeReader, text: FakeText, photo: Photo | None = None) -> image_pb2.ImageAttributed:
-    task = AttributesTask(reader, text)
+    task = AttributesTask(reader, FakeRegions(), text)
     photo = photo or photo_of(red_on_white())
     task.prepare(photo)
     (found,) = task.infer([photo], [None])
@@ -69,6 +69,23 @@ def test_a_photo_of_nothing_known_has_what_the_pack_lets_everything_have() -> No
     assert text.asked == 0
 
 
+def test_a_colour_says_how_far_from_its_names_middle_it_is_and_nothing_else_does() -> None:
+    message = attributed(FakeReader("garments", "t-shirt"), FakeText())
+    distances = {one.name: one.lab_distance for one in message.attributes if one.HasField("lab_distance")}
+    assert distances.keys() == {"colour"}
+    assert 0 <= distances["colour"] < 5
+
+
+def test_of_trousers_the_colour_is_what_is_worn_below_and_of_a_shirt_what_is_worn_above() -> None:
+    picture = np.full((256, 256, 3), 235, np.uint8)
+    picture[64:128, 64:192], picture[128:192, 64:192] = (190, 30, 35), (38, 116, 62)
+    seen = {
+        label: found(attributed(FakeReader("garments", label), FakeText(), photo_of(jpeg(picture))))["colour"][0]
+        for label in ("t-shirt", "pants")
+    }
+    assert seen == {"t-shirt": "red", "pants": "green"}
+
+
 def test_text_is_read_once_per_photo_however_many_ask() -> None:
     text, photo = FakeText(line("1 L")), photo_of(red_on_white())
     for _ in range(2):
@@ -84,4 +101,4 @@ def test_every_confidence_is_a_probability() -> None:
 
 def test_a_photo_that_cannot_be_decoded_is_poison() -> None:
     with pytest.raises(Poison):
-        AttributesTask(FakeReader(), FakeText()).prepare(photo_of(b"no photo"))
+        AttributesTask(FakeReader(), FakeRegions(), FakeText()).prepare(photo_of(b"no photo"))

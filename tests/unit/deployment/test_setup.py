@@ -42,7 +42,7 @@ def asked(folder: Path, question: str) -> str:
 def checkout(tmp_path: Path) -> Path:
     for name in ("scripts", "requirements"):
         shutil.copytree(PROJECT / name, tmp_path / name)
-    for name in ("pyproject.toml", "docker-compose.yml", "models/builtin/manifest.json"):
+    for name in ("pyproject.toml", "docker-compose.yml", "models/builtin/manifest.json", "models/regions/regions.json"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(PROJECT / name, tmp_path / name)
     return tmp_path

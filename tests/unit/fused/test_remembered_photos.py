@@ -22,7 +22,7 @@ from shared.topics import TASKS
 from shared.vision.decode import decode
 from shared.vision.reader import Reader
 from tests.fakes import MemorySink, Seldom
-from tests.fakes_vision import FakeBank, FakeReader, FakeText, jpeg, line, scenery
+from tests.fakes_vision import FakeBank, FakeReader, FakeRegions, FakeText, jpeg, line, scenery
 
 PHOTOS = [jpeg(scenery(1)), jpeg(scenery(2))]
 # Of a listing, its seller, what it claims, when it was uploaded, and which of the photos it has. The first two photos
@@ -54,7 +54,7 @@ class CountingText(FakeText):
 def tasks_of(names: Sequence[str], reader: CountingReader, text: FakeText, bank: FakeBank) -> list[Task[Any, Any]]:
     everything: dict[str, Task[Any, Any]] = {
         "classification": ClassificationTask(cast(Reader, reader)),
-        "attributes": AttributesTask(reader, text),
+        "attributes": AttributesTask(reader, FakeRegions(), text),
         "embedding": EmbeddingTask(cast(Reader, reader)),
         "fraud": FraudTask(reader, bank),
     }

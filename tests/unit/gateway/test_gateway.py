@@ -522,7 +522,10 @@ async def test_a_lookup_tells_in_plain_words_what_was_found(gateway: Gateway) ->
             label="t-shirt", path=["garments", "t-shirt"], confidence=0.9, taxonomy_id="aa-1-13-8"
         ),
         attributes=[
-            image_pb2.Attribute(name="colour", value="blue", confidence=0.8, source=image_pb2.Attribute.SOURCE_SEEN)
+            image_pb2.Attribute(
+                name="colour", value="blue", confidence=0.8, source=image_pb2.Attribute.SOURCE_SEEN, lab_distance=4.5
+            ),
+            image_pb2.Attribute(name="size", value="M", confidence=0.8, source=image_pb2.Attribute.SOURCE_READ),
         ],
         fraud=image_pb2.Fraud(
             score=0.95,
@@ -543,7 +546,7 @@ async def test_a_lookup_tells_in_plain_words_what_was_found(gateway: Gateway) ->
         "taxonomy": "aa-1-13-8",
         "name": "T-Shirts",
     }
-    assert told["attributes"][0]["source"] == "seen"
+    assert [(one["source"], one["lab_distance"]) for one in told["attributes"]] == [("seen", 4.5), ("read", None)]
     assert (told["fraud"]["decision"], told["fraud"]["reasons"][0]["code"]) == ("block", "copy")
     assert told["claims"]["price"] == {"amount": "19.50", "currency": "EUR"}
     assert told["photos"][0]["missing"] == ["embedding"]

@@ -16,7 +16,7 @@ from shared.errors import OutOfMemory
 from shared.photos import Pixels
 from shared.vision.pack import open_pack
 from shared.vision.reader import Reader
-from tests.fakes_vision import BUILTIN
+from tests.fakes_vision import BUILTIN, FakeRegions
 
 
 class SmallTrunk:
@@ -42,7 +42,7 @@ def photographed(path: Path, shade: int = 90) -> Path:
 def lines(paths: list[Path], trunk: SmallTrunk, batch: int = 4, embedding: bool = False) -> list[dict[str, object]]:
     reader = Reader(trunk, open_pack("builtin"))  # type: ignore[arg-type]
     with ThreadPoolExecutor(2) as pool:
-        return list(Analyst(reader, pool, embedding).lines(paths, batch))
+        return list(Analyst(reader, FakeRegions(), pool, embedding).lines(paths, batch))
 
 
 def test_folders_become_their_photos_in_order_and_files_stay_where_they_were_named(tmp_path: Path) -> None:

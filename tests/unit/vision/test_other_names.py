@@ -9,7 +9,7 @@ from vitrine.events.v1 import image_pb2
 from services.attributes.task import AttributesTask
 from services.fraud.task import FraudTask
 from shared.vision.pack import Manifest, PackUnusable
-from tests.fakes_vision import BUILTIN, FakeBank, FakeReader, FakeText, jpeg, line, photo_of
+from tests.fakes_vision import BUILTIN, FakeBank, FakeReader, FakeRegions, FakeText, jpeg, line, photo_of
 
 HANDY, MILCH = ("Technik", "Mobil", "Handy"), ("Supermarkt", "Milch")
 JACKE, STIEFEL = ("Mode", "Damen", "Jacke"), ("Mode", "Schuhe", "Stiefel")
@@ -52,7 +52,7 @@ PICTURE = jpeg(np.random.default_rng(1).integers(0, 255, (240, 240, 3)).astype(n
 
 def attributes(path: tuple[str, ...], *texts: str) -> dict[str, tuple[str, str]]:
     lines = (line(text, top=0.2 * n + 0.1) for n, text in enumerate(texts))
-    task = AttributesTask(FakeReader(*path, manifest=german(), audience=("kids", 0.9)), FakeText(*lines))
+    task = AttributesTask(FakeReader(*path, manifest=german(), audience=("kids", 0.9)), FakeRegions(), FakeText(*lines))
     photo = photo_of(PICTURE)
     task.prepare(photo)
     (found,) = task.infer([photo], [None])
@@ -105,4 +105,4 @@ def test_kinds_and_brands_that_no_service_knows_stop_it_at_start() -> None:
     with pytest.raises(PackUnusable, match="unknown kinds food"):
         FraudTask(reader, FakeBank())
     with pytest.raises(PackUnusable, match="unknown lists of brands grocers"):
-        AttributesTask(reader, FakeText())
+        AttributesTask(reader, FakeRegions(), FakeText())

@@ -119,7 +119,7 @@ def test_several_threads_may_ask_an_engine_at_once(network: Network, tmp_path: P
     engines: dict[str, Callable[[], Engine]] = {
         "OpenVINO": lambda: OpenVino(converted(network, "some weights", tmp_path), threads=2, bfloat16=False),
         "torch on cpu": lambda: Torch(network, CPU),
-        "torch on cpu, float16": lambda: Half(tiny, CPU),  # type: ignore[arg-type]
+        "torch on cpu, float16": lambda: Half(tiny, CPU),
     }
     engine = engines[name]()
     many = known_good(CANVAS, 12)
@@ -150,7 +150,7 @@ class Tiny(torch.nn.Module):
 def test_in_half_precision_batches_of_all_sizes_and_shapes_mixed_are_answered_in_order() -> None:
     torch.manual_seed(3)
     network = Tiny().eval()
-    engine, plain = Half(network, CPU), Torch(network, CPU)  # type: ignore[arg-type]
+    engine, plain = Half(network, CPU), Torch(network, CPU)
     # Largest first: what is left of it in the buffers must not be seen by those after.
     for count in (7, 1, 2, 3, 8, 5, 1):
         pictures = [picture for each in zip(*(known_good(c, count) for c in CANVASES), strict=True) for picture in each]
@@ -169,7 +169,7 @@ def test_in_half_precision_batches_of_all_sizes_and_shapes_mixed_are_answered_in
     ids=str,
 )
 def test_after_running_out_of_memory_smaller_batches_are_answered(why: Exception) -> None:
-    engine = Half(Tiny(largest=4, beyond=why).eval(), CPU)  # type: ignore[arg-type]
+    engine = Half(Tiny(largest=4, beyond=why).eval(), CPU)
     with pytest.raises(OutOfMemory):
         engine.features(list(known_good(CANVAS, 5)))
     assert engine.features(list(known_good(CANVAS, 4))).shape == (4, 32)

@@ -287,6 +287,7 @@ class Attribute(_message.Message):
     UNIT_FIELD_NUMBER: _builtins.int
     CONFIDENCE_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
+    LAB_DISTANCE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"colour", "audience", "brand", "size", "volume", "memory", …"""
     value: _builtins.str
@@ -294,6 +295,8 @@ class Attribute(_message.Message):
     """"GB", "ml", "g"; empty where there is none."""
     confidence: _builtins.float
     source: Global___Attribute.Source.ValueType
+    lab_distance: _builtins.float
+    """Of a colour: how far what is seen lies from the middle of what is called so (CIEDE2000; 1 is hardly visible)."""
     def __init__(
         self,
         *,
@@ -302,12 +305,15 @@ class Attribute(_message.Message):
         unit: _builtins.str = ...,
         confidence: _builtins.float = ...,
         source: Global___Attribute.Source.ValueType = ...,
+        lab_distance: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_lab_distance", b"_lab_distance", "lab_distance", b"lab_distance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["confidence", b"confidence", "name", b"name", "source", b"source", "unit", b"unit", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lab_distance", b"_lab_distance", "confidence", b"confidence", "lab_distance", b"lab_distance", "name", b"name", "source", b"source", "unit", b"unit", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__lab_distance: _TypeAlias = _typing.Literal["lab_distance"]  # noqa: Y015
+    _WhichOneofArgType__lab_distance: _TypeAlias = _typing.Literal["_lab_distance", b"_lab_distance"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lab_distance) -> _WhichOneofReturnType__lab_distance | None: ...
 
 Global___Attribute: _TypeAlias = Attribute  # noqa: Y015
 
