@@ -1,0 +1,41 @@
+"""Names of makers that are words too: a Mango may be a fruit, or clothes."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+from shared.claims.text import tidied, words_of
+
+_BRANDS = Path(__file__).parents[2] / "services/attributes/brands.toml"
+_MAKE = {"phones": "el-4-8-5", "groceries": "fb", "garments": "aa"}  # what the makers of each list make
+
+
+def brands_of(words: Sequence[str]) -> set[str]:
+    """The categories that makers named among the words make."""
+    table = _brands()
+    return {
+        category
+        for size in (1, 2, 3)
+        for place in range(len(words) - size + 1)
+        for category in table.get(" ".join(words[place : place + size]), ())
+    }
+
+
+@cache
+def all_brands() -> frozenset[str]:
+    """Their words."""
+    return frozenset(word for name in _brands() for word in name.split())
+
+
+@cache
+def _brands() -> Mapping[str, frozenset[str]]:
+    table = tomllib.loads(_BRANDS.read_text("utf-8"))
+    makers: dict[str, frozenset[str]] = {}
+    for listed, category in _MAKE.items():
+        for brand in table[listed]:
+            if brand.casefold() not in table["spelled"].get(brand, brand).casefold():
+                continue  # the maker's product: an iPhone is a phone, where an Apple may be a fruit
+            name = " ".join(words_of(tidied(brand)))
+            makers[name] = makers.get(name, frozenset()) | {category}
+    return makers
