@@ -1,7 +1,8 @@
-"""How well claims are understood, and whom they have accused: on claims made of the taxonomy's names and on written ones.
+"""How well claims are understood, and whom they have accused.
 
-Claims are names of categories with what sellers do to them. What is counted is what is understood of them, by language;
-how many honest ones would be held against their sellers by a photo that shows what they say; and how many false ones.
+Claims are names of categories with what sellers do to them, and what people wrote. What is counted is what is understood
+of them, by language; how many honest ones would be held against their sellers by a photo that shows what they say; and
+how many false ones.
 """
 
 import tomllib
@@ -14,7 +15,7 @@ from html import escape
 from pathlib import Path
 from random import Random
 
-from shared.claims import Meaning, claims_meaning, kinship
+from shared.claims import Meaning, claims_meaning, contradiction, distance
 from shared.product_taxonomy import LANGUAGES, ProductCategory, ProductTaxonomy, product_taxonomy
 
 _PHRASES = Path(__file__).with_name("seller_phrases.toml")
@@ -31,7 +32,8 @@ EXACT, KIN, NEIGHBOUR, VERTICAL, WRONG, UNKNOWN = OUTCOMES = (
     "not understood",
 )
 SEEN_SURELY = 0.95  # the probability that a photo's category is taken to have
-UNDERSTOOD = 0.5  # probability
+REVIEWED = 0.5  # strength of a contradiction
+MOST_UNKNOWN = 0.7  # probability that something else is meant, of what counts as understood
 
 Edit = Callable[[str, str, Random], str]
 
@@ -65,21 +67,21 @@ class Pair:
 
 def is_accused(meaning: Meaning, seen: str, probability: float = SEEN_SURELY) -> bool:
     """Whether a photo of this would have the listing reviewed."""
-    return probability * kinship().contradiction(meaning, seen) >= UNDERSTOOD
+    return probability * contradiction(meaning, seen) >= REVIEWED
 
 
 def outcome(claim: Claim) -> str:
     """How the claim is understood; a category that goes by the same name is as right."""
     meaning, taxonomy = claim.meaning, product_taxonomy()
     understood = meaning.likeliest
-    if understood is None or meaning.unknown > UNDERSTOOD:
+    if understood is None or meaning.unknown > MOST_UNKNOWN:
         return UNKNOWN
     meant = claim.category
     if understood == meant or taxonomy[understood].name(claim.language) == taxonomy[meant].name(claim.language):
         return EXACT
     if taxonomy.is_at_or_below(understood, meant) or taxonomy.is_at_or_below(meant, understood):
         return KIN
-    if kinship().distance(understood, meant) == 0:
+    if distance(understood, meant) == 0:
         return NEIGHBOUR
     return VERTICAL if understood.split("-")[0] == meant.split("-")[0] else WRONG
 
@@ -157,7 +159,7 @@ def false_pairs(seen: Sequence[str], each: int, seed: int = 0) -> Iterator[Pair]
             far = [
                 one
                 for one in _sample(taxonomy, 3 * each, random)
-                if kinship().distance(one.id, category_id) == 1 and not one.id.startswith(("na", "gc", "se", "pa"))
+                if distance(one.id, category_id) == 1 and not one.id.startswith(("na", "gc", "se", "pa"))
             ]
             for one in far[:each]:
                 for claim in claims_of(one, language, random):

@@ -4,7 +4,7 @@ Read through the taxonomy's own names in its 13 languages. What those lack, and 
 tables beside. The first claim takes seconds (names are sorted into an index), each after it less than a millisecond.
 """
 
-from shared.claims.kinship import Kinship, kinship
+from shared.claims.kinship import contradiction, distance
 from shared.claims.meaning import Meaning, category_meaning, claims_meaning, title_meaning
 
-__all__ = ["Kinship", "Meaning", "category_meaning", "claims_meaning", "kinship", "title_meaning"]
+__all__ = ["Meaning", "category_meaning", "claims_meaning", "contradiction", "distance", "title_meaning"]

@@ -11,20 +11,20 @@ _BRANDS = Path(__file__).parents[2] / "services/attributes/brands.toml"
 _MAKE = {"phones": "el-4-8-5", "groceries": "fb", "garments": "aa"}  # what the makers of each list make
 
 
-def brands_of(words: Sequence[str]) -> set[str]:
-    """The categories that makers named among the words make."""
+def made_by(words: Sequence[str]) -> frozenset[str]:
+    """The ids of what the makers make that are named among tidied words."""
     table = _brands()
-    return {
+    return frozenset(
         category
         for size in (1, 2, 3)
-        for place in range(len(words) - size + 1)
-        for category in table.get(" ".join(words[place : place + size]), ())
-    }
+        for at in range(len(words) - size + 1)
+        for category in table.get(" ".join(words[at : at + size]), ())
+    )
 
 
 @cache
-def all_brands() -> frozenset[str]:
-    """Their words."""
+def brand_words() -> frozenset[str]:
+    """The words of the makers' names."""
     return frozenset(word for name in _brands() for word in name.split())
 
 

@@ -65,12 +65,13 @@ class Grammar:
 def grammars() -> Sequence[Grammar]:
     """Of every language that is read, in the order of the table."""
     table = tomllib.loads(_TABLE.read_text("utf-8"))
-    return tuple(_grammar(language, said) for language, said in table.items())
+    everywhere = table.pop("any")["describing"]
+    return tuple(_grammar(language, said, everywhere) for language, said in table.items())
 
 
-def _grammar(language: str, said: Mapping[str, Any]) -> Grammar:
-    def words(name: str) -> frozenset[str]:
-        return frozenset(folded(word).replace(" ", "") for word in said.get(name, ()))
+def _grammar(language: str, said: Mapping[str, Any], everywhere: Sequence[str]) -> Grammar:
+    def words(name: str, more: Sequence[str] = ()) -> frozenset[str]:
+        return frozenset(folded(word).replace(" ", "") for word in (*said.get(name, ()), *more))
 
     return Grammar(
         language,
@@ -79,7 +80,7 @@ def _grammar(language: str, said: Mapping[str, Any]) -> Grammar:
         endings=_by_last_letter([one.partition("=")[::2] for one in said["endings"]]),
         joining=words("joining"),
         relating=words("relating"),
-        describing=words("describing"),
+        describing=words("describing", everywhere),
         collapses_doubled=said.get("doubled", False),
         weakens=said.get("graded", False),
     )

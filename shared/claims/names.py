@@ -6,7 +6,7 @@ head: the word that says what the thing is, where the others only say which.
 
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cache, cached_property
 from math import log
@@ -16,14 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.claims.grammar import Grammar, grammars
-from shared.claims.text import pieces_of, tidied, words_of
+from shared.claims.text import HANGUL, WIDE, pieces_of, tidied, words_of
 from shared.product_taxonomy import LANGUAGES, product_taxonomy
 
 _OTHER_NAMES = Path(__file__).with_name("other_names.toml")
 _LEAST_SUFFIX, _MOST_SUFFIX, _SUFFIX_IS_WORD = 2, 3, 3  # characters; and how many names have to end so
+_SURE_WORD_IN = 6  # categories whose names have it
+_SURE_WIDE_WORD = 3  # characters
 
-# Likelihoods. Of categories of one name the general one is meant: T-Shirts more often than sports fans' T-Shirts. A part
-# of a name may lack what the whole gives it.
+# Likelihoods. Of categories of one name the general one is meant: T-Shirts rather than sports fans' T-Shirts. A part of
+# a name may lack what the whole gives it.
 DEEPER = 0.4  # a level
 PART = 0.5
 PART_BEFORE_A_SHARED_HEAD = 0.1
@@ -53,6 +55,7 @@ class NamesIndex:
     length: NDArray[np.int8]  # its stems
     doubt: NDArray[np.float32]
     heads: NDArray[np.bool_]  # of words: names a thing somewhere
+    rare: NDArray[np.bool_]  # of words: in so few names that it may as well be another word, or another language's
     whole: NDArray[np.int64]  # whole names' hashes, in order
     whole_node: Numbers
 
@@ -61,16 +64,41 @@ class NamesIndex:
         where = slice(self.starts[word], self.starts[word + 1])
         return self.posted[where], self.as_head[where]
 
+    def number(self, word: str, grammar: Grammar) -> int | None:
+        """Of a tidied word of a language, singular or plural."""
+        return self.words.get((grammar.language, grammar.stem(word)))
+
     def named(self, words: Sequence[str]) -> Sequence[int]:
         """The categories whose whole name, in some language, is these folded words."""
         key = _hash(words)
         where = slice(np.searchsorted(self.whole, key, "left"), np.searchsorted(self.whole, key, "right"))
         return sorted(set(self.whole_node[where].tolist()))
 
+    def called(self, category: str) -> frozenset[int]:
+        """The words that name a category: heads of its names."""
+        number = self._places[category]
+        return frozenset(self._called[self._called_from[number] : self._called_from[number + 1]].tolist())
+
     @cached_property
-    def number(self) -> Mapping[str, int]:
-        """Of each id, its place."""
+    def language_of_word(self) -> Sequence[str]:
+        """By its number."""
+        return [language for language, _ in self.words]
+
+    @cached_property
+    def _places(self) -> Mapping[str, int]:
         return {category: place for place, category in enumerate(self.ids)}
+
+    @cached_property
+    def _called(self) -> Numbers:
+        """Heads, by the category that they name."""
+        words = np.repeat(np.arange(len(self.starts) - 1, dtype=np.int32), np.diff(self.starts))[self.as_head]
+        return words[np.argsort(self.node[self.posted[self.as_head]], kind="stable")]
+
+    @cached_property
+    def _called_from(self) -> Numbers:
+        """Of each category, where its own begin; and the end."""
+        nodes = np.sort(self.node[self.posted[self.as_head]])
+        return np.searchsorted(nodes, np.arange(len(self.ids) + 1)).astype(np.int32)
 
 
 @cache
@@ -83,13 +111,20 @@ def names_index() -> NamesIndex:
     for language, column in zip(LANGUAGES, columns, strict=True):
         # Tidied all at once: it is the half of the time otherwise.
         by_language[language].extend(enumerate(tidied("\n".join(column)).split("\n")))
+    trusted: set[tuple[str, str]] = set()
+    by_name = {grammar.language: grammar for grammar in grammars()}
     for category_id, said in tomllib.loads(_OTHER_NAMES.read_text("utf-8")).items():
         for language, names in said.items():
             by_language[language].extend((place[category_id], tidied(name)) for name in names)
-    return _indexed(ids, by_language)
+            trusted |= {
+                (language, one.stems[0]) for name in names for one in alternatives(tidied(name), by_name[language])
+            }
+    return _indexed(ids, by_language, trusted)
 
 
-def _indexed(ids: Sequence[str], by_language: Mapping[str, Iterable[tuple[int, str]]]) -> NamesIndex:
+def _indexed(
+    ids: Sequence[str], by_language: Mapping[str, Iterable[tuple[int, str]]], trusted: Set[tuple[str, str]]
+) -> NamesIndex:
     words: dict[tuple[str, str], int] = {}
     word_of: list[int] = []
     posted: list[int] = []
@@ -122,6 +157,10 @@ def _indexed(ids: Sequence[str], by_language: Mapping[str, Iterable[tuple[int, s
     head = np.array(as_head, np.bool_)
     heads = np.zeros(len(words), np.bool_)
     heads[of[head]] = True
+    nodes_of_words = np.unique(np.stack([of, np.array(node, np.int32)[posted]]), axis=1)
+    rare = np.bincount(nodes_of_words[0], minlength=len(words)) < _SURE_WORD_IN
+    for (language, stem), word in words.items():
+        rare[word] &= (language, stem) not in trusted and not (_is_syllabic(stem) and len(stem) >= _SURE_WIDE_WORD)
     return NamesIndex(
         tuple(ids),
         words,
@@ -133,9 +172,15 @@ def _indexed(ids: Sequence[str], by_language: Mapping[str, Iterable[tuple[int, s
         np.array(length, np.int8),
         np.array(doubt, np.float32),
         heads,
+        rare,
         np.array([key for key, _ in whole], np.int64),
         np.array([place for _, place in whole], np.int32),
     )
+
+
+def _is_syllabic(stem: str) -> bool:
+    """Whether each character is a syllable or a word."""
+    return bool(WIDE.search(stem) or HANGUL.search(stem))
 
 
 def _hash(words: Sequence[str]) -> int:
@@ -219,7 +264,7 @@ def _with_suffixes(named: Sequence[tuple[int, Alternative]]) -> Iterator[tuple[i
     """Names, and those of them that end as many do as two words: 会议电话 is a kind of 电话."""
     runs = {one.stems[0] for _, one in named}
     endings = Counter(run[-size:] for run in runs for size in range(_LEAST_SUFFIX, _MOST_SUFFIX + 1) if len(run) > size)
-    endings.update({run: _SUFFIX_IS_WORD for run in runs})
+    endings.update(dict.fromkeys(runs, _SUFFIX_IS_WORD))
     for place, one in named:
         yield place, one
         run = one.stems[0]
