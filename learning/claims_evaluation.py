@@ -1,8 +1,8 @@
 """How well claims are understood, and whom they have accused.
 
-Claims are names of categories with what sellers do to them, and what people wrote. What is counted is what is understood
-of them, by language; how many honest ones would be held against their sellers by a photo that shows what they say; and
-how many false ones.
+Claims are names of categories with what sellers do to them, and what people wrote. What is counted is what is
+understood of them, by language; how many honest ones would be held against their sellers by a photo that shows what
+they say; and how many false ones.
 """
 
 import tomllib
@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from html import escape
+from itertools import islice
 from pathlib import Path
 from random import Random
 
 from shared.claims import Meaning, claims_meaning, contradiction, distance
 from shared.product_taxonomy import LANGUAGES, ProductCategory, ProductTaxonomy, product_taxonomy
+from shared.vision.pack import Pack
 
 _PHRASES = Path(__file__).with_name("seller_phrases.toml")
 _WRITTEN = Path(__file__).with_name("honest_claims.toml")
@@ -31,11 +33,12 @@ EXACT, KIN, NEIGHBOUR, VERTICAL, WRONG, UNKNOWN = OUTCOMES = (
     "wrong",
     "not understood",
 )
+ALL = "all"
 SEEN_SURELY = 0.95  # the probability that a photo's category is taken to have
 REVIEWED = 0.5  # strength of a contradiction
 MOST_UNKNOWN = 0.7  # probability that something else is meant, of what counts as understood
-
-Edit = Callable[[str, str, Random], str]
+EACH_VERTICAL = 26  # categories sampled to choose far ones from: one of each vertical for each
+NOTHING_TO_SEE = {"na", "gc", "se", "pa", "so"}  # verticals of no thing: gift cards, services, software …
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,14 +159,24 @@ def false_pairs(seen: Sequence[str], each: int, seed: int = 0) -> Iterator[Pair]
     for category_id in seen:
         for language in LANGUAGES:
             random = Random(f"{seed} false {category_id} {language}")
-            far = [
-                one
-                for one in _sample(taxonomy, 3 * each, random)
-                if distance(one.id, category_id) == 1 and not one.id.startswith(("na", "gc", "se", "pa"))
-            ]
-            for one in far[:each]:
+            others = _sample(taxonomy, EACH_VERTICAL * each, random)
+            random.shuffle(others)
+            far = (one for one in others if distance(one.id, category_id) == 1 and one.id[:2] not in NOTHING_TO_SEE)
+            for one in islice(far, each):
                 for claim in claims_of(one, language, random):
                     yield Pair(claim, category_id)
+
+
+def accused_by(pairs: Iterable[Pair], row: Callable[[Pair], str]) -> Mapping[str, float]:
+    """The share of pairs that are accused, by row; all of them last."""
+    marked = [(name, str(pair.accused)) for pair in pairs for name in (row(pair), ALL)]
+    found = shares(marked, ["True"])
+    return {name: found[name]["True"] for name in (*(one for one in found if one != ALL), *({ALL} & found.keys()))}
+
+
+def seen_ids(pack: Pack) -> Sequence[str]:
+    """The ids that a pack's answers can carry."""
+    return sorted({pack.taxonomy_id(node) for node in pack.taxonomy.nodes} - {""})
 
 
 def shares(of: Iterable[tuple[str, str]], columns: Sequence[str]) -> Mapping[str, Mapping[str, float]]:

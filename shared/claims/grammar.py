@@ -23,6 +23,7 @@ class Grammar:
     """One language of languages.toml."""
 
     language: str
+    sign: str  # one character that stands for it
     head_is_last: bool
     has_compounds: bool
     endings: Mapping[str, Sequence[tuple[str, str]]]  # by their last letter, in their order
@@ -66,15 +67,19 @@ def grammars() -> Sequence[Grammar]:
     """Of every language that is read, in the order of the table."""
     table = tomllib.loads(_TABLE.read_text("utf-8"))
     everywhere = table.pop("any")["describing"]
-    return tuple(_grammar(language, said, everywhere) for language, said in table.items())
+    return tuple(
+        _grammar(language, chr(ord("A") + number), said, everywhere)
+        for number, (language, said) in enumerate(table.items())
+    )
 
 
-def _grammar(language: str, said: Mapping[str, Any], everywhere: Sequence[str]) -> Grammar:
+def _grammar(language: str, sign: str, said: Mapping[str, Any], everywhere: Sequence[str]) -> Grammar:
     def words(name: str, more: Sequence[str] = ()) -> frozenset[str]:
         return frozenset(folded(word).replace(" ", "") for word in (*said.get(name, ()), *more))
 
     return Grammar(
         language,
+        sign,
         head_is_last=said["head"] == "last",
         has_compounds=said.get("compounds", False),
         endings=_by_last_letter([one.partition("=")[::2] for one in said["endings"]]),

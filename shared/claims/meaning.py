@@ -37,6 +37,7 @@ from shared.product_taxonomy import product_taxonomy
 LEFT_OUT = log(0.05)  # one of its words
 ELSEWHERE = log(0.15)  # the thing isn't named where the language has it
 DESCRIBED_BY = log(0.02)  # nor at all: its other words only describe
+BRAND_ALONE = log(0.3)  # what a maker makes is meant where other words say what it is
 # Of a word of each sort: that it is put beside a name, and that it stands there although no name is meant.
 BESIDE_A_NAME = {
     DESCRIBING: log(0.8),
@@ -108,8 +109,10 @@ def category_meaning(category: str, brand: str = "") -> Meaning:
     if (stated := product_taxonomy().parse(category)) is not None:
         return Meaning({stated: 1.0})
     path = tidied(category)
-    parts = [path] if names_index().named(words_of(path)) else parts_of(path)[-MOST_PARTS:]
-    said = [_phrase_meaning(part, tidied(brand)) for part in parts if not only_describes(words_of(part))]
+    if names_index().named(words_of(path)):
+        return _phrase_meaning(path, tidied(brand))  # signs are part of the name
+    parts = [part for part in parts_of(path)[-MOST_PARTS:] if not only_describes(words_of(part))]
+    said = [_phrase_meaning(part, tidied(brand)) for part in parts]
     meant: Mapping[str, float] = {}
     for above, here in enumerate(reversed(said)):
         if meant and here.categories:
@@ -173,7 +176,7 @@ def _piece_meaning(words: Sequence[str], readings: Sequence[Reading], foreign: S
     made = made_by(words)
     likelihoods = {index.ids[node]: exp(score) for node, score in found.items()}
     for category in made:
-        likelihoods[category] = max(likelihoods.get(category, 0.0), exp(otherwise))
+        likelihoods[category] = max(likelihoods.get(category, 0.0), exp(otherwise + (BRAND_ALONE if found else 0.0)))
     things = (one.number for reading in readings for one in reading.words if one.number is not None)
     named = frozenset(number for number in things if index.heads[number])
     if not likelihoods:

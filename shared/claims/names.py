@@ -5,8 +5,9 @@ head: the word that says what the thing is, where the others only say which.
 """
 
 import tomllib
+from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cache, cached_property
 from math import log
@@ -46,17 +47,16 @@ class NamesIndex:
     """Postings: for each word (a stem in a language) the alternatives that have it, and whether as their head."""
 
     ids: Sequence[str]  # of categories; numbers below are places in it
-    words: Mapping[tuple[str, str], int]  # (language, stem) -> number
+    words: Mapping[str, int]  # a stem and its language's sign -> number
     starts: Numbers  # of each word's postings, and the end
     posted: Numbers  # alternatives
     as_head: NDArray[np.bool_]
     node: Numbers  # of each alternative
-    language: NDArray[np.int8]
     length: NDArray[np.int8]  # its stems
     doubt: NDArray[np.float32]
     heads: NDArray[np.bool_]  # of words: names a thing somewhere
     rare: NDArray[np.bool_]  # of words: in so few names that it may as well be another word, or another language's
-    whole: NDArray[np.int64]  # whole names' hashes, in order
+    whole: NDArray[np.int64]  # hashes of whole names, in order
     whole_node: Numbers
 
     def postings(self, word: int) -> tuple[Numbers, NDArray[np.bool_]]:
@@ -66,7 +66,7 @@ class NamesIndex:
 
     def number(self, word: str, grammar: Grammar) -> int | None:
         """Of a tidied word of a language, singular or plural."""
-        return self.words.get((grammar.language, grammar.stem(word)))
+        return self.words.get(grammar.stem(word) + grammar.sign)
 
     def named(self, words: Sequence[str]) -> Sequence[int]:
         """The categories whose whole name, in some language, is these folded words."""
@@ -81,8 +81,8 @@ class NamesIndex:
 
     @cached_property
     def language_of_word(self) -> Sequence[str]:
-        """By its number."""
-        return [language for language, _ in self.words]
+        """The sign of its language, by the word's number."""
+        return [word[-1] for word in self.words]
 
     @cached_property
     def _places(self) -> Mapping[str, int]:
@@ -111,70 +111,64 @@ def names_index() -> NamesIndex:
     for language, column in zip(LANGUAGES, columns, strict=True):
         # Tidied all at once: it is the half of the time otherwise.
         by_language[language].extend(enumerate(tidied("\n".join(column)).split("\n")))
-    trusted: set[tuple[str, str]] = set()
+    trusted: set[str] = set()
     by_name = {grammar.language: grammar for grammar in grammars()}
     for category_id, said in tomllib.loads(_OTHER_NAMES.read_text("utf-8")).items():
         for language, names in said.items():
             by_language[language].extend((place[category_id], tidied(name)) for name in names)
             trusted |= {
-                (language, one.stems[0]) for name in names for one in alternatives(tidied(name), by_name[language])
+                one.stems[0] + by_name[language].sign
+                for name in names
+                for one in alternatives(tidied(name), by_name[language])
             }
     return _indexed(ids, by_language, trusted)
 
 
-def _indexed(
-    ids: Sequence[str], by_language: Mapping[str, Iterable[tuple[int, str]]], trusted: Set[tuple[str, str]]
-) -> NamesIndex:
-    words: dict[tuple[str, str], int] = {}
-    word_of: list[int] = []
-    posted: list[int] = []
-    as_head: list[bool] = []
-    node: list[int] = []
-    spoken: list[int] = []
-    length: list[int] = []
-    doubt: list[float] = []
+def _indexed(ids: Sequence[str], by_language: Mapping[str, Sequence[tuple[int, str]]], trusted: Set[str]) -> NamesIndex:
+    """`by_language`: tidied names, each with its category's number. `trusted`: words that are never rare."""
+    words: dict[str, int] = {}
+    word_of, posted, node, length = (array("i") for _ in range(4))
+    as_head, doubt = array("b"), array("f")
     whole = sorted({(_hash(words_of(name)), place) for some in by_language.values() for place, name in some})
     depths = [category.count("-") for category in ids]
-    for number, grammar in enumerate(grammars()):
+    for grammar in grammars():
         named = [(place, one) for place, name in by_language[grammar.language] for one in alternatives(name, grammar)]
         if grammar.is_wide:
             named = list(_with_suffixes(named))
         named = list(dict.fromkeys(named))
         shallowest: dict[tuple[str, ...], int] = {}
         for place, one in named:
-            shallowest[one.stems] = min(depths[place], shallowest.get(one.stems, 99))
+            shallowest[one.stems] = min(depths[place], shallowest.get(one.stems, depths[place]))
         for place, one in named:
             for rank, stem in enumerate(one.stems):
-                word_of.append(words.setdefault((grammar.language, stem), len(words)))
+                word_of.append(words.setdefault(stem + grammar.sign, len(words)))
                 posted.append(len(node))
                 as_head.append(rank == 0)
             node.append(place)
-            spoken.append(number)
             length.append(len(one.stems))
             doubt.append(one.doubt + (depths[place] - shallowest[one.stems]) * log(DEEPER))
-    of = np.array(word_of, np.int32)
+    of, nodes = np.array(word_of), np.array(node)
     order = np.argsort(of, kind="stable")
     head = np.array(as_head, np.bool_)
     heads = np.zeros(len(words), np.bool_)
     heads[of[head]] = True
-    nodes_of_words = np.unique(np.stack([of, np.array(node, np.int32)[posted]]), axis=1)
+    nodes_of_words = np.unique(np.stack([of, nodes[np.array(posted)]]), axis=1)
     rare = np.bincount(nodes_of_words[0], minlength=len(words)) < _SURE_WORD_IN
-    for (language, stem), word in words.items():
-        rare[word] &= (language, stem) not in trusted and not (_is_syllabic(stem) and len(stem) >= _SURE_WIDE_WORD)
+    for word, number in words.items():
+        rare[number] &= word not in trusted and not (_is_syllabic(word) and len(word) > _SURE_WIDE_WORD)
     return NamesIndex(
-        tuple(ids),
-        words,
-        np.searchsorted(of[order], np.arange(len(words) + 1)).astype(np.int32),
-        np.array(posted, np.int32)[order],
-        head[order],
-        np.array(node, np.int32),
-        np.array(spoken, np.int8),
-        np.array(length, np.int8),
-        np.array(doubt, np.float32),
-        heads,
-        rare,
-        np.array([key for key, _ in whole], np.int64),
-        np.array([place for _, place in whole], np.int32),
+        ids=tuple(ids),
+        words=words,
+        starts=np.searchsorted(of[order], np.arange(len(words) + 1)).astype(np.int32),
+        posted=np.array(posted)[order],
+        as_head=head[order],
+        node=nodes,
+        length=np.array(length, np.int8),
+        doubt=np.array(doubt),
+        heads=heads,
+        rare=rare,
+        whole=np.array([key for key, _ in whole], np.int64),
+        whole_node=np.array([place for _, place in whole], np.int32),
     )
 
 
