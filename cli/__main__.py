@@ -21,6 +21,7 @@ COMMANDS = {
     "train": "cli.train:train",
     "evaluate": "cli.evaluate:evaluate",
     "packs": "cli.packs:packs",
+    "taxonomy": "cli.taxonomy:taxonomy",
 }
 
 

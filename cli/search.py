@@ -36,6 +36,7 @@ async def find(
 @click.argument("photo", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--limit", default=10, show_default=True, type=click.IntRange(1, 100))
 @click.option("--category", metavar="PATH", help="From the top, as far down as wanted: garments/t-shirt.")
+@click.option("--taxonomy", metavar="ID", help="This id of the product taxonomy and all below it: aa-1-13.")
 @click.option("--attribute", "attributes", multiple=True, metavar="NAME=VALUE", help="Such as colour=red; repeatable.")
 @click.option("--price-min", type=click.FloatRange(0), help="Lowest price, inclusive.")
 @click.option("--price-max", type=click.FloatRange(0), help="Highest price, inclusive.")
@@ -47,6 +48,7 @@ def search(
     photo: Path,
     limit: int,
     category: str | None,
+    taxonomy: str | None,
     attributes: Sequence[str],
     price_min: float | None,
     price_max: float | None,
@@ -58,6 +60,7 @@ def search(
     """Find the listings that look like PHOTO, the most similar first."""
     wanted = recommendation_pb2.Filter(
         category_path=[name for name in (category or "").split("/") if name],
+        taxonomy_id=taxonomy or "",
         attributes=[_attribute(said) for said in attributes],
         seller_ids=sellers,
     )

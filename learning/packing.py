@@ -27,6 +27,7 @@ from shared.vision.taxonomy import Taxonomy
 from shared.vision.trunk import Network, save_network
 
 CATEGORIES = Path(__file__).with_name("categories.toml")
+NOT_KNOWN = "learning/categories.toml names none"
 LEAF_AT_LEAST = 0.15
 NODE_AT_LEAST = 0.5
 
@@ -73,14 +74,22 @@ def manifest_of(
 def categories_of(taxonomy: Taxonomy) -> tuple[CategorySpec, ...]:
     """What this project knows of these categories. Nothing is held against a leaf that it knows nothing of."""
     table = tomllib.loads(CATEGORIES.read_text("utf-8"))
-    nodes = {(), *taxonomy.nodes}
-    known = [spec for spec in map(CategorySpec.model_validate, table["categories"]) if spec.path in nodes]
-    new = [
-        CategorySpec(path=leaf, kinds=())
-        for leaf in taxonomy.leaves
-        if all(spec.kinds is None or leaf[: len(spec.path)] != spec.path for spec in known)
-    ]
-    return (*known, *new)
+    said = {tuple(one["path"]): one for one in table["categories"]}
+    specs = []
+    for node in ((), *taxonomy.nodes):
+        spec = {"path": node, **_id_of(node, table), **said.get(node, {})}
+        if node in taxonomy.leaves and not any("kinds" in said.get(node[:depth], {}) for depth in range(len(node) + 1)):
+            spec["kinds"] = ()
+        specs.append(CategorySpec.model_validate(spec))
+    return tuple(specs)
+
+
+def _id_of(node: tuple[str, ...], table: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """The node's id in the product taxonomy, or why it has none. The root needs neither."""
+    name = "/".join(node)
+    if name in table["taxonomy"]:
+        return {"taxonomy": table["taxonomy"][name]}
+    return {"no_taxonomy": table["no_taxonomy"].get(name, NOT_KNOWN)} if node else {}
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -94,6 +94,7 @@ class Analyst:
                 "label": seen.category.label or None,
                 "path": list(seen.category.path),
                 "confidence": seen.category.confidence,
+                "taxonomy": seen.category.taxonomy_id or None,
             },
             "attributes": {name: _value(one) for name, one in surest(message.attributes).items()},
             "hash": {"text" if hashed.of_text else "pdq": hashed.hex, "quality": hashed.quality},

@@ -6,6 +6,7 @@ from typing import Any
 from services.recommendation.fields import Vector
 from services.recommendation.index import Placement, WrongDimension, fitting
 from services.recommendation.rank import Filter, highest, index_text, lowest
+from shared.product_taxonomy import spelled_id
 
 
 class ExactVectorIndex:
@@ -54,6 +55,7 @@ def _admits(about: Mapping[str, Any], wanted: Filter) -> bool:
     price = wanted.price
     return (
         (not wanted.category_path or index_text("/", wanted.category_path) in about["category"])
+        and (not wanted.taxonomy_id or spelled_id(wanted.taxonomy_id) in about["taxonomy"])
         and all(index_text("=", (a.name, a.value)) in about["attribute"] for a in wanted.attributes)
         and (not wanted.HasField("price") or about["currency"] == index_text("", [price.currency_code]))
         and (not price.HasField("minimum") or about["price"] >= float(lowest(price.minimum)))

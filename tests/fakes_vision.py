@@ -49,7 +49,8 @@ class FakeReader:
     ) -> None:
         self._manifest = manifest
         label = path[-1] if path and known else ""
-        self._category = image_pb2.Category(label=label, path=path, confidence=confidence)
+        taxonomy_id = manifest.meaning_of(path).taxonomy_id
+        self._category = image_pb2.Category(label=label, path=path, confidence=confidence, taxonomy_id=taxonomy_id)
         self._audience = audience
 
     def warm_up(self) -> None:

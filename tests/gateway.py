@@ -11,6 +11,7 @@ from PIL import Image
 from vitrine.events.v1 import enriched_pb2, image_pb2, listing_pb2
 
 from services.gateway.lookup import View
+from services.recommendation.names import name_categories
 from services.recommendation.views import REVIEWER, SELLER, SHOPPER, seen_by
 from shared.errors import Transient
 from shared.events import Event
@@ -64,11 +65,12 @@ class FakeLookup:
         self.known: dict[str, enriched_pb2.EnrichedListing] = {}
         self.away = False
 
-    async def get(self, listing_id: str, view: View) -> enriched_pb2.EnrichedListing | None:
+    async def get(self, listing_id: str, view: View, language: str) -> enriched_pb2.EnrichedListing | None:
         if self.away:
             raise Transient("the recommendation service is away")
         known = self.known.get(listing_id)
-        return None if known is None else seen_by(known, _VIEWS[view])
+        seen = None if known is None else seen_by(known, _VIEWS[view])
+        return None if seen is None else name_categories(seen, language)
 
 
 def photo(seed: int = 0, size: tuple[int, int] = (64, 48), kind: str = "JPEG", **options: Any) -> bytes:

@@ -49,6 +49,11 @@ class Category(BaseModel):
     label: str | None = Field(description="The leaf, or null when unknown")
     path: list[str] = Field(description="From general to leaf, as far as is known")
     confidence: float
+    taxonomy: str | None = Field(
+        description="The id in Shopify's Standard Product Taxonomy of the deepest node that has one; its parts are the "
+        "ids above it",
+    )
+    name: str | None = Field(description="That id's name, in the language that Accept-Language asks for")
 
 
 class Attribute(BaseModel):
@@ -111,7 +116,13 @@ class Listing(BaseModel):
                     "revision": 1772357400000000,
                     "seller_id": "seller-42",
                     "claims": {"title": "Blue cotton t-shirt, size M", "category": "t-shirt"},
-                    "category": {"label": "t-shirt", "path": ["garments", "t-shirt"], "confidence": 0.93},
+                    "category": {
+                        "label": "t-shirt",
+                        "path": ["garments", "t-shirt"],
+                        "confidence": 0.93,
+                        "taxonomy": "aa-1-13-8",
+                        "name": "T-Shirts",
+                    },
                     "attributes": [{"name": "colour", "value": "blue", "confidence": 0.9, "source": "seen"}],
                     "fraud": {"score": 0.02, "decision": "allow", "reasons": []},
                 },
@@ -190,7 +201,13 @@ def _claims(claims: listing_pb2.Claims) -> Claims:
 
 
 def _category(category: image_pb2.Category) -> Category:
-    return Category(label=category.label or None, path=list(category.path), confidence=category.confidence)
+    return Category(
+        label=category.label or None,
+        path=list(category.path),
+        confidence=category.confidence,
+        taxonomy=category.taxonomy_id or None,
+        name=category.display_name or None,
+    )
 
 
 def _attribute(attribute: image_pb2.Attribute) -> Attribute:

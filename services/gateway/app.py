@@ -30,6 +30,7 @@ from shared.errors import Transient
 from shared.metrics import HTTP_SECONDS, INTAKE, REFUSED, export
 from shared.photo_formats import MEDIA_TYPES, NAMES
 from shared.photo_store import StoreFull
+from shared.product_taxonomy import LANGUAGES, language_of
 from shared.tracing import current_trace_id, extracted, tracer
 
 log = structlog.get_logger()
@@ -47,6 +48,14 @@ ForWhom = Annotated[
     Query(
         description="shopper: nothing of fraud; seller: the decision and its reasons; reviewer: also whose the "
         "originals of copies are, for callers who may review",
+    ),
+]
+Languages = Annotated[
+    str,
+    Header(
+        alias="Accept-Language",
+        description=f"Of the categories' names, which there are in {', '.join(LANGUAGES)}; English for others",
+        examples=["de-AT, de;q=0.9, en;q=0.5"],
     ),
 ]
 IdempotencyKey = Annotated[
@@ -160,7 +169,9 @@ def create_app(
         return answers.ListingId(listing_id=await intake.listing_id(seller_id, key))
 
     @app.get("/v1/listings/{listing_id}", responses=_refusals(403, 404, 422, 503))
-    async def get_listing(request: Request, listing_id: ListingId, view: ForWhom = "seller") -> answers.Listing:
+    async def get_listing(
+        request: Request, response: Response, listing_id: ListingId, view: ForWhom = "seller", languages: Languages = ""
+    ) -> answers.Listing:
         """What was found in a listing's photos so far.
 
         From the answer to its DELETE on a listing is not found, whether the join has heard of the removal yet or not.
@@ -169,7 +180,9 @@ def create_app(
             caller_of(request).needs("review")
         if await intake.is_removed(listing_id):
             raise _no_such_listing(listing_id)
-        if (joined := await _looked_up(lookup, listing_id, view)) is not None:
+        language = language_of(languages)
+        response.headers.update({"Content-Language": language, "Vary": "Accept-Language"})
+        if (joined := await _looked_up(lookup, listing_id, view, language)) is not None:
             return joined
         if view != "shopper" and await intake.has_accepted(listing_id):
             return answers.pending(listing_id)
@@ -223,9 +236,9 @@ def _method(scope: Scope) -> str:
     return scope["method"] if scope["method"] in known else "other"
 
 
-async def _looked_up(lookup: Lookup, listing_id: str, view: View) -> answers.Listing | None:
+async def _looked_up(lookup: Lookup, listing_id: str, view: View, language: str) -> answers.Listing | None:
     try:
-        record = await lookup.get(listing_id, view)
+        record = await lookup.get(listing_id, view, language)
     except Transient as why:
         log.warning("lookup failed", error=str(why))
         detail = "The recommendation service did not answer. Uploads are not affected."

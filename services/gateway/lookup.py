@@ -20,8 +20,11 @@ _VIEWS: "dict[View, api.View.ValueType]" = {
 
 
 class Lookup(Protocol):
-    async def get(self, listing_id: str, view: View) -> enriched_pb2.EnrichedListing | None:
-        """As this view sees it; None when there is no such listing; raises Transient when nobody can tell."""
+    async def get(self, listing_id: str, view: View, language: str) -> enriched_pb2.EnrichedListing | None:
+        """As this view sees it, categories named in the language (BCP 47).
+
+        None when there is no such listing; raises Transient when nobody can tell.
+        """
         ...
 
 
@@ -33,8 +36,8 @@ class RecommendationClient:
         self._service = rpc.RecommendationServiceStub(self._channel)
         self._timeout_seconds = timeout_seconds
 
-    async def get(self, listing_id: str, view: View) -> enriched_pb2.EnrichedListing | None:
-        request = api.GetListingRequest(listing_id=listing_id, view=_VIEWS[view])
+    async def get(self, listing_id: str, view: View, language: str) -> enriched_pb2.EnrichedListing | None:
+        request = api.GetListingRequest(listing_id=listing_id, view=_VIEWS[view], language=language)
         try:
             answer = await self._service.GetListing(request, timeout=self._timeout_seconds)
         except grpc.aio.AioRpcError as why:

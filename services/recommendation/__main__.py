@@ -15,6 +15,7 @@ from shared import metrics
 from shared.errors import Transient
 from shared.health import wait_for, watch
 from shared.process import Process, run
+from shared.product_taxonomy import product_taxonomy
 from shared.redis import connect
 
 log = structlog.get_logger()
@@ -117,6 +118,7 @@ async def _serve(settings: ServeSettings, process: Process) -> None:
     from services.recommendation.server import EmbeddingClient, LookupServer, bounds_of
 
     metrics.export(metrics.RPC)
+    product_taxonomy()  # here, that no call waits for it
     redis = connect(settings.redis, timeout_seconds=2.0, attempts=2)
     records = RedisRecords(redis)
     embedding = EmbeddingClient(settings.embedding)

@@ -12,6 +12,7 @@ from vitrine.recommendation.v1 import recommendation_pb2 as api
 
 from services.recommendation.fields import Enriched, Vector
 from services.recommendation.index import MAX_SCANNED, VectorIndex, WrongDimension
+from services.recommendation.names import name_categories
 from services.recommendation.rank import Candidate, Filter, best, nearest, what_is_wrong_with
 from services.recommendation.store import Records
 from services.recommendation.views import seen_by
@@ -50,9 +51,12 @@ class Lookups:
         self._records = records
         self._index = index
 
-    async def get(self, listing_id: str, view: int) -> Enriched:
-        """As far as it is for this view; removed ones are not found, nor blocked ones by shoppers."""
-        if (seen := seen_by(await self._record(listing_id), view)) is None:
+    async def get(self, listing_id: str, view: int, language: str) -> Enriched:
+        """As far as it is for this view, categories named in one of LANGUAGES.
+
+        Removed ones are not found, nor blocked ones by shoppers.
+        """
+        if (seen := _seen(await self._record(listing_id), view, language)) is None:
             raise _not_found(listing_id)
         return seen
 
@@ -65,8 +69,8 @@ class Lookups:
             raise _not_found(listing_id)
         return enriched
 
-    async def batch(self, listing_ids: Sequence[str], view: int) -> api.BatchGetListingsResponse:
-        """As many as fit one answer, as this view sees them, and which are still to be asked for."""
+    async def batch(self, listing_ids: Sequence[str], view: int, language: str) -> api.BatchGetListingsResponse:
+        """As many as fit one answer, as `get` gives them, and which are still to be asked for."""
         if len(listing_ids) > MAX_BATCH:
             raise Refusal(
                 grpc.StatusCode.INVALID_ARGUMENT,
@@ -77,7 +81,7 @@ class Lookups:
         fitting = 0
         for ids in _chunks(listing_ids):
             there = [_there(record) for record in await self._records.records(ids)]
-            records += [None if record is None else seen_by(record, view) for record in there]
+            records += [None if record is None else _seen(record, view, language) for record in there]
             if (fitting := _fitting(listing_ids, records)) < len(records):
                 break
         return api.BatchGetListingsResponse(
@@ -161,6 +165,11 @@ class Lookups:
         there = [record for record in records if record is not None and record.photos]
         vectors = await self._records.vectors(space, [(r.listing_id, r.photos[0].photo.sha256) for r in there])
         return [Candidate(record, vector) for record, vector in zip(there, vectors, strict=True)]
+
+
+def _seen(record: Enriched, view: int, language: str) -> Enriched | None:
+    seen = seen_by(record, view)
+    return None if seen is None else name_categories(seen, language)
 
 
 def _chunks(ids: Iterable[str]) -> Iterator[list[str]]:

@@ -11,6 +11,7 @@ from vitrine.recommendation.v1 import recommendation_pb2
 
 from services.recommendation.fields import Enriched, Vector, shown
 from shared.money import amount_of
+from shared.product_taxonomy import ids_down_to, is_at_or_below, product_taxonomy, spelled_id
 
 Filter = recommendation_pb2.Filter
 # What one filter may name. An element is compared with each attribute, and of 50,000 elements 20 take a fifth of a
@@ -63,11 +64,16 @@ def matches(record: Enriched, wanted: Filter) -> bool:
     attributes = {(a.name, a.value) for a in record.attributes}
     return (
         list(record.category.path[: len(path)]) == path
+        and is_at_or_below(record.category.taxonomy_id, _taxonomy_id(wanted))
         and all((a.name, a.value) in attributes for a in wanted.attributes)
         and (not wanted.HasField("price") or _priced(record.claims, wanted.price))
         and (not wanted.seller_ids or record.seller_id in wanted.seller_ids)
         and record.seller_id not in wanted.excluded_seller_ids
     )
+
+
+def _taxonomy_id(wanted: Filter) -> str:
+    return spelled_id(wanted.taxonomy_id) or ""
 
 
 def _priced(claims: listing_pb2.Claims, wanted: recommendation_pb2.PriceRange) -> bool:
@@ -88,6 +94,8 @@ def what_is_wrong_with(wanted: Filter) -> str | None:
 
 def _faults(wanted: Filter) -> Iterator[str]:
     yield from _too_much(wanted)
+    if wanted.taxonomy_id:
+        yield from _no_such_category(wanted.taxonomy_id)
     if wanted.HasField("price"):
         price = wanted.price
         if not (len(price.currency_code) == 3 and price.currency_code.isascii() and price.currency_code.isupper()):
@@ -103,6 +111,16 @@ def _faults(wanted: Filter) -> Iterator[str]:
         yield f"seller {min(both)!r} is both in filter.seller_ids and in filter.excluded_seller_ids"
 
 
+def _no_such_category(asked: str) -> Iterator[str]:
+    taxonomy = product_taxonomy()
+    if (spelled := spelled_id(asked)) is None:
+        yield f"filter.taxonomy_id {asked!r} is no id of the product taxonomy, such as aa-1-13-8"
+    elif spelled not in taxonomy:
+        nearest = taxonomy.nearest(spelled)
+        above = f"; the nearest above it is {nearest.id} ({nearest.name()})" if nearest else ""
+        yield f"filter.taxonomy_id {spelled!r}: the product taxonomy has no such id{above}"
+
+
 def _too_much(wanted: Filter) -> Iterator[str]:
     """Comes first, and repeats nothing that was sent: what is too long for a filter is too long for an answer."""
     sellers = [*wanted.seller_ids, *wanted.excluded_seller_ids]
@@ -114,6 +132,7 @@ def _too_much(wanted: Filter) -> Iterator[str]:
         if named > most:
             yield f"{named:,} {what}; at most {most} are allowed"
     for where, texts, longest in (
+        ("filter.taxonomy_id", [wanted.taxonomy_id], MAX_TEXT),
         ("a name in filter.category_path", wanted.category_path, MAX_TEXT),
         ("a name in filter.attributes", [a.name for a in wanted.attributes], MAX_TEXT),
         ("a value in filter.attributes", [a.value for a in wanted.attributes], MAX_TEXT),
@@ -142,6 +161,7 @@ def index_attributes(record: Enriched) -> dict[str, object]:
     priced = record.claims.HasField("price")
     return {
         "category": [index_text("/", path[: depth + 1]) for depth in range(len(path))],
+        "taxonomy": ids_down_to(record.category.taxonomy_id),
         "attribute": [index_text("=", (a.name, a.value)) for a in record.attributes],
         "seller": index_text("", [record.seller_id]),
         "currency": index_text("", [record.claims.price.currency_code]) if priced else "",
@@ -154,6 +174,8 @@ def expression(wanted: Filter) -> str:
     terms = []
     if wanted.category_path:
         terms.append(f'"{index_text("/", wanted.category_path)}" in .category')
+    if taxonomy_id := _taxonomy_id(wanted):
+        terms.append(f'"{taxonomy_id}" in .taxonomy')
     terms += [f'"{index_text("=", (a.name, a.value))}" in .attribute' for a in wanted.attributes]
     if wanted.HasField("price"):
         terms.append(f'.currency == "{index_text("", [wanted.price.currency_code])}"')

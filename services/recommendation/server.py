@@ -9,6 +9,7 @@ from vitrine.recommendation.v1 import recommendation_pb2 as api
 from vitrine.recommendation.v1 import recommendation_pb2_grpc
 
 from services.recommendation.lookups import Found, Lookups
+from services.recommendation.names import name_categories
 from services.recommendation.settings import ServeSettings
 from services.recommendation.store import Records
 from services.recommendation.views import SHOPPER, seen_by, what_is_wrong_with
@@ -16,6 +17,7 @@ from shared.errors import Transient
 from shared.grpc import MAX_AGE_SECONDS, MAX_QUESTION_BYTES, Bounds, Context, GrpcServer, Refusal, channel, too_long
 from shared.health import Health
 from shared.metrics import INCOMPLETE_SEARCHES
+from shared.product_taxonomy import language_of
 
 SERVICE: str = api.DESCRIPTOR.services_by_name["RecommendationService"].full_name
 # Left to ourselves of a caller's deadline, to search with what was embedded.
@@ -85,19 +87,20 @@ class RecommendationService(recommendation_pb2_grpc.RecommendationServiceService
         self, request: api.GetListingRequest, context: Context
     ) -> api.GetListingResponse:
         _check_view(request.view)
-        return api.GetListingResponse(listing=await self._lookups.get(request.listing_id, request.view))
+        language = language_of(request.language)
+        return api.GetListingResponse(listing=await self._lookups.get(request.listing_id, request.view, language))
 
     async def BatchGetListings(  # noqa: N802
         self, request: api.BatchGetListingsRequest, context: Context
     ) -> api.BatchGetListingsResponse:
         _check_view(request.view)
-        return await self._lookups.batch(request.listing_ids, request.view)
+        return await self._lookups.batch(request.listing_ids, request.view, language_of(request.language))
 
     async def SimilarListings(  # noqa: N802
         self, request: api.SimilarListingsRequest, context: Context
     ) -> api.SimilarListingsResponse:
         found = await self._lookups.similar(request.listing_id, request.limit, request.filter)
-        return api.SimilarListingsResponse(hits=_told(found, context))
+        return api.SimilarListingsResponse(hits=_told(found, language_of(request.language), context))
 
     async def SearchByPhoto(  # noqa: N802
         self, request: api.SearchByPhotoRequest, context: Context
@@ -109,15 +112,22 @@ class RecommendationService(recommendation_pb2_grpc.RecommendationServiceService
             return await self._embedding.embed(photo, seconds)
 
         found = await self._lookups.by_photo(request.photo, request.limit, request.filter, embed)
-        return api.SearchByPhotoResponse(hits=_told(found, context))
+        return api.SearchByPhotoResponse(hits=_told(found, language_of(request.language), context))
 
 
-def _told(found: Found, context: Context) -> list[api.Hit]:
-    """The hits, as far as they are for shoppers. Whether there may be more goes with the trailing metadata."""
+def _told(found: Found, language: str, context: Context) -> list[api.Hit]:
+    """The hits, as far as they are for shoppers, in one of LANGUAGES.
+
+    Whether there may be more goes with the trailing metadata.
+    """
     if not found.complete:
         INCOMPLETE_SEARCHES.inc()
         context.set_trailing_metadata(INCOMPLETE)
-    return [api.Hit(listing=seen_by(hit.listing, SHOPPER), similarity=hit.similarity) for hit in found.hits]
+    return [
+        api.Hit(listing=name_categories(seen, language), similarity=hit.similarity)
+        for hit in found.hits
+        if (seen := seen_by(hit.listing, SHOPPER)) is not None
+    ]
 
 
 def check_size(method: str, message: bytes) -> None:

@@ -4,7 +4,17 @@ An id spells its path: the parent of aa-1-13-8 is aa-1-13; the top ones (aa, el,
 is release 2024-07 (LICENSES.md); its file has a row for each category, parents first: the id and a name per language.
 """
 
+from shared.product_taxonomy.ids import ids_down_to, is_at_or_below, spelled_id
 from shared.product_taxonomy.languages import LANGUAGES, language_of
-from shared.product_taxonomy.taxonomy import ProductCategory, ProductTaxonomy, product_taxonomy, spelled_id
+from shared.product_taxonomy.taxonomy import ProductCategory, ProductTaxonomy, product_taxonomy
 
-__all__ = ["LANGUAGES", "ProductCategory", "ProductTaxonomy", "language_of", "product_taxonomy", "spelled_id"]
+__all__ = [
+    "LANGUAGES",
+    "ProductCategory",
+    "ProductTaxonomy",
+    "ids_down_to",
+    "is_at_or_below",
+    "language_of",
+    "product_taxonomy",
+    "spelled_id",
+]

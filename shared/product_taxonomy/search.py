@@ -4,6 +4,8 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 
+from shared.product_taxonomy.ids import ids_down_to
+
 # How well a typed word fits a word of a name.
 SAME, INFLECTED, BEGUN, INSIDE = 1.0, 0.9, 0.6, 0.4
 
@@ -41,19 +43,16 @@ def stems_of(word: str) -> set[str]:
     }
 
 
-class NamesIndex:
+class Names:
     """The names of a tree's nodes, whose ids spell their paths, in one language."""
 
     def __init__(self, names: Iterable[tuple[str, str]]) -> None:
         """`names`: ids, each with its name."""
-        ids, spelled = zip(*names, strict=True)
+        self._ids, spelled = zip(*names, strict=True)
         text = folded("\n".join(spelled))  # at once, which takes a quarter of the time
-        apart, joined = ([_WORD.findall(name) for name in each.split("\n")] for each in (text, _JOINTS.sub("", text)))
-        self._names = dict(zip(ids, zip(apart, joined, strict=True), strict=True))
-        self._having: dict[str, list[str]] = {}
-        for category_id, ways in self._names.items():
-            for word in dict.fromkeys(word for way in ways for word in way):
-                self._having.setdefault(word, []).append(category_id)
+        apart, joined = text.split("\n"), _JOINTS.sub("", text).split("\n")
+        # Both ways to write a name, where they differ. Words are told apart only of the few that may fit.
+        self._names = [one if one == other else f"{one}\t{other}" for one, other in zip(apart, joined, strict=True)]
 
     def ranked(self, typed: str) -> Iterator[tuple[str, tuple[float, ...]]]:
         """Ids of those whose name has any of the words, each with its rank, of which the higher is the better.
@@ -62,24 +61,27 @@ class NamesIndex:
         they fit, and how short the name and the path are.
         """
         words = words_of(typed)
-        fits = [self._fits(word) for word in words]
-        for category_id in dict.fromkeys(found for fit in fits for found in fit):
-            own = [fit.get(category_id, 0.0) for fit in fits]
-            along = [max(fit.get(above, 0.0) for above in _up_from(category_id)) for fit in fits]
-            whole = min(own) >= INFLECTED and any(_is_whole(words, name) for name in self._names[category_id])
-            length = len(self._names[category_id][0])
-            found = sum(fit > 0 for fit in along)
-            yield category_id, (found, whole, all(own), sum(own), sum(along), -length, -category_id.count("-"))
-
-    def _fits(self, typed: str) -> dict[str, float]:
-        """How well the word fits each name that it fits at all."""
-        fits: dict[str, float] = {}
-        stems = stems_of(typed)
-        for word, having in self._having.items():
-            if fit := _fit(typed, stems, word):
-                for category_id in having:
-                    fits[category_id] = max(fit, fits.get(category_id, 0.0))
-        return fits
+        stems = [stems_of(word) for word in words]
+        shortest = [min(some, key=len) for some in stems]
+        ways = {
+            category_id: [_WORD.findall(way) for way in name.split("\t")]
+            for category_id, name in zip(self._ids, self._names, strict=True)
+            if any(stem in name for stem in shortest)
+        }
+        fits = {
+            category_id: [
+                max(_fit(word, some, own) for way in names for own in way)
+                for word, some in zip(words, stems, strict=True)
+            ]
+            for category_id, names in ways.items()
+        }
+        for category_id, own in fits.items():
+            if any(own):
+                above = [fits[one] for one in ids_down_to(category_id) if one in fits]
+                along = [max(fit) for fit in zip(*above, strict=True)]
+                whole = min(own) >= INFLECTED and any(_is_whole(words, way) for way in ways[category_id])
+                found, length = sum(fit > 0 for fit in along), len(ways[category_id][0])
+                yield category_id, (found, whole, all(own), sum(own), sum(along), -length, -category_id.count("-"))
 
 
 def _is_whole(typed: list[str], name: list[str]) -> bool:
@@ -98,9 +100,3 @@ def _fit(typed: str, stems: set[str], word: str) -> float:
     if typed in word and (len(typed) >= _SHORTEST_INSIDE or _WIDE.search(typed)):
         return INSIDE
     return 0.0
-
-
-def _up_from(category_id: str) -> Iterator[str]:
-    while category_id:
-        yield category_id
-        category_id = category_id.rpartition("-")[0]

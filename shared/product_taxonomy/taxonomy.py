@@ -1,18 +1,17 @@
 """The categories as a tree, and finding them by what a person types."""
 
 import lzma
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cache
 from itertools import takewhile
 from pathlib import Path
 
+from shared.product_taxonomy.ids import ids_down_to, is_at_or_below, spelled_id
 from shared.product_taxonomy.languages import ENGLISH, LANGUAGES
-from shared.product_taxonomy.search import NamesIndex
+from shared.product_taxonomy.search import Names
 
 DATA = Path(__file__).with_name("categories.tsv.xz")
-_SPELLED = re.compile(r"(?:gid://shopify/TaxonomyCategory/)?([a-z]{2}(?:-[0-9]+)*)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +39,7 @@ class ProductTaxonomy:
         """`rows`: a line per category, parents first: the id and its names in the order of LANGUAGES, with tabs."""
         self._by_id: dict[str, ProductCategory] = {}
         self._children: dict[str, list[str]] = {"": []}
+        self._searched: dict[str, Names] = {}  # by language, as they are asked for
         for row in rows.splitlines():
             spelled, _, names = row.partition(b"\t")
             category = ProductCategory(spelled.decode(), names)
@@ -64,7 +64,7 @@ class ProductTaxonomy:
 
     def path(self, category_id: str) -> tuple[ProductCategory, ...]:
         """From the vertical down to the category itself."""
-        return tuple(self._by_id[above] for above in _ids_down_to(self._by_id[category_id].id))
+        return tuple(self._by_id[above] for above in ids_down_to(self._by_id[category_id].id))
 
     def parent(self, category_id: str) -> ProductCategory | None:
         """None above a vertical."""
@@ -77,12 +77,12 @@ class ProductTaxonomy:
         return tuple(self._by_id[below] for below in self._children.get(category_id, ()))
 
     def is_at_or_below(self, category_id: str, ancestor: str) -> bool:
-        """Whether it is the ancestor itself or one of those below. "" is above all."""
-        return not ancestor or category_id == ancestor or category_id.startswith(f"{ancestor}-")
+        """As the function of that name."""
+        return is_at_or_below(category_id, ancestor)
 
     def distance(self, one: str, other: str) -> int:
         """How many edges lie between two categories; verticals hang on a common root, so theirs is 2."""
-        ours, theirs = (_ids_down_to(self._by_id[each].id) for each in (one, other))
+        ours, theirs = (ids_down_to(self._by_id[each].id) for each in (one, other))
         common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(ours, theirs, strict=False)))
         return len(ours) + len(theirs) - 2 * common
 
@@ -93,7 +93,7 @@ class ProductTaxonomy:
 
     def nearest(self, spelled: str) -> ProductCategory | None:
         """The deepest category on the path that an id spells, for one that doesn't exist."""
-        return next((self._by_id[above] for above in reversed(_ids_down_to(spelled)) if above in self._by_id), None)
+        return next((self._by_id[above] for above in reversed(ids_down_to(spelled)) if above in self._by_id), None)
 
     def find(self, words: str, language: str | None = None, limit: int = 10) -> list[ProductCategory]:
         """Those that a person who types this may mean, the best first; in one of LANGUAGES, or in all of them.
@@ -111,21 +111,10 @@ class ProductTaxonomy:
         ordered = sorted(in_place, key=lambda found: best[found], reverse=True)
         return [self._by_id[found] for found in ordered[:limit]]
 
-    @cached_property
-    def _indexes(self) -> dict[str, NamesIndex]:
-        return {}
-
-    def _names_in(self, language: str) -> NamesIndex:
-        if language not in self._indexes:
-            column = LANGUAGES.index(language)
-            self._indexes[language] = NamesIndex((category.id, category.names[column]) for category in self)
-        return self._indexes[language]
-
-
-def spelled_id(text: str) -> str | None:
-    """The id that the whole text spells, bare or as a gid://, in any case; it needn't exist."""
-    spelled = _SPELLED.fullmatch(text.strip())
-    return spelled[1].lower() if spelled else None
+    def _names_in(self, language: str) -> Names:
+        if language not in self._searched:
+            self._searched[language] = Names((category.id, category.name(language)) for category in self)
+        return self._searched[language]
 
 
 @cache
@@ -136,9 +125,3 @@ def product_taxonomy() -> ProductTaxonomy:
 
 def _above(category_id: str) -> str:
     return category_id.rpartition("-")[0]
-
-
-def _ids_down_to(category_id: str) -> list[str]:
-    """aa, aa-1, aa-1-13 for aa-1-13."""
-    parts = category_id.split("-")
-    return ["-".join(parts[:depth]) for depth in range(1, len(parts) + 1)]

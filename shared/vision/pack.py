@@ -4,7 +4,8 @@ Nothing is used before its sha256 has been compared with the manifest's, and not
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from shared.errors import Unusable
+from shared.product_taxonomy import product_taxonomy
 from shared.vision.heads import Array, Heads, Votes
 from shared.vision.taxonomy import Judgement, Taxonomy
 
@@ -88,6 +90,10 @@ class CategorySpec(_Strict):
     """
 
     path: tuple[str, ...] = Field(description="From the most general node; empty for all categories")
+    taxonomy: str | None = Field(default=None, description="The product taxonomy's id for it: see vitrine taxonomy")
+    no_taxonomy: str | None = Field(
+        default=None, min_length=1, description="Why it has none; it is known by the id of the nearest node above"
+    )
     attributes: tuple[str, ...] = Field(default=(), description="Names of what is asked of them")
     kinds: tuple[str, ...] | None = Field(
         default=None,
@@ -104,6 +110,7 @@ class CategorySpec(_Strict):
 class Meaning:
     """What a category means: everything that a manifest says of it."""
 
+    taxonomy_id: str = ""  # of the deepest node that has one
     attributes: tuple[str, ...] = ()
     kinds: frozenset[str] = frozenset()
     brands: tuple[str, ...] = ()
@@ -166,6 +173,7 @@ class Manifest(_Strict):
         for spec in self.categories:
             if spec.path not in nodes:
                 raise ValueError(f"categories: {_spelled(spec.path)} is not in the taxonomy")
+        self._check_taxonomy_ids(nodes - {()})
         for leaf in self.taxonomy:
             above = self._entries_of(leaf)
             if all(spec.kinds is None for spec in above):
@@ -173,6 +181,24 @@ class Manifest(_Strict):
             if any("brand" in spec.attributes for spec in above) and all(spec.brands is None for spec in above):
                 raise ValueError(f"categories: no brands for {_spelled(leaf)}, of which a brand is asked; [] for none")
         return self
+
+    def _check_taxonomy_ids(self, nodes: Set[tuple[str, ...]]) -> None:
+        stated = [spec for spec in self.categories if spec.taxonomy is not None]
+        for spec in stated:
+            if spec.taxonomy not in product_taxonomy():
+                raise ValueError(
+                    f"categories: the product taxonomy has no id {spec.taxonomy!r} for {_spelled(spec.path)}: "
+                    "`vitrine taxonomy find` says which there are"
+                )
+        told = Counter(spec.path for spec in (*stated, *(s for s in self.categories if s.no_taxonomy is not None)))
+        if twice := next((path for path, times in told.items() if times > 1), None):
+            raise ValueError(f"categories: taxonomy and no_taxonomy are both said of {_spelled(twice)}, or one twice")
+        if silent := sorted(nodes - told.keys()):
+            more = f" and {len(silent) - 1} more" if len(silent) > 1 else ""
+            raise ValueError(
+                f"categories: neither taxonomy nor no_taxonomy is said of {_spelled(silent[0])}{more}: give each an "
+                "entry with the product taxonomy's id (`vitrine taxonomy find`) or with the reason why it has none"
+            )
 
     @property
     def pack_name(self) -> str:
@@ -182,6 +208,7 @@ class Manifest(_Strict):
         """What a path means, as far as it goes: of a node above leaves, every kind that any of them may be."""
         entries = self._entries_of(path)
         return Meaning(
+            taxonomy_id=_deepest((spec.taxonomy for spec in entries), ""),
             attributes=tuple(dict.fromkeys(name for spec in entries for name in spec.attributes)),
             kinds=self._kinds_below(tuple(path)),
             brands=_deepest((spec.brands for spec in entries), ()),
@@ -191,10 +218,14 @@ class Manifest(_Strict):
 
     def _entries_of(self, path: Sequence[str]) -> list[CategorySpec]:
         """Those at or above a path, the general ones first."""
-        path = tuple(path)
-        return sorted(
-            (spec for spec in self.categories if path[: len(spec.path)] == spec.path), key=lambda spec: len(spec.path)
-        )
+        return [spec for depth in range(len(path) + 1) for spec in self._by_path.get(tuple(path[:depth]), ())]
+
+    @cached_property
+    def _by_path(self) -> dict[tuple[str, ...], list[CategorySpec]]:
+        by_path: dict[tuple[str, ...], list[CategorySpec]] = {}
+        for spec in self.categories:
+            by_path.setdefault(spec.path, []).append(spec)
+        return by_path
 
     def _kinds_below(self, path: tuple[str, ...]) -> frozenset[str]:
         """Empty if any leaf below is of no kind: then it may be that one."""
@@ -232,6 +263,10 @@ class Pack:
     def meaning_of(self, path: Sequence[str]) -> Meaning:
         """What a category means, as far down as it is known."""
         return self._meanings.get(tuple(path)) or self.manifest.meaning_of(path)
+
+    def taxonomy_id(self, path: Sequence[str]) -> str:
+        """The product taxonomy's id of the deepest node of a path that has one; "" for none, so for an empty path."""
+        return self.meaning_of(path).taxonomy_id
 
     def attributes_of(self, path: Sequence[str]) -> tuple[str, ...]:
         """The names of the attributes that a category can have, from its own and its ancestors' entries."""

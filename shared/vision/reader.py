@@ -95,7 +95,12 @@ class Reader:
     def categories(self, photos: Sequence[Photo]) -> list[image_pb2.Category]:
         """One per photo. An unknown photo has no label; its path goes as far as is known."""
         return [
-            image_pb2.Category(label=judged.label or "", path=judged.path, confidence=judged.confidence)
+            image_pb2.Category(
+                label=judged.label or "",
+                path=judged.path,
+                confidence=judged.confidence,
+                taxonomy_id=self._pack.taxonomy_id(judged.path),
+            )
             for judged in self._answers(photos, "category", self._pack.judge)
         ]
 

@@ -30,7 +30,7 @@ class Joined:
 
     producer: FakeProducer = field(default_factory=FakeProducer)
 
-    async def get(self, listing_id: str, view: View) -> enriched_pb2.EnrichedListing | None:
+    async def get(self, listing_id: str, view: View, language: str) -> enriched_pb2.EnrichedListing | None:
         changes = [change for change in self.producer.changes if change.listing_id == listing_id]
         if not changes:
             return None
@@ -89,7 +89,7 @@ async def test_without_any_state_each_outcome_is_told_as_it_is(gateway: RunningG
     ended = [await imported(gateway, upload) for upload, _ in said]
     assert [one.effect for one in ended] == [effect for _, effect in said], [one.error for one in ended]
     assert len({one.listing_id for one in ended}) == 1
-    latest = await gateway.joined.get(ended[0].listing_id or "", "seller")
+    latest = await gateway.joined.get(ended[0].listing_id or "", "seller", "en")
     assert latest is not None and latest.claims.price.units == 19 and len(latest.photos) == 1
 
 

@@ -92,28 +92,28 @@ def scene(request: pytest.FixtureRequest) -> Scene:
 
 
 async def test_a_known_listing_comes_back_whole_to_a_reviewer(scene: Scene) -> None:
-    assert await scene.lookup.get("known", "reviewer") == KNOWN
+    assert await scene.lookup.get("known", "reviewer", "en") == KNOWN
 
 
 async def test_the_view_goes_along(scene: Scene) -> None:
-    seller, shopper = await scene.lookup.get("known", "seller"), await scene.lookup.get("known", "shopper")
+    seller, shopper = await scene.lookup.get("known", "seller", "en"), await scene.lookup.get("known", "shopper", "en")
     assert seller is not None and seller.HasField("fraud") and "victim" not in str(seller)
     assert shopper is not None and not shopper.HasField("fraud")
 
 
 async def test_an_unknown_one_is_none(scene: Scene) -> None:
-    assert await scene.lookup.get("unknown", "seller") is None
+    assert await scene.lookup.get("unknown", "seller", "en") is None
 
 
 async def test_a_service_that_is_away_is_transient(scene: Scene) -> None:
     await scene.go_away()
     with pytest.raises(Transient):
-        await scene.lookup.get("known", "seller")
+        await scene.lookup.get("known", "seller", "en")
 
 
 async def test_no_answer_within_the_deadline_is_transient(served: OnServer) -> None:
     with pytest.raises(Transient, match="DEADLINE_EXCEEDED"):
-        await served.lookup.get("slow", "seller")
+        await served.lookup.get("slow", "seller", "en")
 
 
 async def test_a_service_that_was_never_there_is_transient() -> None:
@@ -121,12 +121,12 @@ async def test_a_service_that_was_never_there_is_transient() -> None:
         unused.bind(("127.0.0.1", 0))
         client = RecommendationClient(f"127.0.0.1:{unused.getsockname()[1]}", timeout_seconds=1)
         with pytest.raises(Transient, match="UNAVAILABLE"):
-            await client.get("known", "seller")
+            await client.get("known", "seller", "en")
         await client.close()
 
 
 async def test_the_trace_goes_along(served: OnServer) -> None:
     start_tracing("gateway")
     with tracer.start_as_current_span("request") as span:
-        await served.lookup.get("known", "seller")
+        await served.lookup.get("known", "seller", "en")
     assert f"{span.get_span_context().trace_id:032x}" in served.service.metadata["traceparent"]

@@ -141,7 +141,13 @@ def full(listing_id: str, photos: int = 12) -> Enriched:
         )
         return enriched_pb2.EnrichedPhoto(
             photo=listing_pb2.Photo(sha256=sha256, object_key=f"{sha256[:2]}/{sha256}", media_type="image/jpeg"),
-            category=image_pb2.Category(label="t-shirt", path=["garments", "t-shirt"], confidence=random.random()),
+            category=image_pb2.Category(
+                label="t-shirt",
+                path=["garments", "t-shirt"],
+                confidence=random.random(),
+                taxonomy_id="aa-1-13-8",
+                display_name="T-Shirts",
+            ),
             attributes=enriched_pb2.ImageAttributes(attributes=attributes),
             embedding_space=SPACE,
             fraud=image_pb2.Fraud(
@@ -223,6 +229,52 @@ async def test_the_four_lookups_on_a_real_redis(redis_url: str, unique: Callable
         assert [hit.listing.listing_id for hit in found.hits] == [b]
         assert found.hits[0].similarity == pytest.approx(1)
     await redis.aclose()
+
+
+async def test_a_search_by_id_finds_this_category_and_all_below_it_on_a_real_redis(
+    redis_url: str, unique: Callable[[str], str]
+) -> None:
+    redis = connect(redis_url)
+    records, index = RedisRecords(redis), RedisVectorIndex(redis, unique("index"))
+    shirt, apple, old = (unique(name) for name in ("shirt", "apple", "old"))
+    for seed, (name, category) in enumerate(
+        (
+            (shirt, image_pb2.Category(path=["garments", "t-shirt"], taxonomy_id="aa-1-13-8")),
+            (apple, image_pb2.Category(path=["groceries", "Fruit", "Apple"], taxonomy_id="fb-2-10-7-1")),
+            (old, image_pb2.Category(path=["garments", "t-shirt"])),
+        )
+    ):
+        about = assessed(name, 1, "a", at=9)
+        found = image_pb2.ImageClassified(assessment=about, category=category)
+        await filled(records, index, changed(name, 1), *results(name, 1, seed=seed), found)
+    async with served(records, index) as shop:
+
+        async def ids(taxonomy_id: str) -> set[str]:
+            wanted = api.Filter(taxonomy_id=taxonomy_id)
+            answer = await shop.stub.SearchByPhoto(api.SearchByPhotoRequest(photo=b"\x01", filter=wanted))
+            return {hit.listing.listing_id for hit in answer.hits}
+
+        assert await ids("aa-1") == await ids("gid://shopify/TaxonomyCategory/aa-1-13-8") == {shirt}
+        assert await ids("fb-2-10-7-1") == {apple} and await ids("aa-1-1") == await ids("el") == set()
+        assert await ids("") == {shirt, apple, old}
+        with fails(Code.INVALID_ARGUMENT, "no such id; the nearest above it is aa-1-13 (Clothing Tops)"):
+            await ids("aa-1-13-99")
+    await redis.aclose()
+
+
+@pytest.mark.parametrize(
+    ("language", "name"),
+    [("", "T-Shirts"), ("pl", "T-shirty"), ("zh-Hant", "T 恤"), ("sv, da;q=0.5", "T-shirts")],
+)
+async def test_every_answer_names_categories_in_the_callers_language(shop: Served, language: str, name: str) -> None:
+    got = await shop.stub.GetListing(api.GetListingRequest(listing_id="a", language=language))
+    batch = await shop.stub.BatchGetListings(api.BatchGetListingsRequest(listing_ids=["a"], language=language))
+    similar = await shop.stub.SimilarListings(api.SimilarListingsRequest(listing_id="b", language=language))
+    found = await shop.stub.SearchByPhoto(api.SearchByPhotoRequest(photo=b"\x01", language=language))
+    hits = [*similar.hits, *found.hits]
+    for listing in (got.listing, *batch.listings, *(hit.listing for hit in hits)):
+        assert listing.category.taxonomy_id == listing.photos[0].category.taxonomy_id == "aa-1-13-8"
+        assert listing.category.display_name == listing.photos[0].category.display_name == name
 
 
 async def test_a_refusal_has_its_code_and_says_what_to_do(shop: Served) -> None:

@@ -45,9 +45,11 @@ def listing(
     price: float | str | None = 10,
     currency: str = "EUR",
     colour: str = "blue",
+    taxonomy_id: str = "aa-1-13-8",
 ) -> Enriched:
     record = Enriched(seller_id=seller)
     record.category.path.extend(path)
+    record.category.taxonomy_id = taxonomy_id
     record.attributes.add(name="colour", value=colour)
     if price is not None:
         record.claims.price.CopyFrom(money(Decimal(str(price)), currency))
@@ -136,8 +138,9 @@ SHOP = {
     "dearest": listing(price="999999999999.99"),
     "dollars": listing(currency="USD"),
     "unpriced": listing(price=None),
-    "apple": listing(path=("groceries", "Fruit", "Apple", "Golden-Delicious")),
-    "unknown": listing(path=()),
+    "apple": listing(path=("groceries", "Fruit", "Apple", "Golden-Delicious"), taxonomy_id="fb-2-10-7-1"),
+    "pineapple": listing(path=("groceries", "Fruit", "Pineapple"), taxonomy_id="fb-2-10-7-32"),
+    "unknown": listing(path=(), taxonomy_id=""),
     "nasty": listing(seller=NASTY, colour=NASTY, path=(NASTY, "leaf")),
     "slash": listing(path=("garments/t-shirt",)),
 }
@@ -151,6 +154,11 @@ SHOP = {
         Filter(category_path=["garments", "t-shirt"]),
         Filter(category_path=["groceries", "Fruit", "Apple"]),
         Filter(category_path=[NASTY, "leaf"]),
+        Filter(taxonomy_id="aa-1-13"),
+        Filter(taxonomy_id="fb-2-10-7-3"),
+        Filter(taxonomy_id="FB-2-10-7-32"),
+        Filter(taxonomy_id="gid://shopify/TaxonomyCategory/fb"),
+        Filter(taxonomy_id="aa", category_path=["garments/t-shirt"]),
         coloured("blue"),
         coloured(NASTY),
         price("EUR"),

@@ -19,7 +19,9 @@ SHIRT = enriched_pb2.EnrichedListing(
     claims=listing_pb2.Claims(
         title="Red shirt", price=listing_pb2.Money(currency_code="EUR", units=19, nanos=900_000_000)
     ),
-    category=image_pb2.Category(label="t-shirt", path=["garments", "t-shirt"], confidence=0.9),
+    category=image_pb2.Category(
+        label="t-shirt", path=["garments", "t-shirt"], confidence=0.9, taxonomy_id="aa-1-13-8", display_name="T-Shirts"
+    ),
     attributes=[image_pb2.Attribute(name="colour", value="red")],
 )
 
@@ -74,16 +76,28 @@ def test_hits_are_shown_as_a_table(service: FakeRecommendation, photo: str) -> N
 
 def test_json_is_the_whole_answer(service: FakeRecommendation, photo: str) -> None:
     answer = json.loads(called(photo, "--service", service.address, "--json").output)
-    assert answer["hits"][0]["listing"]["category"]["path"] == ["garments", "t-shirt"]
+    category = answer["hits"][0]["listing"]["category"]
+    assert category["path"] == ["garments", "t-shirt"]
+    assert (category["taxonomy_id"], category["display_name"]) == ("aa-1-13-8", "T-Shirts")
 
 
 def test_every_filter_reaches_the_service(service: FakeRecommendation, photo: str) -> None:
-    filters = ["--category", "garments/t-shirt", "--attribute", "colour=red", "--attribute", "size=M"]
+    filters = [
+        "--category",
+        "garments/t-shirt",
+        "--taxonomy",
+        "aa-1",
+        "--attribute",
+        "colour=red",
+        "--attribute",
+        "size=M",
+    ]
     filters += ["--price-max", "20", "--currency", "usd", "--seller", "s1", "--limit", "3"]
     assert called(photo, "--service", service.address, *filters).exit_code == 0
     asked = service.asked[0]
     assert asked.limit == 3
     assert asked.filter.category_path == ["garments", "t-shirt"]
+    assert asked.filter.taxonomy_id == "aa-1"
     assert [(each.name, each.value) for each in asked.filter.attributes] == [("colour", "red"), ("size", "M")]
     assert (asked.filter.price.currency_code, asked.filter.price.maximum) == ("USD", 20)
     assert not asked.filter.price.HasField("minimum")

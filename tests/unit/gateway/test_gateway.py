@@ -518,7 +518,9 @@ async def test_a_lookup_tells_in_plain_words_what_was_found(gateway: Gateway) ->
         revision=NOW,
         seller_id="seller-42",
         status=enriched_pb2.EnrichedListing.STATUS_PARTIAL,
-        category=image_pb2.Category(label="t-shirt", path=["garments", "t-shirt"], confidence=0.9),
+        category=image_pb2.Category(
+            label="t-shirt", path=["garments", "t-shirt"], confidence=0.9, taxonomy_id="aa-1-13-8"
+        ),
         attributes=[
             image_pb2.Attribute(name="colour", value="blue", confidence=0.8, source=image_pb2.Attribute.SOURCE_SEEN)
         ],
@@ -534,12 +536,46 @@ async def test_a_lookup_tells_in_plain_words_what_was_found(gateway: Gateway) ->
     gateway.lookup.known["mine"] = found
     told = (await gateway.client.get(f"{LISTINGS}/mine")).json()
     assert (told["status"], told["revision"]) == ("partial", NOW)
-    assert told["category"] == {"label": "t-shirt", "path": ["garments", "t-shirt"], "confidence": 0.9}
+    assert told["category"] == {
+        "label": "t-shirt",
+        "path": ["garments", "t-shirt"],
+        "confidence": 0.9,
+        "taxonomy": "aa-1-13-8",
+        "name": "T-Shirts",
+    }
     assert told["attributes"][0]["source"] == "seen"
     assert (told["fraud"]["decision"], told["fraud"]["reasons"][0]["code"]) == ("block", "copy")
     assert told["claims"]["price"] == {"amount": "19.50", "currency": "EUR"}
     assert told["photos"][0]["missing"] == ["embedding"]
     assert told["photos"][0]["attributes"] is None, "not looked at differs from none found"
+
+
+@pytest.mark.parametrize(
+    ("accepted", "language", "name"),
+    [
+        ("de-AT, de;q=0.9, en;q=0.5", "de", "Kleider"),
+        ("zh-TW", "zh-CN", "连衣裙"),
+        ("sv", "en", "Dresses"),
+        (None, "en", "Dresses"),
+    ],
+)
+async def test_names_come_in_the_callers_language(
+    gateway: Gateway, accepted: str | None, language: str, name: str
+) -> None:
+    gateway.lookup.known["mine"] = enriched_pb2.EnrichedListing(
+        listing_id="mine",
+        category=image_pb2.Category(path=["garments"], taxonomy_id="aa-1-4"),
+        photos=[
+            enriched_pb2.EnrichedPhoto(category=image_pb2.Category(path=["garments"], taxonomy_id="aa-1-4")),
+            enriched_pb2.EnrichedPhoto(category=image_pb2.Category()),
+        ],
+    )
+    headers = {"Accept-Language": accepted} if accepted else {}
+    response = await gateway.client.get(f"{LISTINGS}/mine", headers=headers)
+    told = response.json()
+    assert told["category"]["name"] == told["photos"][0]["category"]["name"] == name
+    assert (told["photos"][1]["category"]["taxonomy"], told["photos"][1]["category"]["name"]) == (None, None)
+    assert (response.headers["Content-Language"], response.headers["Vary"]) == (language, "Accept-Language")
 
 
 def blocked_copy() -> enriched_pb2.EnrichedListing:

@@ -107,7 +107,10 @@ def pack_of(rows: Array, leaves: Sequence[int]) -> Pack:
         generation=1,
         trunk=TrunkSpec(architectures=("shrunk",), canvases=CANVASES, final=WIDTH, stages=()),
         taxonomy=LEAVES,
-        categories=(CategorySpec(path=(), kinds=()),),
+        categories=(
+            CategorySpec(path=(), kinds=()),
+            *(CategorySpec(path=node, no_taxonomy="made up") for node in Taxonomy(LEAVES).nodes),
+        ),
         embedding=EmbeddingSpec(space="tiny@1", dimensions=WIDTH),
         votes=VotesSpec(neighbours=1, softness=0.05, share=1.0, temperature=1.0),
         bars=Bars(leaf_at_least=0.1, node_at_least=0.5, strange_beyond=0.01),

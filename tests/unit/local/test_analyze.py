@@ -78,7 +78,7 @@ def test_each_photo_has_a_line_in_order_and_bad_ones_say_why(tmp_path: Path, bat
 def test_a_line_has_the_fields_that_were_promised(tmp_path: Path) -> None:
     (line,) = lines([photographed(tmp_path / "a.jpg")], SmallTrunk(), embedding=True)
     assert list(line) == ["photo", "category", "attributes", "hash", "pack", "embedding"]
-    assert set(line["category"]) == {"label", "path", "confidence"}  # type: ignore[call-overload]
+    assert set(line["category"]) == {"label", "path", "confidence", "taxonomy"}  # type: ignore[call-overload]
     assert set(line["hash"]) == {"pdq", "quality"}  # type: ignore[call-overload]
     assert line["pack"] == BUILTIN.pack_name
     assert len(line["embedding"]) == 256  # type: ignore[arg-type]

@@ -75,26 +75,26 @@ async def test_unknown_and_removed_listings_are_not_found() -> None:
     await filled(shop.records, shop.index, changed("x", 1), removed("x", 1))
     for name in ("x", "nobody"):
         with refused(NOT_FOUND, name):
-            await shop.lookups.get(name, REVIEWER)
+            await shop.lookups.get(name, REVIEWER, "en")
 
 
 async def test_a_blocked_listing_is_readable_with_its_decision() -> None:
     shop = Shop()
     await filled(shop.records, shop.index, changed("x", 1), *results("x", 1, decision=BLOCK))
-    assert (await shop.lookups.get("x", REVIEWER)).fraud.decision == BLOCK
+    assert (await shop.lookups.get("x", REVIEWER, "en")).fraud.decision == BLOCK
 
 
 async def test_a_batch_answers_in_the_order_asked_for_and_names_what_is_not_there() -> None:
     shop = await Shop().with_listings("a", "b", "c")
     await filled(shop.records, shop.index, removed("b", 1))
-    found = await shop.lookups.batch(["c", "nobody", "a", "b"], REVIEWER)
+    found = await shop.lookups.batch(["c", "nobody", "a", "b"], REVIEWER, "en")
     assert [record.listing_id for record in found.listings] == ["c", "a"]
     assert list(found.not_found) == ["nobody", "b"]
 
 
 async def test_a_batch_has_a_limit() -> None:
     with refused(INVALID, "at most 500"):
-        await Shop().lookups.batch(["x"] * (MAX_BATCH + 1), REVIEWER)
+        await Shop().lookups.batch(["x"] * (MAX_BATCH + 1), REVIEWER, "en")
 
 
 async def test_similar_listings_are_the_others_nearest_first() -> None:
@@ -250,7 +250,7 @@ async def test_a_batch_reads_no_more_than_fits_one_answer() -> None:
     for i in range(300):
         await filled(records, index, changed(f"e{i}", 1, title="x" * 50_000))
     records.records_read.clear()
-    found = await Lookups(records, index).batch([f"e{i}" for i in range(300)], REVIEWER)
+    found = await Lookups(records, index).batch([f"e{i}" for i in range(300)], REVIEWER, "en")
     assert found.remaining and len(found.listings) + len(found.remaining) == 300
     assert records.records_read == [READ_AT_ONCE]
 
@@ -259,7 +259,11 @@ async def test_a_batch_reads_no_more_than_fits_one_answer() -> None:
 async def test_ids_that_no_listing_has_are_refused_unread_and_not_repeated(ids: list[str]) -> None:
     records = Counted()
     lookups = Lookups(records, ExactVectorIndex())
-    for answer in (lookups.batch(ids, REVIEWER), lookups.get(ids[-1], REVIEWER), lookups.similar(ids[-1], 10, ANY)):
+    for answer in (
+        lookups.batch(ids, REVIEWER, "en"),
+        lookups.get(ids[-1], REVIEWER, "en"),
+        lookups.similar(ids[-1], 10, ANY),
+    ):
         with refused(INVALID, "at most 64") as refusal:
             await answer
         assert f"{len(ids[-1]):,} characters" in refusal.value.message and len(refusal.value.message) < 200

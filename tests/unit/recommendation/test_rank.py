@@ -45,6 +45,11 @@ def price(currency: str = "EUR", **bounds: float) -> Filter:
         (Filter(category_path=["garments"]), True),
         (Filter(category_path=["garments", "t-shirt"]), True),
         (Filter(category_path=["t-shirt"]), False),
+        (Filter(taxonomy_id="aa-1-13-8"), True),
+        (Filter(taxonomy_id="gid://shopify/TaxonomyCategory/AA-1"), True),
+        (Filter(taxonomy_id="aa"), True),
+        (Filter(taxonomy_id="aa-1-1"), False),
+        (Filter(taxonomy_id="el"), False),
         (Filter(category_path=["garments", "t-shirt", "polo"]), False),
         (Filter(attributes=[api.AttributeFilter(name="colour", value="blue")]), True),
         (Filter(attributes=[api.AttributeFilter(name="colour", value="red")]), False),
@@ -59,6 +64,11 @@ def price(currency: str = "EUR", **bounds: float) -> Filter:
 )
 def test_all_that_a_filter_names_must_hold(wanted: Filter, holds: bool) -> None:
     assert matches(listing(), wanted) is holds
+
+
+@pytest.mark.parametrize("anything", ["aa", ""])
+def test_a_listing_without_an_id_is_found_by_no_id(anything: str) -> None:
+    assert matches(listing(path=("toys",)), Filter(taxonomy_id=anything)) is (anything == "")
 
 
 def test_a_listing_without_a_price_is_in_no_price_range() -> None:
@@ -106,6 +116,10 @@ def test_opposite_vectors_have_similarity_minus_one() -> None:
         (Filter(excluded_seller_ids=[str(i) for i in range(201)]), "at most 200"),
         (Filter(attributes=[api.AttributeFilter(name="colour", value=str(i)) for i in range(21)]), "at most 20 "),
         (Filter(category_path=["x"] * 17), "at most 16"),
+        (Filter(taxonomy_id="t-shirt"), "filter.taxonomy_id 't-shirt' is no id of the product taxonomy"),
+        (Filter(taxonomy_id="aa-1-13-99"), "has no such id; the nearest above it is aa-1-13 (Clothing Tops)"),
+        (Filter(taxonomy_id="zz"), "'zz': the product taxonomy has no such id"),
+        (Filter(taxonomy_id="aa" + "-1" * 100), "filter.taxonomy_id has 202 characters; at most 200"),
         (Filter(category_path=["garments", "x" * 201]), "filter.category_path has 201 characters; at most 200"),
         (Filter(attributes=[api.AttributeFilter(name="x" * 201, value="y")]), "name in filter.attributes has 201"),
         (Filter(attributes=[api.AttributeFilter(name="x", value="y" * 201)]), "value in filter.attributes has 201"),

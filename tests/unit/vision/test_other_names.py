@@ -1,5 +1,7 @@
 """A pack whose categories have other names and another tree keeps its brands, audience and contradictions."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from vitrine.events.v1 import image_pb2
@@ -11,19 +13,28 @@ from tests.fakes_vision import BUILTIN, FakeBank, FakeReader, FakeText, jpeg, li
 
 HANDY, MILCH = ("Technik", "Mobil", "Handy"), ("Supermarkt", "Milch")
 JACKE, STIEFEL = ("Mode", "Damen", "Jacke"), ("Mode", "Schuhe", "Stiefel")
-CATEGORIES = [
+CATEGORIES: list[dict[str, Any]] = [
     {"path": [], "attributes": ["colour"]},
-    {"path": ["Mode"], "attributes": ["audience", "size"], "bare_sizes": True},
-    {"path": ["Mode", "Damen"], "kinds": ["outerwear"]},
-    {"path": ["Mode", "Schuhe"], "kinds": ["footwear"]},
-    {"path": ["Supermarkt"], "attributes": ["brand", "volume"], "kinds": ["packaged food"], "brands": ["groceries"]},
+    {"path": ["Mode"], "taxonomy": "aa", "attributes": ["audience", "size"], "bare_sizes": True},
+    {"path": ["Mode", "Damen"], "taxonomy": "aa-1", "kinds": ["outerwear"]},
+    {"path": ["Mode", "Schuhe"], "taxonomy": "aa-8", "kinds": ["footwear"]},
+    {
+        "path": ["Supermarkt"],
+        "taxonomy": "fb",
+        "attributes": ["brand", "volume"],
+        "kinds": ["packaged food"],
+        "brands": ["groceries"],
+    },
     {
         "path": ["Technik", "Mobil"],
+        "taxonomy": "el-4-8",
         "attributes": ["brand", "memory"],
         "kinds": ["phone"],
         "brands": ["phones"],
         "largest_print_is_brand": True,
     },
+    {"path": ["Technik"], "taxonomy": "el"},
+    *({"path": leaf, "no_taxonomy": "one like all above it"} for leaf in (HANDY, MILCH, JACKE, STIEFEL)),
 ]
 
 
@@ -87,7 +98,9 @@ def test_claims_are_compared_with_what_its_categories_mean(claim: str, path: tup
 
 
 def test_kinds_and_brands_that_no_service_knows_stop_it_at_start() -> None:
-    spelled_wrong = [{"path": ["Supermarkt"], "kinds": ["food"], "brands": ["grocers"]}, *CATEGORIES[:4], CATEGORIES[5]]
+    spelled_wrong = [
+        one | {"kinds": ["food"], "brands": ["grocers"]} if one["path"] == ["Supermarkt"] else one for one in CATEGORIES
+    ]
     reader = FakeReader(manifest=german(categories=spelled_wrong))
     with pytest.raises(PackUnusable, match="unknown kinds food"):
         FraudTask(reader, FakeBank())

@@ -3,6 +3,7 @@
 import ast
 import json
 import shutil
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from click.testing import CliRunner
 from safetensors.numpy import load_file, save_file
 
 from cli.packs import packs
-from learning.packing import categories_of
+from learning.packing import CATEGORIES, NOT_KNOWN, categories_of
+from shared.product_taxonomy import product_taxonomy
 from shared.settings import Settings
 from shared.vision import pack as packing
 from shared.vision.pack import HEADS, MANIFEST, MODELS, TRUNK, PackUnusable, open_pack, sha256_of
@@ -82,10 +84,75 @@ def test_the_built_in_pack_means_what_one_trained_now_would() -> None:
 
 
 def test_a_pack_of_new_categories_says_of_each_that_it_is_of_no_known_kind() -> None:
-    (new,) = [
-        spec for spec in categories_of(Taxonomy((("toys", "kite"), ("garments", "hat")))) if spec.path[:1] == ("toys",)
-    ]
+    specs = categories_of(Taxonomy((("toys", "kite"), ("garments", "hat"))))
+    above, new = (spec for spec in specs if spec.path[:1] == ("toys",))
     assert (new.path, new.kinds) == (("toys", "kite"), ())
+    assert above.no_taxonomy == new.no_taxonomy == NOT_KNOWN
+    assert above.taxonomy is new.taxonomy is None
+
+
+def test_every_node_of_the_built_in_pack_has_an_id_that_exists_or_says_why_not() -> None:
+    nodes = {leaf[:depth] for leaf in BUILTIN.taxonomy for depth in range(1, len(leaf) + 1)}
+    said = {spec.path: spec for spec in BUILTIN.categories if spec.path}
+    assert said.keys() == nodes
+    for spec in said.values():
+        assert (spec.taxonomy is None) != (spec.no_taxonomy is None), spec
+        assert spec.taxonomy is None or product_taxonomy().get(spec.taxonomy), spec
+        assert spec.no_taxonomy != NOT_KNOWN, spec
+
+
+def test_what_the_project_knows_of_categories_are_ids_that_exist_of_categories_that_there_are() -> None:
+    table = tomllib.loads(CATEGORIES.read_text("utf-8"))
+    assert all(category_id in product_taxonomy() for category_id in table["taxonomy"].values())
+    assert not table["taxonomy"].keys() & table["no_taxonomy"].keys()
+    nodes = {"/".join(leaf[:depth]) for leaf in BUILTIN.taxonomy for depth in range(1, len(leaf) + 1)}
+    assert table["taxonomy"].keys() | table["no_taxonomy"].keys() == nodes
+
+
+@pytest.mark.parametrize(
+    ("path", "taxonomy_id"),
+    [
+        (("garments", "t-shirt"), "aa-1-13-8"),
+        (("garments",), "aa"),
+        (("groceries", "Fruit", "Apple", "Granny-Smith"), "fb-2-10-7-1"),
+        (("groceries", "Packages"), "fb"),
+        (("groceries", "Packages", "Milk", "Arla-Standard-Milk"), "fb-1-9"),
+        (("electronics", "phone"), "el-4-8-5"),
+        (("packages",), ""),
+        ((), ""),
+    ],
+)
+def test_a_path_has_the_id_of_its_deepest_node_that_has_one(path: tuple[str, ...], taxonomy_id: str) -> None:
+    assert open_pack("builtin").taxonomy_id(path) == taxonomy_id
+
+
+@pytest.mark.parametrize(
+    ("hat", "said"),
+    [
+        ([{}], "neither taxonomy nor no_taxonomy is said of garments/hat: .*vitrine taxonomy find"),
+        ([{"taxonomy": "aa-2-999"}], "the product taxonomy has no id 'aa-2-999' for garments/hat"),
+        ([{"taxonomy": "aa-2-17", "no_taxonomy": "a hat"}], "both said of garments/hat"),
+        ([{"taxonomy": "aa-2-17"}, {"taxonomy": "aa-2"}], "said of garments/hat, or one twice"),
+        ([{"no_taxonomy": ""}], "no_taxonomy"),
+    ],
+)
+def test_a_category_without_an_id_or_a_reason_is_refused(copy: Path, hat: list[dict[str, str]], said: str) -> None:
+    path = ["garments", "hat"]
+    categories = [one for one in json.loads((copy / MANIFEST).read_text())["categories"] if one["path"] != path]
+    rewrite(copy, categories=[*categories, *({"path": path, "kinds": []} | one for one in hat)])
+    with pytest.raises(PackUnusable, match=said) as why:
+        open_pack(str(copy))
+    assert "\n" not in str(why.value)
+
+
+def test_a_manifest_from_before_categories_had_ids_is_told_how_many_lack_them(copy: Path) -> None:
+    categories = json.loads((copy / MANIFEST).read_text())["categories"]
+    for one in categories:
+        one.pop("taxonomy", None)
+        one.pop("no_taxonomy", None)
+    rewrite(copy, categories=categories)
+    with pytest.raises(PackUnusable, match=r"is said of electronics and \d+ more: give each an entry"):
+        open_pack(str(copy))
 
 
 def test_a_manifest_from_before_categories_had_meanings_is_told_what_to_do(copy: Path) -> None:
@@ -110,6 +177,8 @@ def test_a_meaning_that_would_be_lost_is_refused(copy: Path, category: dict[str,
         {"path": ["electronics"], "kinds": []},
         {"path": ["packages"], "kinds": []},
     ]
+    nodes = {leaf[:depth] for leaf in BUILTIN.taxonomy for depth in range(1, len(leaf) + 1)}
+    rest += [{"path": node, "no_taxonomy": "not what is tested"} for node in sorted(nodes)]
     leaves = [leaf for leaf in BUILTIN.taxonomy if leaf[0] == "garments" and leaf != ("garments", "hat")]
     rest += [{"path": leaf, "kinds": []} for leaf in leaves]
     hat = [] if "no kinds" in said else [{"path": ["garments", "hat"], "kinds": []}]
@@ -214,5 +283,5 @@ def test_verify_ends_in_failure_when_any_pack_is_broken(copy: Path) -> None:
 def test_show_names_categories_and_figures() -> None:
     found = CliRunner().invoke(packs, ["show", "builtin"])
     assert found.exit_code == 0
-    assert "category    electronics / phone" in found.output
+    assert "category    electronics / phone  el-4-8-5\n" in found.output
     assert "garments top1" in found.output

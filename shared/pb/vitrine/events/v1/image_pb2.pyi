@@ -226,10 +226,18 @@ class Category(_message.Message):
     LABEL_FIELD_NUMBER: _builtins.int
     PATH_FIELD_NUMBER: _builtins.int
     CONFIDENCE_FIELD_NUMBER: _builtins.int
+    TAXONOMY_ID_FIELD_NUMBER: _builtins.int
+    DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     label: _builtins.str
     """The leaf's name; empty when unknown."""
     confidence: _builtins.float
     """Calibrated probability that the label is right; when unknown, that the path is."""
+    taxonomy_id: _builtins.str
+    """The product taxonomy's id of the deepest node of the path that has one, "aa-1-13-8"; its parts are the ids above it.
+    Empty when there is none, and in what was found before packs named ids.
+    """
+    display_name: _builtins.str
+    """The taxonomy's name for that id in the language of who asked, "T-Shirts". In answers only."""
     @_builtins.property
     def path(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """From general to leaf, as far as is known. The path identifies a category, the label alone does not."""
@@ -240,10 +248,12 @@ class Category(_message.Message):
         label: _builtins.str = ...,
         path: _abc.Iterable[_builtins.str] | None = ...,
         confidence: _builtins.float = ...,
+        taxonomy_id: _builtins.str = ...,
+        display_name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["confidence", b"confidence", "label", b"label", "path", b"path"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confidence", b"confidence", "display_name", b"display_name", "label", b"label", "path", b"path", "taxonomy_id", b"taxonomy_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

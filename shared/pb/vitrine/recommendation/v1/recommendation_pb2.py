@@ -25,39 +25,39 @@ _sym_db = _symbol_database.Default()
 from vitrine.events.v1 import enriched_pb2 as vitrine_dot_events_dot_v1_dot_enriched__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.vitrine/recommendation/v1/recommendation.proto\x12\x19vitrine.recommendation.v1\x1a vitrine/events/v1/enriched.proto\"V\n\x11GetListingRequest\x12\x12\n\nlisting_id\x18\x01 \x01(\t\x12-\n\x04view\x18\x02 \x01(\x0e\x32\x1f.vitrine.recommendation.v1.View\"I\n\x12GetListingResponse\x12\x33\n\x07listing\x18\x01 \x01(\x0b\x32\".vitrine.events.v1.EnrichedListing\"]\n\x17\x42\x61tchGetListingsRequest\x12\x13\n\x0blisting_ids\x18\x01 \x03(\t\x12-\n\x04view\x18\x02 \x01(\x0e\x32\x1f.vitrine.recommendation.v1.View\"v\n\x18\x42\x61tchGetListingsResponse\x12\x34\n\x08listings\x18\x01 \x03(\x0b\x32\".vitrine.events.v1.EnrichedListing\x12\x11\n\tnot_found\x18\x02 \x03(\t\x12\x11\n\tremaining\x18\x03 \x03(\t\"n\n\x16SimilarListingsRequest\x12\x12\n\nlisting_id\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\r\x12\x31\n\x06\x66ilter\x18\x03 \x01(\x0b\x32!.vitrine.recommendation.v1.Filter\"G\n\x17SimilarListingsResponse\x12,\n\x04hits\x18\x01 \x03(\x0b\x32\x1e.vitrine.recommendation.v1.Hit\"g\n\x14SearchByPhotoRequest\x12\r\n\x05photo\x18\x01 \x01(\x0c\x12\r\n\x05limit\x18\x02 \x01(\r\x12\x31\n\x06\x66ilter\x18\x03 \x01(\x0b\x32!.vitrine.recommendation.v1.Filter\"E\n\x15SearchByPhotoResponse\x12,\n\x04hits\x18\x01 \x03(\x0b\x32\x1e.vitrine.recommendation.v1.Hit\"N\n\x03Hit\x12\x33\n\x07listing\x18\x01 \x01(\x0b\x32\".vitrine.events.v1.EnrichedListing\x12\x12\n\nsimilarity\x18\x02 \x01(\x01\"\xc6\x01\n\x06\x46ilter\x12\x15\n\rcategory_path\x18\x01 \x03(\t\x12>\n\nattributes\x18\x02 \x03(\x0b\x32*.vitrine.recommendation.v1.AttributeFilter\x12\x34\n\x05price\x18\x03 \x01(\x0b\x32%.vitrine.recommendation.v1.PriceRange\x12\x12\n\nseller_ids\x18\x04 \x03(\t\x12\x1b\n\x13\x65xcluded_seller_ids\x18\x05 \x03(\t\".\n\x0f\x41ttributeFilter\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"g\n\nPriceRange\x12\x15\n\rcurrency_code\x18\x01 \x01(\t\x12\x14\n\x07minimum\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07maximum\x18\x03 \x01(\x01H\x01\x88\x01\x01\x42\n\n\x08_minimumB\n\n\x08_maximum*R\n\x04View\x12\x14\n\x10VIEW_UNSPECIFIED\x10\x00\x12\x10\n\x0cVIEW_SHOPPER\x10\x01\x12\x0f\n\x0bVIEW_SELLER\x10\x02\x12\x11\n\rVIEW_REVIEWER\x10\x03\x32\xed\x03\n\x15RecommendationService\x12i\n\nGetListing\x12,.vitrine.recommendation.v1.GetListingRequest\x1a-.vitrine.recommendation.v1.GetListingResponse\x12{\n\x10\x42\x61tchGetListings\x12\x32.vitrine.recommendation.v1.BatchGetListingsRequest\x1a\x33.vitrine.recommendation.v1.BatchGetListingsResponse\x12x\n\x0fSimilarListings\x12\x31.vitrine.recommendation.v1.SimilarListingsRequest\x1a\x32.vitrine.recommendation.v1.SimilarListingsResponse\x12r\n\rSearchByPhoto\x12/.vitrine.recommendation.v1.SearchByPhotoRequest\x1a\x30.vitrine.recommendation.v1.SearchByPhotoResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.vitrine/recommendation/v1/recommendation.proto\x12\x19vitrine.recommendation.v1\x1a vitrine/events/v1/enriched.proto\"h\n\x11GetListingRequest\x12\x12\n\nlisting_id\x18\x01 \x01(\t\x12-\n\x04view\x18\x02 \x01(\x0e\x32\x1f.vitrine.recommendation.v1.View\x12\x10\n\x08language\x18\x03 \x01(\t\"I\n\x12GetListingResponse\x12\x33\n\x07listing\x18\x01 \x01(\x0b\x32\".vitrine.events.v1.EnrichedListing\"o\n\x17\x42\x61tchGetListingsRequest\x12\x13\n\x0blisting_ids\x18\x01 \x03(\t\x12-\n\x04view\x18\x02 \x01(\x0e\x32\x1f.vitrine.recommendation.v1.View\x12\x10\n\x08language\x18\x03 \x01(\t\"v\n\x18\x42\x61tchGetListingsResponse\x12\x34\n\x08listings\x18\x01 \x03(\x0b\x32\".vitrine.events.v1.EnrichedListing\x12\x11\n\tnot_found\x18\x02 \x03(\t\x12\x11\n\tremaining\x18\x03 \x03(\t\"\x80\x01\n\x16SimilarListingsRequest\x12\x12\n\nlisting_id\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\r\x12\x31\n\x06\x66ilter\x18\x03 \x01(\x0b\x32!.vitrine.recommendation.v1.Filter\x12\x10\n\x08language\x18\x04 \x01(\t\"G\n\x17SimilarListingsResponse\x12,\n\x04hits\x18\x01 \x03(\x0b\x32\x1e.vitrine.recommendation.v1.Hit\"y\n\x14SearchByPhotoRequest\x12\r\n\x05photo\x18\x01 \x01(\x0c\x12\r\n\x05limit\x18\x02 \x01(\r\x12\x31\n\x06\x66ilter\x18\x03 \x01(\x0b\x32!.vitrine.recommendation.v1.Filter\x12\x10\n\x08language\x18\x04 \x01(\t\"E\n\x15SearchByPhotoResponse\x12,\n\x04hits\x18\x01 \x03(\x0b\x32\x1e.vitrine.recommendation.v1.Hit\"N\n\x03Hit\x12\x33\n\x07listing\x18\x01 \x01(\x0b\x32\".vitrine.events.v1.EnrichedListing\x12\x12\n\nsimilarity\x18\x02 \x01(\x01\"\xdb\x01\n\x06\x46ilter\x12\x15\n\rcategory_path\x18\x01 \x03(\t\x12>\n\nattributes\x18\x02 \x03(\x0b\x32*.vitrine.recommendation.v1.AttributeFilter\x12\x34\n\x05price\x18\x03 \x01(\x0b\x32%.vitrine.recommendation.v1.PriceRange\x12\x12\n\nseller_ids\x18\x04 \x03(\t\x12\x1b\n\x13\x65xcluded_seller_ids\x18\x05 \x03(\t\x12\x13\n\x0btaxonomy_id\x18\x06 \x01(\t\".\n\x0f\x41ttributeFilter\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"g\n\nPriceRange\x12\x15\n\rcurrency_code\x18\x01 \x01(\t\x12\x14\n\x07minimum\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07maximum\x18\x03 \x01(\x01H\x01\x88\x01\x01\x42\n\n\x08_minimumB\n\n\x08_maximum*R\n\x04View\x12\x14\n\x10VIEW_UNSPECIFIED\x10\x00\x12\x10\n\x0cVIEW_SHOPPER\x10\x01\x12\x0f\n\x0bVIEW_SELLER\x10\x02\x12\x11\n\rVIEW_REVIEWER\x10\x03\x32\xed\x03\n\x15RecommendationService\x12i\n\nGetListing\x12,.vitrine.recommendation.v1.GetListingRequest\x1a-.vitrine.recommendation.v1.GetListingResponse\x12{\n\x10\x42\x61tchGetListings\x12\x32.vitrine.recommendation.v1.BatchGetListingsRequest\x1a\x33.vitrine.recommendation.v1.BatchGetListingsResponse\x12x\n\x0fSimilarListings\x12\x31.vitrine.recommendation.v1.SimilarListingsRequest\x1a\x32.vitrine.recommendation.v1.SimilarListingsResponse\x12r\n\rSearchByPhoto\x12/.vitrine.recommendation.v1.SearchByPhotoRequest\x1a\x30.vitrine.recommendation.v1.SearchByPhotoResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'vitrine.recommendation.v1.recommendation_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_VIEW']._serialized_start=1284
-  _globals['_VIEW']._serialized_end=1366
+  _globals['_VIEW']._serialized_start=1378
+  _globals['_VIEW']._serialized_end=1460
   _globals['_GETLISTINGREQUEST']._serialized_start=111
-  _globals['_GETLISTINGREQUEST']._serialized_end=197
-  _globals['_GETLISTINGRESPONSE']._serialized_start=199
-  _globals['_GETLISTINGRESPONSE']._serialized_end=272
-  _globals['_BATCHGETLISTINGSREQUEST']._serialized_start=274
-  _globals['_BATCHGETLISTINGSREQUEST']._serialized_end=367
-  _globals['_BATCHGETLISTINGSRESPONSE']._serialized_start=369
-  _globals['_BATCHGETLISTINGSRESPONSE']._serialized_end=487
-  _globals['_SIMILARLISTINGSREQUEST']._serialized_start=489
-  _globals['_SIMILARLISTINGSREQUEST']._serialized_end=599
-  _globals['_SIMILARLISTINGSRESPONSE']._serialized_start=601
-  _globals['_SIMILARLISTINGSRESPONSE']._serialized_end=672
-  _globals['_SEARCHBYPHOTOREQUEST']._serialized_start=674
-  _globals['_SEARCHBYPHOTOREQUEST']._serialized_end=777
-  _globals['_SEARCHBYPHOTORESPONSE']._serialized_start=779
-  _globals['_SEARCHBYPHOTORESPONSE']._serialized_end=848
-  _globals['_HIT']._serialized_start=850
-  _globals['_HIT']._serialized_end=928
-  _globals['_FILTER']._serialized_start=931
-  _globals['_FILTER']._serialized_end=1129
-  _globals['_ATTRIBUTEFILTER']._serialized_start=1131
-  _globals['_ATTRIBUTEFILTER']._serialized_end=1177
-  _globals['_PRICERANGE']._serialized_start=1179
-  _globals['_PRICERANGE']._serialized_end=1282
-  _globals['_RECOMMENDATIONSERVICE']._serialized_start=1369
-  _globals['_RECOMMENDATIONSERVICE']._serialized_end=1862
+  _globals['_GETLISTINGREQUEST']._serialized_end=215
+  _globals['_GETLISTINGRESPONSE']._serialized_start=217
+  _globals['_GETLISTINGRESPONSE']._serialized_end=290
+  _globals['_BATCHGETLISTINGSREQUEST']._serialized_start=292
+  _globals['_BATCHGETLISTINGSREQUEST']._serialized_end=403
+  _globals['_BATCHGETLISTINGSRESPONSE']._serialized_start=405
+  _globals['_BATCHGETLISTINGSRESPONSE']._serialized_end=523
+  _globals['_SIMILARLISTINGSREQUEST']._serialized_start=526
+  _globals['_SIMILARLISTINGSREQUEST']._serialized_end=654
+  _globals['_SIMILARLISTINGSRESPONSE']._serialized_start=656
+  _globals['_SIMILARLISTINGSRESPONSE']._serialized_end=727
+  _globals['_SEARCHBYPHOTOREQUEST']._serialized_start=729
+  _globals['_SEARCHBYPHOTOREQUEST']._serialized_end=850
+  _globals['_SEARCHBYPHOTORESPONSE']._serialized_start=852
+  _globals['_SEARCHBYPHOTORESPONSE']._serialized_end=921
+  _globals['_HIT']._serialized_start=923
+  _globals['_HIT']._serialized_end=1001
+  _globals['_FILTER']._serialized_start=1004
+  _globals['_FILTER']._serialized_end=1223
+  _globals['_ATTRIBUTEFILTER']._serialized_start=1225
+  _globals['_ATTRIBUTEFILTER']._serialized_end=1271
+  _globals['_PRICERANGE']._serialized_start=1273
+  _globals['_PRICERANGE']._serialized_end=1376
+  _globals['_RECOMMENDATIONSERVICE']._serialized_start=1463
+  _globals['_RECOMMENDATIONSERVICE']._serialized_end=1956
 # @@protoc_insertion_point(module_scope)

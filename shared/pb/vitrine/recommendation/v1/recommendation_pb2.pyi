@@ -54,17 +54,21 @@ class GetListingRequest(_message.Message):
 
     LISTING_ID_FIELD_NUMBER: _builtins.int
     VIEW_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
     listing_id: _builtins.str
     view: Global___View.ValueType
+    language: _builtins.str
+    """BCP 47, or as in Accept-Language: of the categories' display names. Empty, or one that the taxonomy has not: English."""
     def __init__(
         self,
         *,
         listing_id: _builtins.str = ...,
         view: Global___View.ValueType = ...,
+        language: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["listing_id", b"listing_id", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["language", b"language", "listing_id", b"listing_id", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -96,7 +100,10 @@ class BatchGetListingsRequest(_message.Message):
 
     LISTING_IDS_FIELD_NUMBER: _builtins.int
     VIEW_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
     view: Global___View.ValueType
+    language: _builtins.str
+    """As in GetListingRequest."""
     @_builtins.property
     def listing_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """At most 500."""
@@ -106,10 +113,11 @@ class BatchGetListingsRequest(_message.Message):
         *,
         listing_ids: _abc.Iterable[_builtins.str] | None = ...,
         view: Global___View.ValueType = ...,
+        language: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["listing_ids", b"listing_ids", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["language", b"language", "listing_ids", b"listing_ids", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -156,9 +164,12 @@ class SimilarListingsRequest(_message.Message):
     LISTING_ID_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
     listing_id: _builtins.str
     limit: _builtins.int
     """1 to 100; 0 means 10."""
+    language: _builtins.str
+    """As in GetListingRequest."""
     @_builtins.property
     def filter(self) -> Global___Filter: ...
     def __init__(
@@ -167,10 +178,11 @@ class SimilarListingsRequest(_message.Message):
         listing_id: _builtins.str = ...,
         limit: _builtins.int = ...,
         filter: Global___Filter | None = ...,
+        language: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "limit", b"limit", "listing_id", b"listing_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "language", b"language", "limit", b"limit", "listing_id", b"listing_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -203,10 +215,13 @@ class SearchByPhotoRequest(_message.Message):
     PHOTO_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
     photo: _builtins.bytes
     """JPEG, PNG, WebP, HEIC or AVIF; at most 20 MiB."""
     limit: _builtins.int
     """1 to 100; 0 means 10."""
+    language: _builtins.str
+    """As in GetListingRequest."""
     @_builtins.property
     def filter(self) -> Global___Filter: ...
     def __init__(
@@ -215,10 +230,11 @@ class SearchByPhotoRequest(_message.Message):
         photo: _builtins.bytes = ...,
         limit: _builtins.int = ...,
         filter: Global___Filter | None = ...,
+        language: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "limit", b"limit", "photo", b"photo"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "language", b"language", "limit", b"limit", "photo", b"photo"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -279,6 +295,9 @@ class Filter(_message.Message):
     PRICE_FIELD_NUMBER: _builtins.int
     SELLER_IDS_FIELD_NUMBER: _builtins.int
     EXCLUDED_SELLER_IDS_FIELD_NUMBER: _builtins.int
+    TAXONOMY_ID_FIELD_NUMBER: _builtins.int
+    taxonomy_id: _builtins.str
+    """An id of the product taxonomy, bare or as a gid://: this category and everything below it."""
     @_builtins.property
     def category_path(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """A path from the top, as far down as wanted: ["garments", "t-shirt"]."""
@@ -303,10 +322,11 @@ class Filter(_message.Message):
         price: Global___PriceRange | None = ...,
         seller_ids: _abc.Iterable[_builtins.str] | None = ...,
         excluded_seller_ids: _abc.Iterable[_builtins.str] | None = ...,
+        taxonomy_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["price", b"price"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "category_path", b"category_path", "excluded_seller_ids", b"excluded_seller_ids", "price", b"price", "seller_ids", b"seller_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "category_path", b"category_path", "excluded_seller_ids", b"excluded_seller_ids", "price", b"price", "seller_ids", b"seller_ids", "taxonomy_id", b"taxonomy_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
