@@ -1,4 +1,4 @@
-"""`vitrine evaluate`: how well a pack does on photos that took no part in its training, and how claims are understood."""
+"""`vitrine evaluate`: how well a pack does on photos that took no part in its training, and how well claims are read."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

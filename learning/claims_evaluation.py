@@ -38,6 +38,7 @@ SEEN_SURELY = 0.95  # the probability that a photo's category is taken to have
 REVIEWED = 0.5  # strength of a contradiction
 MOST_UNKNOWN = 0.7  # probability that something else is meant, of what counts as understood
 EACH_VERTICAL = 26  # categories sampled to choose far ones from: one of each vertical for each
+MOST_OF_A_WORD = 60  # categories whose names end with it; "accessories" and "products" are more
 NOTHING_TO_SEE = {"na", "gc", "se", "pa", "so"}  # verticals of no thing: gift cards, services, software …
 
 
@@ -209,9 +210,10 @@ def _beside(category_id: str) -> list[ProductCategory]:
 
 
 def _of_the_same_word(category_id: str) -> list[ProductCategory]:
-    """Categories anywhere whose English name ends with the same word: toy phones, costume shoes."""
+    """Categories anywhere whose English name ends with the same word: costume shoes. None if anything is called so."""
     last = product_taxonomy()[category_id].name().split()[-1]
-    return [one for one in product_taxonomy() if one.name().split()[-1] == last and one.id != category_id]
+    named = [one for one in product_taxonomy() if one.name().split()[-1] == last and one.id != category_id]
+    return named if len(named) <= MOST_OF_A_WORD else []
 
 
 def _without_accents(name: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from shared.claims.text import tidied, words_of
 
-_BRANDS = Path(__file__).parents[2] / "services/attributes/brands.toml"
+_BRANDS = Path(__file__).parents[1] / "brands.toml"
 _MAKE = {"phones": "el-4-8-5", "groceries": "fb", "garments": "aa"}  # what the makers of each list make
 
 

@@ -192,19 +192,25 @@ def _add_hypotheses(found: dict[int, float], reading: Reading, log_language: flo
 
     Returns the best.
     """
-    posted, gains, heads = [], [], []
+    posted, gains, heads, synonyms = [], [], [], []
     for one in reading.words:
         if one.number is not None:
             names, as_head = index.postings(one.number)
             posted.append(names)
             gains.append(np.full(len(names), -BESIDE_A_NAME[one.sort] - LEFT_OUT))
             heads.append(np.where(as_head, 0.0 if one.names_thing else ELSEWHERE, DESCRIBED_BY))
+            synonyms.append(np.unique(index.node[names[as_head & (index.length[names] == 1)]]))
     names, places = np.unique(np.concatenate(posted), return_inverse=True)
     head = np.full(len(names), DESCRIBED_BY)
     np.maximum.at(head, places, np.concatenate(heads))
     score = np.bincount(places, np.concatenate(gains), len(names)) + head
     score += LEFT_OUT * index.length[names] + index.doubt[names]
     score += sum(BESIDE_A_NAME[one.sort] for one in reading.words) + log_language
+    if len(synonyms) > 1:
+        # "Handy Smartphone": another name of the same beside a name of it costs nothing.
+        again = np.bincount(np.concatenate(synonyms), minlength=len(index.ids)) - 1
+        alone = index.length[names] == 1
+        score[alone] += np.maximum(again[index.node[names[alone]]], 0) * -BESIDE_A_NAME[BESIDE]
     kept = score > score.max() + log(LEAST)
     for node, one in zip(index.node[names[kept]].tolist(), score[kept].tolist(), strict=True):
         found[node] = max(one, found.get(node, -inf))

@@ -4,6 +4,7 @@ A name is split into alternatives ("Coats & Jackets" names coats, and jackets), 
 head: the word that says what the thing is, where the others only say which.
 """
 
+import re
 import tomllib
 from array import array
 from collections import Counter
@@ -17,13 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.claims.grammar import Grammar, grammars
-from shared.claims.text import HANGUL, WIDE, pieces_of, tidied, words_of
+from shared.claims.text import HANGUL, IDEOGRAPHS, WIDE, pieces_of, tidied, words_of
 from shared.product_taxonomy import LANGUAGES, product_taxonomy
 
 _OTHER_NAMES = Path(__file__).with_name("other_names.toml")
 _LEAST_SUFFIX, _MOST_SUFFIX, _SUFFIX_IS_WORD = 2, 3, 3  # characters; and how many names have to end so
 _SURE_WORD_IN = 6  # categories whose names have it
-_SURE_WIDE_WORD = 3  # characters
+_ANYTHING_IN = 14  # verticals in which a word names something
+_SURE_SYLLABLES, _SURE_LETTERS = 3, 10  # so long a word is no other language's by chance
+_LACKING = re.compile(r"(\w+)-(?=[\s,&/]|$)")  # "Kaffee- & Teebecher"
+
+# What names end in to say "kind of" and "supplies for": that who leaves it out means the same.
+_WIDE_ENDINGS = {"类": 1.0, "類": 1.0, "用品": 0.1}
 
 # Likelihoods. Of categories of one name the general one is meant: T-Shirts rather than sports fans' T-Shirts. A part of
 # a name may lack what the whole gives it.
@@ -75,9 +81,10 @@ class NamesIndex:
         return sorted(set(self.whole_node[where].tolist()))
 
     def called(self, category: str) -> frozenset[int]:
-        """The words that name a category: heads of its names."""
+        """The words that name a category: heads of its names, but for those that name anything ("accessories")."""
         number = self._places[category]
-        return frozenset(self._called[self._called_from[number] : self._called_from[number + 1]].tolist())
+        own = self._called[self._called_from[number] : self._called_from[number + 1]]
+        return frozenset(own[~self._names_anything[own]].tolist())
 
     @cached_property
     def language_of_word(self) -> Sequence[str]:
@@ -87,6 +94,15 @@ class NamesIndex:
     @cached_property
     def _places(self) -> Mapping[str, int]:
         return {category: place for place, category in enumerate(self.ids)}
+
+    @cached_property
+    def _names_anything(self) -> NDArray[np.bool_]:
+        """Of words."""
+        verticals = [category.split("-")[0] for category in self.ids]
+        number = np.unique(verticals, return_inverse=True)[1]
+        nodes = np.repeat(np.arange(len(self.ids)), np.diff(self._called_from))
+        pairs = np.unique(np.stack([self._called, number[nodes]]), axis=1)
+        return np.bincount(pairs[0], minlength=len(self.starts) - 1) >= _ANYTHING_IN
 
     @cached_property
     def _called(self) -> Numbers:
@@ -153,9 +169,12 @@ def _indexed(ids: Sequence[str], by_language: Mapping[str, Sequence[tuple[int, s
     heads = np.zeros(len(words), np.bool_)
     heads[of[head]] = True
     nodes_of_words = np.unique(np.stack([of, nodes[np.array(posted)]]), axis=1)
-    rare = np.bincount(nodes_of_words[0], minlength=len(words)) < _SURE_WORD_IN
+    having = np.bincount(nodes_of_words[0], minlength=len(words))
+    _count_compounds(having, words)
+    rare = having < _SURE_WORD_IN
     for word, number in words.items():
-        rare[number] &= word not in trusted and not (_is_syllabic(word) and len(word) > _SURE_WIDE_WORD)
+        sure_from = _SURE_SYLLABLES if _is_syllabic(word) else _SURE_LETTERS
+        rare[number] &= word not in trusted and len(word[:-1]) < sure_from
     return NamesIndex(
         ids=tuple(ids),
         words=words,
@@ -172,6 +191,17 @@ def _indexed(ids: Sequence[str], by_language: Mapping[str, Sequence[tuple[int, s
     )
 
 
+def _count_compounds(having: NDArray[np.int64], words: Mapping[str, int]) -> None:
+    """Adds to how many categories have a word those that have it at the end of another: Tanzkleid, 会议电话."""
+    alone = having.copy()
+    compounding = {grammar.sign: grammar.shortest_ending for grammar in grammars() if grammar.has_compounds}
+    for word, number in words.items():
+        shortest = compounding.get(word[-1], len(word))
+        for start in range(1, len(word) - shortest):
+            if (ending := words.get(word[start:])) is not None:
+                having[ending] += alone[number]
+
+
 def _is_syllabic(stem: str) -> bool:
     """Whether each character is a syllable or a word."""
     return bool(WIDE.search(stem) or HANGUL.search(stem))
@@ -186,15 +216,18 @@ def alternatives(name: str, grammar: Grammar) -> list[Alternative]:
     if grammar.is_wide:
         return _wide_alternatives(name, grammar)
     pieces = [words for piece in pieces_of(name) for words in _joined(words_of(piece), grammar)]
+    lacking = set(_LACKING.findall(name))
     if len(pieces) < 2:
         return [one for words in pieces for one in _alternative(words, grammar, 0.0)]
     found: list[Alternative] = []
     shared = _until_related(pieces[-1], grammar)
     for words in pieces:
         # "Mobile & Smart Phones": the first part lacks its head. Where words aren't compounds, that is the rule.
-        if grammar.head_is_last and len(words) == 1 < len(shared) and words is not pieces[-1]:
+        may_lack = len(words) == 1 and (len(shared) > 1 or words[0] in lacking)
+        if grammar.head_is_last and may_lack and words is not pieces[-1]:
             found += _alternative([*words, shared[-1]], grammar, log(PART))
-            found += _alternative(words, grammar, log(PART_BEFORE_A_SHARED_HEAD))
+            if words[0] not in lacking:
+                found += _alternative(words, grammar, log(PART_BEFORE_A_SHARED_HEAD))
         else:
             found += _alternative(words, grammar, log(PART))
     return list(dict.fromkeys(found))
@@ -239,11 +272,9 @@ def _wide_alternatives(name: str, grammar: Grammar) -> list[Alternative]:
         before_shared = place < len(parts) - 1 and len(part) < len(parts[-1])
         doubt = 0.0 if len(parts) == 1 else log(PART_BEFORE_A_SHARED_HEAD if before_shared else PART)
         found.append(Alternative((part,), doubt))
-        trimmed = part
-        for ending in ("用品", "类", "類"):
-            trimmed = trimmed.removesuffix(ending)
-        if trimmed and trimmed != part:
-            found.append(Alternative((trimmed,), doubt))
+        for ending, likelihood in _WIDE_ENDINGS.items():
+            if (trimmed := part.removesuffix(ending)) not in (part, ""):
+                found.append(Alternative((trimmed,), doubt + log(likelihood)))
     return list(dict.fromkeys(found))
 
 
@@ -257,7 +288,12 @@ def _wide_parts(piece: str, grammar: Grammar) -> list[str]:
 def _with_suffixes(named: Sequence[tuple[int, Alternative]]) -> Iterator[tuple[int, Alternative]]:
     """Names, and those of them that end as many do as two words: 会议电话 is a kind of 电话."""
     runs = {one.stems[0] for _, one in named}
-    endings = Counter(run[-size:] for run in runs for size in range(_LEAST_SUFFIX, _MOST_SUFFIX + 1) if len(run) > size)
+    endings = Counter(
+        run[-size:]
+        for run in runs
+        for size in range(_LEAST_SUFFIX, _MOST_SUFFIX + 1)
+        if len(run) > size and IDEOGRAPHS.fullmatch(run[-size:])
+    )
     endings.update(dict.fromkeys(runs, _SUFFIX_IS_WORD))
     for place, one in named:
         yield place, one

@@ -14,6 +14,7 @@ _ELISION = re.compile("['’‘`]")
 _WORD = re.compile(r"[^\W_]+")
 _SHAPES = frozenset("tuvx")  # a t-shirt, a v-neck
 WIDE = re.compile("[\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff]")  # scripts without blanks
+IDEOGRAPHS = re.compile("[\u3400-\u4dbf\u4e00-\u9fff]+")
 HANGUL = re.compile("[\uac00-\ud7af]")
 
 Word = str
