@@ -1,4 +1,4 @@
-"""`vitrine evaluate`: how well a pack does on photos that took no part in its training, and how well claims are read."""
+"""`vitrine evaluate`: how well a pack does on photos that took no part in its training, and how claims are read."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +11,7 @@ from learning.baselines import baselines
 from learning.claims_evaluation import (
     OUTCOMES,
     Pair,
+    accused,
     accused_by,
     drawn_claims,
     false_pairs,
@@ -82,20 +83,19 @@ def claims(name: str, each: int, seed: int) -> None:
     show(_shares(f"{len(understood)} claims drawn from names, by language", "language", by_language, OUTCOMES))
     by_way = shares(((claim.way, how) for claim, how in understood), OUTCOMES)
     show(_shares("the same, by what sellers do to names", "way", by_way, OUTCOMES))
-    honest = list(honest_pairs(seen, 1, seed))
-    written = list(written_pairs(seen))
-    false = list(false_pairs(seen, 1, seed))
-    accused = {
-        "honest": accused_by(honest, lambda pair: pair.claim.language),
-        "honest, as people wrote it": accused_by(written, lambda pair: pair.claim.language),
-        "false": accused_by(false, lambda pair: pair.claim.language),
-    }
+    honest, false = accused(honest_pairs(seen, 1, seed)), accused(false_pairs(seen, 1, seed))
+    written = accused(written_pairs(seen))
     title = (
-        f"accused, of {len(honest)} honest claims drawn, {len(written)} honest ones written and {len(false)} false ones"
+        f"accused, of {len(honest)} honest claims drawn, {len(written)} written by people, and {len(false)} false ones"
     )
-    show(_columns(title, "language", accused))
+    columns = {"honest": honest, "honest, written": written, "false": false}
+    show(_columns(title, "language", {name: accused_by(some, _language) for name, some in columns.items()}))
     show(_columns("honest ones accused, by what is claimed", "claimed", {"share": accused_by(honest, _way)}))
     show(_columns("false ones accused, by what sellers do to names", "way", {"share": accused_by(false, _way)}))
+
+
+def _language(pair: Pair) -> str:
+    return pair.claim.language
 
 
 def _way(pair: Pair) -> str:

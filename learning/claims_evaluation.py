@@ -64,10 +64,6 @@ class Pair:
     claim: Claim
     seen: str
 
-    @property
-    def accused(self) -> bool:
-        return is_accused(self.claim.meaning, self.seen)
-
 
 def is_accused(meaning: Meaning, seen: str, probability: float = SEEN_SURELY) -> bool:
     """Whether a photo of this would have the listing reviewed."""
@@ -168,11 +164,16 @@ def false_pairs(seen: Sequence[str], each: int, seed: int = 0) -> Iterator[Pair]
                     yield Pair(claim, category_id)
 
 
-def accused_by(pairs: Iterable[Pair], row: Callable[[Pair], str]) -> Mapping[str, float]:
-    """The share of pairs that are accused, by row; all of them last."""
-    marked = [(name, str(pair.accused)) for pair in pairs for name in (row(pair), ALL)]
-    found = shares(marked, ["True"])
-    return {name: found[name]["True"] for name in (*(one for one in found if one != ALL), *({ALL} & found.keys()))}
+def accused(pairs: Iterable[Pair]) -> list[tuple[Pair, bool]]:
+    """Each with whether it is."""
+    return [(pair, is_accused(pair.claim.meaning, pair.seen)) for pair in pairs]
+
+
+def accused_by(judged: Iterable[tuple[Pair, bool]], row: Callable[[Pair], str]) -> Mapping[str, float]:
+    """The share that is accused, by row; of all of them last."""
+    marked = [(name, str(is_so)) for pair, is_so in judged for name in (row(pair), ALL)]
+    found = {name: of[str(True)] for name, of in shares(marked, [str(True)]).items()}
+    return {name: found[name] for name in sorted(found, key=lambda one: one == ALL)}
 
 
 def seen_ids(pack: Pack) -> Sequence[str]:

@@ -23,8 +23,8 @@ CATEGORY_MISMATCH = "category_mismatch"
 WEAKEST_COPY = 0.75
 BLOCK_AT = 1.0 - (1.0 - WEAKEST_COPY) * BLOCKED_DISTANCE / MATCH_DISTANCE
 # A wrong accusation costs a reviewer's minute and an honest seller's hour. So a mismatch weighs as much as the category
-# is surely seen, times as what is claimed surely lies far from it: a phone that shows a shirt is reviewed where both are
-# seven tenths sure, shoes that show a hat where both are nine.
+# is surely seen, times as what is claimed surely lies far from it: a phone that shows a shirt is reviewed where both
+# are seven tenths sure, shoes that show a hat where both are nine.
 REVIEW_AT = 0.5
 
 
