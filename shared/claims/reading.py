@@ -70,9 +70,7 @@ def naming_words(words: Sequence[str], brand: frozenset[str]) -> set[tuple[str, 
     """What is left of a phrase without brand, sizes and what only describes in some language, for each language."""
     found = {tuple(words)}
     for grammar in grammars():
-        naming = [
-            word for word in words if not (word in grammar.describing or word in brand or any(map(str.isdigit, word)))
-        ]
+        naming = [word for word in words if not (word in grammar.describing or word in brand or _is_code(word))]
         while naming and naming[-1] in grammar.relating:
             naming.pop()
         found.add(tuple(naming))
@@ -97,8 +95,11 @@ def _reading(words: Sequence[str], brand: frozenset[str], grammar: Grammar, inde
     sorts = {
         at: _sort(one, brand, grammar, index)
         for at, one in enumerate(units)
-        if not is_function_word[at] and (one.number is not None or not any(map(str.isdigit, one.word)))
+        if not is_function_word[at] and (one.number is not None or not _is_code(one.word))
     }
+    last = max((at for at in sorts if at < related), default=None)
+    if grammar.head_is_last and last is not None and sorts[last] == DESCRIBING and _is_thing(units[last], index):
+        sorts[last] = THING  # a "yoga short" is worn, an "orange" may be eaten
     things = _places_of_things(sorts, units, related, grammar)
     known = sum(is_function_word) + sum(
         sort in (KNOWN, THING, RARE) or units[at].word in grammar.describing for at, sort in sorts.items()
@@ -120,6 +121,15 @@ def _sort(unit: _Unit, brand: frozenset[str], grammar: Grammar, index: NamesInde
     if not index.heads[unit.number]:
         return KNOWN
     return RARE if index.rare[unit.number] else THING
+
+
+def _is_code(word: str) -> bool:
+    """A size, a number, a letter, a model's name."""
+    return any(map(str.isdigit, word)) or (len(word) == 1 and word.isascii())
+
+
+def _is_thing(unit: _Unit, index: NamesIndex) -> bool:
+    return unit.number is not None and bool(index.heads[unit.number]) and not index.rare[unit.number]
 
 
 def _placed(sort: str, is_related: bool, names_thing: bool) -> str:

@@ -12,7 +12,6 @@ _BETWEEN_PIECES = re.compile(r"[,;&+/·•()\[\]{}!?…。，；（）【】「�
 _POSSESSIVE = re.compile(r"['’‘`]s\b")
 _ELISION = re.compile("['’‘`]")
 _WORD = re.compile(r"[^\W_]+")
-_SHAPES = frozenset("tuvx")  # a t-shirt, a v-neck
 WIDE = re.compile("[\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff]")  # scripts without blanks
 IDEOGRAPHS = re.compile("[\u3400-\u4dbf\u4e00-\u9fff]+")
 HANGUL = re.compile("[\uac00-\ud7af]")
@@ -38,18 +37,18 @@ def pieces_of(text: str) -> list[str]:
 def words_of(piece: str) -> list[Word]:
     """The words of a tidied text.
 
-    A letter that stands alone belongs to what follows ("t-shirt", "T 恤"); words with hyphens are apart.
+    A T that stands alone belongs to what follows ("t-shirt", "T 恤"); words with hyphens are apart.
     """
     if "'" in piece or "’" in piece or "‘" in piece or "`" in piece:
         piece = _ELISION.sub(" ", _POSSESSIVE.sub("s", piece))
     words = _WORD.findall(piece)
-    return list(_glued(words)) if any(len(word) == 1 for word in words) else words
+    return list(_glued(words)) if "t" in words else words
 
 
 def _glued(words: Sequence[Word]) -> Iterator[Word]:
     letter = ""
     for word in words:
-        if word in _SHAPES and not letter:
+        if word == "t" and not letter:
             letter = word
             continue
         yield letter + word
