@@ -43,8 +43,8 @@ RUN uv pip install --no-deps --build-constraints requirements/build.txt --requir
 
 FROM builder AS vitrine
 COPY LICENSE NOTICE pyproject.toml ./
-# Of the commands those work that need neither `make run` nor training: worker, topics, groups, dlq, packs, taxonomy, import,
-# search.
+# Of the commands those work that need neither `make run` nor training: worker, topics, groups, dlq, packs, taxonomy,
+# import, search.
 COPY shared shared
 COPY services services
 COPY client client

@@ -89,5 +89,8 @@ def _described(manifest: Manifest) -> list[str]:
         if one.attributes
     ]
     lines += [f"measured    {name.replace('_', ' ')}: {value:.4g}" for name, value in manifest.measured.items()]
-    lines += [f"category    {' / '.join(path)}  {manifest.meaning_of(path).taxonomy_id}" for path in manifest.taxonomy]
+    lines += [
+        f"category    {' / '.join(path)}  {manifest.meaning_of(path).taxonomy_id or 'no taxonomy id'}"
+        for path in manifest.taxonomy
+    ]
     return lines

@@ -221,14 +221,10 @@ class Manifest(_Strict):
 
     def _entries_of(self, path: Sequence[str]) -> list[CategorySpec]:
         """Those at or above a path, the general ones first."""
-        return [spec for depth in range(len(path) + 1) for spec in self._by_path.get(tuple(path[:depth]), ())]
-
-    @cached_property
-    def _by_path(self) -> dict[tuple[str, ...], list[CategorySpec]]:
-        by_path: dict[tuple[str, ...], list[CategorySpec]] = {}
-        for spec in self.categories:
-            by_path.setdefault(spec.path, []).append(spec)
-        return by_path
+        path = tuple(path)
+        return sorted(
+            (spec for spec in self.categories if path[: len(spec.path)] == spec.path), key=lambda spec: len(spec.path)
+        )
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from vitrine.events.v1 import image_pb2
 from services.classification.task import ClassificationTask
 from services.embedding.task import EmbeddingTask
 from shared.photos import Photo, Pixels
-from shared.vision.pack import open_pack
+from shared.vision.pack import Pack, open_pack
 from shared.vision.reader import Reader
+from shared.vision.taxonomy import Judgement
 from tests.fakes_vision import BUILTIN
 
 
@@ -70,6 +71,15 @@ def test_answers_outlive_the_pixels(reader: Reader, trunk: CountingTrunk) -> Non
     seen.forget("input")
     assert len(reader.categories([seen])) == 1
     assert trunk.forwards == [1]
+
+
+def test_an_answer_has_the_id_of_its_deepest_node_that_has_one(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [("garments", "t-shirt"), ("groceries", "Fruit", "Apple", "Granny-Smith"), ()]
+    judged = [Judgement(path, 0.9, complete=bool(path)) for path in paths]
+    monkeypatch.setattr(Pack, "judge", lambda _pack, _features: judged)
+    categories = reader.categories([photo(n) for n in (1, 2, 3)])
+    assert [category.taxonomy_id for category in categories] == ["aa-1-13-8", "fb-2-10-7-1", ""]
+    assert not any(category.display_name for category in categories), "events name nothing in any language"
 
 
 def test_classification_answers_with_its_pack_and_the_uploads_revision(reader: Reader) -> None:
