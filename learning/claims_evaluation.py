@@ -5,6 +5,7 @@ understood of them, by language; how many honest ones would be held against thei
 they say; and how many false ones.
 """
 
+import re
 import tomllib
 import unicodedata
 from collections import Counter
@@ -15,6 +16,8 @@ from html import escape
 from itertools import islice
 from pathlib import Path
 from random import Random
+
+from vitrine.events.v1 import listing_pb2
 
 from shared.claims import Meaning, claims_meaning, contradiction, distance
 from shared.product_taxonomy import LANGUAGES, ProductCategory, ProductTaxonomy, product_taxonomy
@@ -37,6 +40,14 @@ ALL = "all"
 SEEN_SURELY = 0.95  # the probability that a photo's category is taken to have
 REVIEWED = 0.5  # strength of a contradiction
 MOST_UNKNOWN = 0.7  # probability that something else is meant, of what counts as understood
+# An -s that makes a plural and nothing else.
+_PLURALS = {
+    "en": re.compile(r"(?<=\w{3})(?<![aeis])s\b"),
+    "fr": re.compile(r"(?<=\w{2}[eo])s\b"),
+    "es": re.compile(r"(?<=\w{2}[ao])s\b"),
+    "pt-BR": re.compile(r"(?<=\w{2}[ao])s\b"),
+}
+
 EACH_VERTICAL = 26  # categories sampled to choose far ones from: one of each vertical for each
 MOST_OF_A_WORD = 60  # categories whose names end with it; "accessories" and "products" are more
 NOTHING_TO_SEE = {"na", "gc", "se", "pa", "so"}  # verticals of no thing: gift cards, services, software …
@@ -54,7 +65,7 @@ class Claim:
 
     @property
     def meaning(self) -> Meaning:
-        return claims_meaning(self.field, self.title)
+        return claims_meaning(listing_pb2.Claims(category=self.field, title=self.title))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +125,8 @@ def claims_of(category: ProductCategory, language: str, random: Random) -> Itera
         "path turned": " > ".join([name, *reversed(above)]),
         "gid": f"gid://shopify/TaxonomyCategory/{category.id}",
     }
+    if language in _PLURALS:
+        written["singular"] = _PLURALS[language].sub("", name)
     for way, field in written.items():
         yield Claim(category.id, language, way, field)
     yield Claim(category.id, language, "title alone", "", title)

@@ -86,7 +86,7 @@ def mismatches(claims: listing_pb2.Claims, seen: image_pb2.Category) -> list[ima
     """At most one reason. None when the claims or the photo are not understood, or not surely enough."""
     if not seen.taxonomy_id:
         return []
-    meaning = claims_meaning(claims.category, claims.title, claims.brand)
+    meaning = claims_meaning(claims)
     strength = seen.confidence * contradiction(meaning, seen.taxonomy_id)
     if meaning.likeliest is None or strength < REVIEW_AT:
         return []

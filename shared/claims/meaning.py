@@ -12,6 +12,7 @@ from functools import lru_cache
 from math import exp, inf, log
 
 import numpy as np
+from vitrine.events.v1 import listing_pb2
 
 from shared.claims.brands import made_by
 from shared.claims.names import DEEPER, NamesIndex, names_index
@@ -96,9 +97,9 @@ class Meaning:
         return next(iter(self.categories), None)
 
 
-def claims_meaning(category: str = "", title: str = "", brand: str = "") -> Meaning:
+def claims_meaning(claims: listing_pb2.Claims) -> Meaning:
     """What a seller's claims may mean together: the category counts more than the title, each sharpens the other."""
-    named, titled = category_meaning(category, brand), title_meaning(title, brand)
+    named, titled = category_meaning(claims.category, claims.brand), title_meaning(claims.title, claims.brand)
     if named.categories and titled.categories:
         return _meaning(_narrowed(named.categories, titled.categories), (named, titled))
     return _meaning(named.categories or titled.categories, (named, titled))

@@ -3,8 +3,9 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from vitrine.events.v1 import listing_pb2
 
-from shared.claims import claims_meaning, contradiction, distance
+from shared.claims import Meaning, claims_meaning, contradiction, distance
 from shared.product_taxonomy import LANGUAGES, product_taxonomy
 from studio import demo
 from tests.fakes_vision import BUILTIN
@@ -33,8 +34,12 @@ def seen(name: str) -> str:
     return BUILTIN.meaning_of(SEEN[name]).taxonomy_id
 
 
+def meaning_of(category: str, title: str = "", brand: str = "") -> Meaning:
+    return claims_meaning(listing_pb2.Claims(category=category, title=title, brand=brand))
+
+
 def accused(category: str, photo: str, title: str = "", brand: str = "") -> bool:
-    return SURELY * contradiction(claims_meaning(category, title, brand), seen(photo)) >= REVIEWED
+    return SURELY * contradiction(meaning_of(category, title, brand), seen(photo)) >= REVIEWED
 
 
 @pytest.mark.parametrize(
@@ -82,7 +87,7 @@ def accused(category: str, photo: str, title: str = "", brand: str = "") -> bool
     ],
 )
 def test_what_sellers_write_is_understood(claim: str, category: str) -> None:
-    meaning = claims_meaning(claim)
+    meaning = meaning_of(claim)
     nearest = [one for one in meaning.categories if one == category][:1]
     assert nearest and meaning.categories[category] >= 0.2, meaning.categories
     assert meaning.likeliest is not None and distance(meaning.likeliest, category) == 0
@@ -93,14 +98,14 @@ def test_a_category_is_understood_by_its_name_in_every_language(language: str) -
     for category in ("aa-1-13-8", "aa-8", "el-4-8-5", "fb-1-9", "fr-15", "hg-11-10-5-5", "sg-4-4-2", "tg-4"):
         name = product_taxonomy()[category].name(language)
         for claim in (name, name.upper(), f"NEW!! {name}", f"{name} 42", f"gid://shopify/TaxonomyCategory/{category}"):
-            understood = claims_meaning(claim).likeliest
+            understood = meaning_of(claim).likeliest
             assert understood is not None and distance(understood, category) == 0, claim
 
 
 @pytest.mark.parametrize("claim", ["", " > ", "???", "for kids", "Neu", "42", "pour femme", "Zyntrix 3000", "👟"])
 def test_what_says_nothing_means_nothing(claim: str) -> None:
-    assert claims_meaning(claim).categories == {}
-    assert claims_meaning(claim).unknown == 1
+    assert meaning_of(claim).categories == {}
+    assert meaning_of(claim).unknown == 1
 
 
 @pytest.mark.parametrize(
@@ -117,7 +122,7 @@ def test_what_says_nothing_means_nothing(claim: str) -> None:
     ],
 )
 def test_who_may_mean_something_else_is_not_believed_wholly(claim: str) -> None:
-    assert claims_meaning(claim).unknown >= 0.45
+    assert meaning_of(claim).unknown >= 0.45
 
 
 def test_a_head_stands_where_the_language_has_it() -> None:
@@ -129,21 +134,21 @@ def test_a_head_stands_where_the_language_has_it() -> None:
         ("tea towel", "hg-15-4", "fb-1-14-2"),
         ("shoe rack", "hg-10-16-1-6", "aa-8"),
     ]:
-        meant = claims_meaning(claim).categories
+        meant = meaning_of(claim).categories
         near = sum(probability for one, probability in meant.items() if one.split("-")[0] == thing.split("-")[0])
         assert near > 1.5 * meant.get(described, 0.0), claim
 
 
 def test_a_stated_brand_names_no_thing() -> None:
-    assert claims_meaning("Mango", brand="Mango").likeliest is None or not accused("Mango", "dress", brand="Mango")
-    assert claims_meaning("Puma").categories.get("aa", 0) > 0
+    assert meaning_of("Mango", brand="Mango").likeliest is None or not accused("Mango", "dress", brand="Mango")
+    assert meaning_of("Puma").categories.get("aa", 0) > 0
 
 
 def test_category_and_title_sharpen_each_other() -> None:
-    alone, together = claims_meaning("Tops"), claims_meaning("Tops", "Grey T-shirt, worn once")
+    alone, together = meaning_of("Tops"), meaning_of("Tops", "Grey T-shirt, worn once")
     assert together.categories["aa-1-13-8"] > alone.categories.get("aa-1-13-8", 0.0)
-    assert together.unknown < claims_meaning("", "Grey T-shirt, worn once").unknown
-    apart = claims_meaning("Shoes", "Mobile phone")
+    assert together.unknown < meaning_of("", "Grey T-shirt, worn once").unknown
+    apart = meaning_of("Shoes", "Mobile phone")
     assert {"aa-8", "el-4-8-5"} <= apart.categories.keys(), "either may be meant"
 
 
@@ -306,8 +311,8 @@ def test_a_title_excuses_and_contradicts(category: str, title: str, photo: str, 
 
 
 def test_a_word_of_several_meanings_has_them_all() -> None:
-    assert {"aa-1-13-8", "fb-1-14-2"} <= claims_meaning("Tee").categories.keys()
-    assert {"aa-1-15", "ae-2-2-6"} <= claims_meaning("Rock").categories.keys()
+    assert {"aa-1-13-8", "fb-1-14-2"} <= meaning_of("Tee").categories.keys()
+    assert {"aa-1-15", "ae-2-2-6"} <= meaning_of("Rock").categories.keys()
 
 
 @pytest.mark.parametrize(
@@ -330,7 +335,7 @@ def test_honest_sellers_mix_up_what_is_near_or_called_the_same(one: str, other: 
 
 @given(st.text(), st.text(), st.text(max_size=20))
 def test_any_text_may_be_claimed(category: str, title: str, brand: str) -> None:
-    meaning = claims_meaning(category, title, brand)
+    meaning = meaning_of(category, title, brand)
     assert all(one in product_taxonomy() and probability > 0 for one, probability in meaning.categories.items())
     assert sum(meaning.categories.values()) <= 1 + 1e-9
     assert 0 <= contradiction(meaning, "aa-8") <= 1
@@ -343,6 +348,6 @@ def test_the_demos_false_claims_are_accused_and_its_honest_ones_are_not(monkeypa
     assert sum(one.expected.reason == "category_mismatch" for one in listings) == 7
     for listing in listings:
         photo = BUILTIN.meaning_of(listing.expected.path).taxonomy_id
-        meaning = claims_meaning(listing.category, listing.title, listing.brand)
+        meaning = meaning_of(listing.category, listing.title, listing.brand)
         is_accused = SURELY * contradiction(meaning, photo) >= REVIEWED
         assert is_accused == (listing.expected.reason == "category_mismatch"), (listing.category, listing.title)
