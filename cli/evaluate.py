@@ -1,4 +1,4 @@
-"""`vitrine evaluate`: how well a model pack, and what names colours, do on photos that took no part in training."""
+"""`vitrine evaluate`: how well a pack, what names colours and what reads claims do on what none of them learned from."""
 
 import os
 from collections import Counter, defaultdict
@@ -11,6 +11,19 @@ import click
 from cli.plain import Group
 from cli.tables import number, say, show, text
 from learning.baselines import baselines
+from learning.claims_evaluation import (
+    OUTCOMES,
+    Pair,
+    accused,
+    accused_by,
+    drawn_claims,
+    false_pairs,
+    honest_pairs,
+    outcome,
+    seen_ids,
+    shares,
+    written_pairs,
+)
 from learning.evaluation import answers, judged_numbers, measured
 from learning.evaluation_files import write_files
 from learning.meters import Meters, meters
@@ -35,7 +48,7 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 @click.group(cls=Group)
 def evaluate() -> None:
-    """Measure a model pack."""
+    """Measure a model pack, or the understanding of claims."""
 
 
 @evaluate.command()
@@ -98,6 +111,52 @@ def _confusions(answers: Sequence[Told]) -> Rows:
     wrong = Counter((one.wanted, one.named) for one in answers if not one.is_right)
     for (wanted, given), count in wrong.most_common(12):
         table.add_row(wanted, given or "none", str(count))
+    return table
+
+
+@evaluate.command()
+@click.argument("name", default="builtin")
+@click.option("--each", default=60, type=click.IntRange(min=1), help="Categories drawn for each language.")
+@click.option("--seed", default=0, help="Of what is drawn.")
+def claims(name: str, each: int, seed: int) -> None:
+    """Measure how claims are understood, and whom they accuse on photos of what the pack NAME can see.
+
+    Claims are the product taxonomy's names with what sellers do to them, in every language, and some that people wrote.
+    """
+    seen = seen_ids(open_pack(name))
+    understood = [(claim, outcome(claim)) for claim in drawn_claims(each, seed)]
+    by_language = shares(((claim.language, how) for claim, how in understood), OUTCOMES)
+    show(_shares(f"{len(understood)} claims drawn from names, by language", "language", by_language, OUTCOMES))
+    by_way = shares(((claim.way, how) for claim, how in understood), OUTCOMES)
+    show(_shares("the same, by what sellers do to names", "way", by_way, OUTCOMES))
+    honest, false = accused(honest_pairs(seen, 1, seed)), accused(false_pairs(seen, 1, seed))
+    written = accused(written_pairs(seen))
+    title = (
+        f"accused, of {len(honest)} honest claims drawn, {len(written)} written by people, and {len(false)} false ones"
+    )
+    columns = {"honest": honest, "honest, written": written, "false": false}
+    show(_columns(title, "language", {name: accused_by(some, _language) for name, some in columns.items()}))
+    show(_columns("honest ones accused, by what is claimed", "claimed", {"share": accused_by(honest, _way)}))
+    show(_columns("false ones accused, by what sellers do to names", "way", {"share": accused_by(false, _way)}))
+
+
+def _language(pair: Pair) -> str:
+    return pair.claim.language
+
+
+def _way(pair: Pair) -> str:
+    return pair.claim.way
+
+
+def _shares(title: str, first: str, rows: Mapping[str, Figures], columns: Sequence[str]) -> Rows:
+    return _columns(title, first, {column: {row: rows[row][column] for row in rows} for column in columns})
+
+
+def _columns(title: str, first: str, columns: Mapping[str, Figures]) -> Rows:
+    """Of shares: a column for each, a row for each name that any of them has."""
+    table = Rows(text(first), *map(number, columns), title=title)
+    for row in dict.fromkeys(row for column in columns.values() for row in column):
+        table.add_row(row, *(f"{column[row]:.3f}" if row in column else "" for column in columns.values()))
     return table
 
 

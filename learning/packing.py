@@ -75,13 +75,8 @@ def categories_of(taxonomy: Taxonomy) -> tuple[CategorySpec, ...]:
     """What this project knows of these categories. Nothing is held against a leaf that it knows nothing of."""
     table = tomllib.loads(CATEGORIES.read_text("utf-8"))
     said = {tuple(one["path"]): one for one in table["categories"]}
-    specs = []
-    for node in ((), *taxonomy.nodes):
-        spec = {"path": node, **_id_of(node, table), **said.get(node, {})}
-        if node in taxonomy.leaves and not any("kinds" in said.get(node[:depth], {}) for depth in range(len(node) + 1)):
-            spec["kinds"] = ()
-        specs.append(CategorySpec.model_validate(spec))
-    return tuple(specs)
+    specs = ({"path": node, **_id_of(node, table), **said.get(node, {})} for node in ((), *taxonomy.nodes))
+    return tuple(map(CategorySpec.model_validate, specs))
 
 
 def _id_of(node: tuple[str, ...], table: Mapping[str, Mapping[str, str]]) -> dict[str, str]:

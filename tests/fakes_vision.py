@@ -341,7 +341,7 @@ def photo_of(body: bytes, listing: str = "L1", seller: str = "S1", at_us: int = 
     """A photo as the worker hands it over. Its sha256 is made up from the listing unless `sha256` is given."""
     uploaded = image_pb2.ImageUploaded(listing_id=listing, seller_id=seller, revision=upload.get("revision", 1))
     uploaded.photo.sha256 = upload.get("sha256", f"sha-of-{listing}")
-    uploaded.claims.category = upload.get("category", "")
+    uploaded.claims.category, uploaded.claims.title = upload.get("category", ""), upload.get("title", "")
     uploaded.uploaded_at.FromMicroseconds(at_us)
     if "shown_us" in upload:
         uploaded.photo.uploaded_at.FromMicroseconds(upload["shown_us"])

@@ -18,7 +18,7 @@ from services.attributes.text import Line
 from shared.errors import Unusable
 from shared.vision.pack import CategorySpec, Meaning, PackUnusable
 
-BRANDS = Path(__file__).with_name("brands.toml")
+BRANDS = Path(__file__).parents[2] / "shared/brands.toml"
 UNITS = Path(__file__).with_name("units.toml")
 
 

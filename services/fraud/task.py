@@ -2,18 +2,17 @@
 
 from collections.abc import Sequence
 from math import prod
-from typing import Protocol
 
 import structlog
-from vitrine.events.v1 import image_pb2
+from vitrine.events.v1 import image_pb2, listing_pb2
 
 from services.fraud.bank import BLOCKED_DISTANCE, Bank, BankedPhoto, Marked, Match
-from services.fraud.claims import Kinds, are_worlds_apart, contradict, kinds_of_claim, require_known_kinds
 from services.fraud.pdq import BITS, MATCH_DISTANCE, fingerprint_of
+from shared.claims import claims_meaning, contradiction
 from shared.photos import Photo
+from shared.product_taxonomy import product_taxonomy
 from shared.stream.assessment import assess
 from shared.stream.task import Finding, SeesCategories
-from shared.vision.pack import CategorySpec, Meaning
 
 log = structlog.get_logger()
 
@@ -23,23 +22,10 @@ CATEGORY_MISMATCH = "category_mismatch"
 # A copy at the limit still counts for more than any doubt about a category.
 WEAKEST_COPY = 0.75
 BLOCK_AT = 1.0 - (1.0 - WEAKEST_COPY) * BLOCKED_DISTANCE / MATCH_DISTANCE
-# Seen means the calibrated probability of the category. Of ten photos at this bar one is seen wrongly, and a wrong
-# accusation costs a reviewer's minute and an honest seller's hour. Kinds are coarser than the label that the
-# probability is of, so the true error is lower.
-MISMATCH_AT = 0.8
-# For a phone that shows a shirt less is enough: what the reader doubts is which garment, not that it is one. Of 350
-# real garments and groceries the built-in pack put none into the other's world.
-WORLDS_APART_AT = 0.5
+# A wrong accusation costs a reviewer's minute and an honest seller's hour. So a mismatch weighs as much as the category
+# is surely seen, times as what is claimed surely lies far from it: a phone that shows a shirt is reviewed where both
+# are seven tenths sure, shoes that show a hat where both are nine.
 REVIEW_AT = 0.5
-
-
-class KnowsCategories(SeesCategories, Protocol):
-    """What the fraud task needs of a Reader."""
-
-    @property
-    def categories_said(self) -> Sequence[CategorySpec]: ...
-
-    def meaning_of(self, path: Sequence[str]) -> Meaning: ...
 
 
 class FraudTask:
@@ -47,14 +33,13 @@ class FraudTask:
 
     name = "fraud"
 
-    def __init__(self, reader: KnowsCategories, bank: Bank) -> None:
-        """Raises PackUnusable when the pack's kinds are not those of claims.toml."""
-        require_known_kinds(reader.pack_name, reader.categories_said)
+    def __init__(self, reader: SeesCategories, bank: Bank) -> None:
         self._reader = reader
         self._bank = bank
 
     def warm_up(self) -> None:
         self._reader.warm_up()
+        mismatches(listing_pb2.Claims(category="shirt"), image_pb2.Category(taxonomy_id="aa"))
 
     def prepare(self, photo: Photo) -> None:
         """Decodes for the trunk and for the hash. Raises Poison."""
@@ -80,7 +65,7 @@ class FraudTask:
         upload = photo.upload
         alone = image_pb2.ImageScored(
             assessment=assess(upload, self._reader.pack_name, self._reader.generation),
-            fraud=judged(mismatches(upload.claims.category, found, self._reader.meaning_of(found.path).kinds)),
+            fraud=judged(mismatches(upload.claims, found)),
         )
         if photo.self_test:
             self._bank.ping()
@@ -97,18 +82,22 @@ class FraudTask:
         return [_finding(scored) for scored in (*(mine or [alone]), *others)]
 
 
-def mismatches(claimed: str, seen: image_pb2.Category, seen_kinds: Kinds) -> list[image_pb2.Reason]:
-    """At most one reason. None when the claim or the photo is not understood, or the photo not well enough."""
-    claimed_kinds = kinds_of_claim(claimed)
-    bar = WORLDS_APART_AT if are_worlds_apart(claimed_kinds, seen_kinds) else MISMATCH_AT
-    if seen.confidence < bar or not contradict(claimed_kinds, seen_kinds):
+def mismatches(claims: listing_pb2.Claims, seen: image_pb2.Category) -> list[image_pb2.Reason]:
+    """At most one reason. None when the claims or the photo are not understood, or not surely enough."""
+    if not seen.taxonomy_id:
         return []
-    path = " > ".join(seen.path)
+    meaning = claims_meaning(claims)
+    strength = seen.confidence * contradiction(meaning, seen.taxonomy_id)
+    if meaning.likeliest is None or strength < REVIEW_AT:
+        return []
+    claimed, path = claims.category or claims.title, " > ".join(seen.path)
+    understood = product_taxonomy()[meaning.likeliest].name()
     return [
         image_pb2.Reason(
             code=CATEGORY_MISMATCH,
-            strength=seen.confidence,
-            explanation=f'Claimed as "{claimed}", but the photo shows {path} (probability {seen.confidence:.2f}).',
+            strength=strength,
+            explanation=f"Claimed as “{claimed}” ({understood}), but the photo shows {path} "
+            f"(probability {seen.confidence:.2f}).",
             claimed=claimed,
             seen=path,
         )

@@ -95,12 +95,8 @@ class CategorySpec(_Strict):
         default=None, min_length=1, description="Why it has none; it is known by the id of the nearest node above"
     )
     attributes: tuple[str, ...] = Field(default=(), description="Names of what is asked of them")
-    kinds: tuple[str, ...] | None = Field(
-        default=None,
-        description="What claims are compared with, as services/fraud/claims.toml names it; [] for none of those",
-    )
     brands: tuple[str, ...] | None = Field(
-        default=None, description="The lists of services/attributes/brands.toml that may be on them; [] for none"
+        default=None, description="The lists of shared/brands.toml that may be on them; [] for none"
     )
     largest_print_is_brand: bool | None = Field(default=None, description="Where no brand is known; else a slogan")
     bare_sizes: bool | None = Field(default=None, description="Whether an M that stands alone is a size")
@@ -112,7 +108,6 @@ class Meaning:
 
     taxonomy_id: str = ""  # of the deepest node that has one
     attributes: tuple[str, ...] = ()
-    kinds: frozenset[str] = frozenset()
     brands: tuple[str, ...] = ()
     largest_print_is_brand: bool = False
     bare_sizes: bool = False
@@ -166,9 +161,20 @@ class Manifest(_Strict):
             )
         return said
 
+    @model_validator(mode="before")
+    @classmethod
+    def _has_no_kinds(cls, said: Any) -> Any:
+        categories = said.get("categories", ()) if isinstance(said, dict) else ()
+        if any(isinstance(one, dict) and "kinds" in one for one in categories):
+            raise ValueError(
+                "categories: leave kinds out: what claims are compared with is taxonomy, the product taxonomy's id "
+                "(`vitrine taxonomy find`), or no_taxonomy with the reason why there is none, of each category"
+            )
+        return said
+
     @model_validator(mode="after")
     def _leaves_nothing_unsaid(self) -> Self:
-        """What is misspelled or left out would be lost without a word: brands, audience, contradictions."""
+        """What is misspelled or left out would be lost without a word: brands, audience, ids."""
         nodes = {leaf[:depth] for leaf in self.taxonomy for depth in range(len(leaf) + 1)}
         for spec in self.categories:
             if spec.path not in nodes:
@@ -176,8 +182,6 @@ class Manifest(_Strict):
         self._check_taxonomy_ids(nodes - {()})
         for leaf in self.taxonomy:
             above = self._entries_of(leaf)
-            if all(spec.kinds is None for spec in above):
-                raise ValueError(f"categories: no kinds for {_spelled(leaf)}; [] if it is none of those that are known")
             if any("brand" in spec.attributes for spec in above) and all(spec.brands is None for spec in above):
                 raise ValueError(f"categories: no brands for {_spelled(leaf)}, of which a brand is asked; [] for none")
         return self
@@ -205,12 +209,11 @@ class Manifest(_Strict):
         return f"{self.name}@{self.version}"
 
     def meaning_of(self, path: Sequence[str]) -> Meaning:
-        """What a path means, as far as it goes: of a node above leaves, every kind that any of them may be."""
+        """What a path means, as far as it goes."""
         entries = self._entries_of(path)
         return Meaning(
             taxonomy_id=_deepest((spec.taxonomy for spec in entries), ""),
             attributes=tuple(dict.fromkeys(name for spec in entries for name in spec.attributes)),
-            kinds=self._kinds_below(tuple(path)),
             brands=_deepest((spec.brands for spec in entries), ()),
             largest_print_is_brand=_deepest((spec.largest_print_is_brand for spec in entries), False),
             bare_sizes=_deepest((spec.bare_sizes for spec in entries), False),
@@ -222,15 +225,6 @@ class Manifest(_Strict):
         return sorted(
             (spec for spec in self.categories if path[: len(spec.path)] == spec.path), key=lambda spec: len(spec.path)
         )
-
-    def _kinds_below(self, path: tuple[str, ...]) -> frozenset[str]:
-        """Empty if any leaf below is of no kind: then it may be that one."""
-        kinds = [
-            _deepest((spec.kinds for spec in self._entries_of(leaf)), ())
-            for leaf in self.taxonomy
-            if leaf[: len(path)] == path
-        ]
-        return frozenset(kind for some in kinds for kind in some) if path and all(kinds) else frozenset()
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from vitrine.events.v1 import image_pb2
 from services.fraud.__main__ import wiring
 from services.fraud.bank import BLOCKED_DISTANCE, RedisBank, Revision
 from services.fraud.removals import GROUP as REMOVALS
-from services.fraud.task import MISMATCH_AT, WORLDS_APART_AT, FraudTask, copy_strength, judged
+from services.fraud.task import REVIEW_AT, FraudTask, copy_strength, judged
 from shared.errors import Poison, Transient
 from shared.photo_store import open_photo_store
 from shared.photos import Photo
@@ -277,9 +277,9 @@ def latest_decisions(answers: Sequence[image_pb2.ImageScored]) -> dict[str, Any]
     return {one.assessment.listing_id: one.fraud.decision for one in ordered}
 
 
-def mismatch(claim: str, *path: str, confidence: float = 0.95) -> image_pb2.ImageScored:
+def mismatch(claim: str, *path: str, confidence: float = 0.95, title: str = "") -> image_pb2.ImageScored:
     task = FraudTask(FakeReader(*path, confidence=confidence), FakeBank())
-    (scored,) = score(task, photo_of(PICTURE, category=claim))
+    (scored,) = score(task, photo_of(PICTURE, category=claim, title=title))
     return scored
 
 
@@ -287,9 +287,19 @@ def test_a_false_category_is_reviewed_with_what_was_claimed_and_seen() -> None:
     scored = mismatch("Smartphones", "garments", "shoes")
     assert (scored.fraud.decision, reasons(scored)) == (REVIEW, ["category_mismatch"])
     (reason,) = scored.fraud.reasons
-    assert (reason.claimed, reason.seen, reason.strength) == ("Smartphones", "garments > shoes", 0.95)
-    assert "Smartphones" in reason.explanation
-    assert scored.fraud.score == pytest.approx(0.95)
+    assert (reason.claimed, reason.seen) == ("Smartphones", "garments > shoes")
+    assert reason.explanation == (
+        "Claimed as “Smartphones” (Mobile & Smart Phones), but the photo shows garments > shoes (probability 0.95)."
+    )
+    assert 0.85 < reason.strength < 0.95, "as sure as both are"
+    assert scored.fraud.score == pytest.approx(reason.strength)
+
+
+def test_what_only_the_title_says_is_compared_too() -> None:
+    scored = mismatch("", "garments", "shoes", title="Mobile phone, worn once")
+    (reason,) = scored.fraud.reasons
+    assert reason.claimed == "Mobile phone, worn once"
+    assert mismatch("Smartphones", "garments", "shoes", title="Shoe box with phone").fraud.decision == ALLOW
 
 
 def test_a_false_category_alone_never_blocks() -> None:
@@ -303,8 +313,8 @@ def test_a_false_category_alone_never_blocks() -> None:
         ("gadget", ("garments", "t-shirt"), 0.99),
         ("", ("garments", "t-shirt"), 0.99),
         ("phone", (), 0.99),
-        ("phone", ("garments", "t-shirt"), WORLDS_APART_AT - 0.01),
-        ("shoes", ("garments", "t-shirt"), MISMATCH_AT - 0.01),
+        ("phone", ("garments", "t-shirt"), REVIEW_AT),
+        ("shoes", ("garments", "t-shirt"), 0.75),
         ("milk", ("packages", "carton"), 0.99),
     ],
 )
@@ -313,7 +323,9 @@ def test_no_reason_without_a_certain_contradiction(claim: str, path: tuple[str, 
 
 
 def test_between_worlds_apart_a_likely_contradiction_is_enough() -> None:
-    assert mismatch("phone", "garments", "t-shirt", confidence=WORLDS_APART_AT).fraud.decision == REVIEW
+    assert mismatch("phone", "garments", "t-shirt", confidence=0.6).fraud.decision == REVIEW
+    assert mismatch("shoes", "garments", "t-shirt", confidence=0.6).fraud.decision == ALLOW
+    assert mismatch("shoes", "garments", "t-shirt", confidence=0.9).fraud.decision == REVIEW
 
 
 def test_what_is_known_of_an_unknown_photo_can_contradict_too() -> None:

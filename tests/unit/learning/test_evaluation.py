@@ -108,7 +108,7 @@ def pack_of(rows: Array, leaves: Sequence[int]) -> Pack:
         trunk=TrunkSpec(architectures=("shrunk",), canvases=CANVASES, final=WIDTH, stages=()),
         taxonomy=LEAVES,
         categories=(
-            CategorySpec(path=(), kinds=()),
+            CategorySpec(path=()),
             *(CategorySpec(path=node, no_taxonomy="made up") for node in Taxonomy(LEAVES).nodes),
         ),
         embedding=EmbeddingSpec(space="tiny@1", dimensions=WIDTH),

@@ -16,20 +16,18 @@ JACKE, STIEFEL = ("Mode", "Damen", "Jacke"), ("Mode", "Schuhe", "Stiefel")
 CATEGORIES: list[dict[str, Any]] = [
     {"path": [], "attributes": ["colour"]},
     {"path": ["Mode"], "taxonomy": "aa", "attributes": ["audience", "size"], "bare_sizes": True},
-    {"path": ["Mode", "Damen"], "taxonomy": "aa-1", "kinds": ["outerwear"]},
-    {"path": ["Mode", "Schuhe"], "taxonomy": "aa-8", "kinds": ["footwear"]},
+    {"path": ["Mode", "Damen"], "taxonomy": "aa-1"},
+    {"path": ["Mode", "Schuhe"], "taxonomy": "aa-8"},
     {
         "path": ["Supermarkt"],
         "taxonomy": "fb",
         "attributes": ["brand", "volume"],
-        "kinds": ["packaged food"],
         "brands": ["groceries"],
     },
     {
         "path": ["Technik", "Mobil"],
         "taxonomy": "el-4-8",
         "attributes": ["brand", "memory"],
-        "kinds": ["phone"],
         "brands": ["phones"],
         "largest_print_is_brand": True,
     },
@@ -97,12 +95,8 @@ def test_claims_are_compared_with_what_its_categories_mean(claim: str, path: tup
     assert (scored.fraud.decision == image_pb2.Fraud.DECISION_REVIEW) is reviewed
 
 
-def test_kinds_and_brands_that_no_service_knows_stop_it_at_start() -> None:
-    spelled_wrong = [
-        one | {"kinds": ["food"], "brands": ["grocers"]} if one["path"] == ["Supermarkt"] else one for one in CATEGORIES
-    ]
+def test_brands_that_no_service_knows_stop_it_at_start() -> None:
+    spelled_wrong = [one | {"brands": ["grocers"]} if one["path"] == ["Supermarkt"] else one for one in CATEGORIES]
     reader = FakeReader(manifest=german(categories=spelled_wrong))
-    with pytest.raises(PackUnusable, match="unknown kinds food"):
-        FraudTask(reader, FakeBank())
     with pytest.raises(PackUnusable, match="unknown lists of brands grocers"):
         AttributesTask(reader, FakeRegions(), FakeText())

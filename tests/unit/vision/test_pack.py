@@ -51,26 +51,6 @@ def test_attributes_are_those_of_a_category_and_of_all_above_it() -> None:
     assert not pack.meaning_of(()).carries_text
 
 
-@pytest.mark.parametrize(
-    ("path", "kinds"),
-    [
-        (("garments", "t-shirt"), {"top"}),
-        (("garments", "outwear"), {"outerwear"}),
-        (("groceries", "Fruit", "Apple", "Royal-Gala"), {"fruit"}),
-        (("groceries", "Packages", "Milk", "Arla-Standard-Milk"), {"packaged food"}),
-        (("groceries",), {"fruit", "vegetable", "packaged food"}),
-        (("garments",), {"top", "outerwear", "dress", "skirt", "bottoms", "footwear", "headwear"}),
-        (("packages", "carton"), {"packaged food"}),
-        (("electronics", "phone"), {"phone"}),
-        (("electronics",), {"phone"}),
-        (("electronics", "toaster"), set()),
-        ((), set()),
-    ],
-)
-def test_a_seen_path_has_its_kinds_as_far_as_it_is_known(path: tuple[str, ...], kinds: set[str]) -> None:
-    assert open_pack("builtin").meaning_of(path).kinds == kinds
-
-
 def test_what_is_said_of_a_category_holds_below_it_until_something_else_is_said() -> None:
     pack = open_pack("builtin")
     shirt, carton = pack.meaning_of(("garments", "shirt")), pack.meaning_of(("packages", "carton"))
@@ -83,10 +63,10 @@ def test_the_built_in_pack_means_what_one_trained_now_would() -> None:
     assert pack.manifest.categories == categories_of(pack.taxonomy)
 
 
-def test_a_pack_of_new_categories_says_of_each_that_it_is_of_no_known_kind() -> None:
+def test_a_pack_of_new_categories_says_of_each_that_it_has_no_id() -> None:
     specs = categories_of(Taxonomy((("toys", "kite"), ("garments", "hat"))))
     above, new = (spec for spec in specs if spec.path[:1] == ("toys",))
-    assert (new.path, new.kinds) == (("toys", "kite"), ())
+    assert new.path == ("toys", "kite")
     assert above.no_taxonomy == new.no_taxonomy == NOT_KNOWN
     assert above.taxonomy is new.taxonomy is None
 
@@ -139,7 +119,7 @@ def test_a_path_has_the_id_of_its_deepest_node_that_has_one(path: tuple[str, ...
 def test_a_category_without_an_id_or_a_reason_is_refused(copy: Path, hat: list[dict[str, str]], said: str) -> None:
     path = ["garments", "hat"]
     categories = [one for one in json.loads((copy / MANIFEST).read_text())["categories"] if one["path"] != path]
-    rewrite(copy, categories=[*categories, *({"path": path, "kinds": []} | one for one in hat)])
+    rewrite(copy, categories=[*categories, *({"path": path} | one for one in hat)])
     with pytest.raises(PackUnusable, match=said) as why:
         open_pack(str(copy))
     assert "\n" not in str(why.value)
@@ -163,26 +143,25 @@ def test_a_manifest_from_before_categories_had_meanings_is_told_what_to_do(copy:
         open_pack(str(copy))
 
 
+def test_a_manifest_from_before_claims_were_compared_with_ids_is_told_what_to_do(copy: Path) -> None:
+    categories = json.loads((copy / MANIFEST).read_text())["categories"]
+    rewrite(copy, categories=[*categories[:-1], categories[-1] | {"kinds": ["top"]}])
+    with pytest.raises(PackUnusable, match=r"manifest\.json: .*leave kinds out: .* is taxonomy") as why:
+        open_pack(str(copy))
+    assert "\n" not in str(why.value)
+
+
 @pytest.mark.parametrize(
     ("category", "said"),
     [
         ({"path": ["garment"], "attributes": ["audience"]}, "garment is not in the taxonomy"),
         ({"path": ["garments", "hat"], "attributes": ["brand"]}, "no brands for garments/hat"),
-        ({"path": ["garments", "hat"]}, "no kinds for garments/hat"),
     ],
 )
 def test_a_meaning_that_would_be_lost_is_refused(copy: Path, category: dict[str, object], said: str) -> None:
-    rest: list[dict[str, object]] = [
-        {"path": ["groceries"], "kinds": []},
-        {"path": ["electronics"], "kinds": []},
-        {"path": ["packages"], "kinds": []},
-    ]
     nodes = {leaf[:depth] for leaf in BUILTIN.taxonomy for depth in range(1, len(leaf) + 1)}
-    rest += [{"path": node, "no_taxonomy": "not what is tested"} for node in sorted(nodes)]
-    leaves = [leaf for leaf in BUILTIN.taxonomy if leaf[0] == "garments" and leaf != ("garments", "hat")]
-    rest += [{"path": leaf, "kinds": []} for leaf in leaves]
-    hat = [] if "no kinds" in said else [{"path": ["garments", "hat"], "kinds": []}]
-    rewrite(copy, categories=[*rest, *hat, category])
+    rest = [{"path": node, "no_taxonomy": "not what is tested"} for node in sorted(nodes)]
+    rewrite(copy, categories=[*rest, category])
     with pytest.raises(PackUnusable, match=said):
         open_pack(str(copy))
 
