@@ -1,4 +1,4 @@
-"""`vitrine evaluate`: how well a pack, what names colours and what reads claims do on what none of them learned from."""
+"""`vitrine evaluate`: how well a pack, colours and the reading of claims do on what none of them learned from."""
 
 import os
 from collections import Counter, defaultdict
