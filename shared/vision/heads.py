@@ -1,10 +1,11 @@
-"""What is read off the trunk's features: category, audience, vector, and whether the photo is like any we know.
+"""What is read off the trunks' features: category, audience and vector.
 
 Plain arrays and matrix products: the heads cost little beside the trunk, and need no framework.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -14,142 +15,153 @@ Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
+class Widths:
+    """Which features belong together: each trunk's final ones, then each kind of the stages before."""
+
+    finals: tuple[int, ...]
+    kinds: tuple[int, ...]
+
+    @property
+    def final(self) -> int:
+        """How many are final, of all trunks."""
+        return sum(self.finals)
+
+    @property
+    def all(self) -> int:
+        """How many there are."""
+        return self.final + sum(self.kinds)
+
+
+@dataclass(frozen=True, slots=True)
 class Votes:
     """How the nearest known photos share in a category."""
 
     neighbours: int  # that vote
     softness: float  # cosine by which a vote's weight falls to 1/e
-    share: float  # of their votes, beside the classifier's probability; 0 to 1
+    share: float  # of their votes, beside the classifier's word, in leaves that have known photos; 0 to 1
     temperature: float  # of both together, so that the outcome is calibrated
 
 
 @dataclass(frozen=True)
 class Heads:
-    """F features of which G are final, L leaves, D dimensions of the embedding, K known photos, S of their space.
+    """F features of which G are final, g of them the last trunk's; L leaves, D dimensions of the embedding, K known photos.
 
-    `widths` says which features belong together: the final ones, then each kind of the stages before.
+    The last trunk is a generalist, left as it was: the C classes that it was trained on stand in one softmax beside R
+    rows that were learned here. A leaf's probability is the sum of its classes' and rows'; what falls to classes that
+    are no product is no leaf's.
     """
 
-    leaf_weight: Array  # G x L
-    leaf_bias: Array  # L
+    class_weight: Array  # g x C
+    class_bias: Array  # C
+    class_leaves: Array  # C: whole numbers up to L, which stands for no product
+    row_weight: Array  # G x R
+    row_bias: Array  # R
+    row_leaves: Array  # R: whole numbers below L
     audience_weight: Array  # G
     audience_bias: Array  # 1
     embedding_mean: Array  # F
     embedding_projection: Array  # F x D
     voters: Array  # K x D, unit rows: the vectors of the known photos
     voter_leaves: Array  # K: whole numbers below L
-    known_projection: Array  # F x S
-    known_landmarks: Array  # K x S
-    known_direction: Array  # S: where known photos lie, and strangers don't; zeros where no strangers taught it
-    known_distances: Array  # ascending: how strange known photos are that were not trained on, in 100 equal shares
-    widths: tuple[int, ...]
+    widths: Widths
+    leaves: int  # L
 
     def __post_init__(self) -> None:
         """Raises ValueError when the shapes don't belong together."""
-        final, features = self.widths[0], sum(self.widths)
-        _, leaves = _shape(self.leaf_weight, 2, "leaf_weight")
+        final, features = self.widths.final, self.widths.all
+        _, classes = _shape(self.class_weight, 2, "class_weight")
+        _, rows = _shape(self.row_weight, 2, "row_weight")
         _, dimensions = _shape(self.embedding_projection, 2, "embedding_projection")
         known, _ = _shape(self.voters, 2, "voters")
-        _, space = _shape(self.known_projection, 2, "known_projection")
         expected = {
-            "leaf_weight": (final, leaves),
-            "leaf_bias": (leaves,),
+            "class_weight": (self.widths.finals[-1], classes),
+            "class_bias": (classes,),
+            "class_leaves": (classes,),
+            "row_weight": (final, rows),
+            "row_bias": (rows,),
+            "row_leaves": (rows,),
             "audience_weight": (final,),
             "audience_bias": (1,),
             "embedding_mean": (features,),
             "embedding_projection": (features, dimensions),
             "voters": (known, dimensions),
             "voter_leaves": (known,),
-            "known_projection": (features, space),
-            "known_landmarks": (known, space),
-            "known_direction": (space,),
-            "known_distances": (101,),
         }
         for name, shape in expected.items():
             if (its_own := getattr(self, name).shape) != shape:
                 raise ValueError(f"{name} has shape {its_own}, not {shape}")
-        if not ((self.voter_leaves >= 0) & (self.voter_leaves < leaves)).all():
-            raise ValueError("voter_leaves names leaves that there are not")
+        for name, most in (
+            ("class_leaves", self.leaves), ("row_leaves", self.leaves - 1), ("voter_leaves", self.leaves - 1)
+        ):
+            named = getattr(self, name)
+            if not ((named >= 0) & (named <= most)).all():
+                raise ValueError(f"{name} names leaves that there are not")
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]], widths: Sequence[int]) -> Self:
-        """Raises ValueError when one is missing, too many, not finite or of a wrong shape."""
-        names = {field.name for field in fields(cls)} - {"widths"}
+    def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]], widths: Widths, leaves: int) -> Self:
+        """Raises ValueError when one is missing, too many, not finite, of a wrong shape or of leaves there are not."""
+        names = {field.name for field in fields(cls)} - {"widths", "leaves"}
         if wrong := names ^ arrays.keys():
             raise ValueError(f"missing or unknown: {', '.join(sorted(wrong))}")
-        heads = cls(**{name: array.astype(np.float32) for name, array in arrays.items()}, widths=tuple(widths))
+        whole = {name: array.astype(np.float32) for name, array in arrays.items()}
+        heads = cls(**whole, widths=widths, leaves=leaves)
         if bad := [name for name in sorted(names) if not np.isfinite(getattr(heads, name)).all()]:
             raise ValueError(f"not finite: {', '.join(bad)}")
         return heads
 
     def leaf_probabilities(self, features: Array, votes: Votes) -> Array:
-        """n x L, rows that sum to 1: the classifier's word and that of the nearest known photos."""
-        classified = softmax(features[:, : self.widths[0]] @ self.leaf_weight + self.leaf_bias)
-        mixed = (1 - votes.share) * classified + votes.share * self._voted(self.vectors(features), votes)
-        return softmax((np.log(mixed + np.float32(1e-6)) / np.float32(votes.temperature)).astype(np.float32))
+        """n x L: the classifier's word and that of the nearest known photos. What a row lacks to 1 is no product.
 
-    def without_leaf(self, leaf: int) -> "Heads":
-        """As if no photo of it were known, but for what it taught the projections and the known direction."""
-        others = self.voter_leaves != leaf
-        bias = self.leaf_bias.copy()
-        bias[leaf] = -1e9
-        return replace(
-            self,
-            leaf_bias=bias,
-            voters=self.voters[others],
-            voter_leaves=self.voter_leaves[others],
-            known_landmarks=self.known_landmarks[others],
-        )
+        Neighbours share in what the classifier gives to leaves that have known photos: it says whether a photo shows
+        any of these, they help to say which.
+        """
+        said = self._classified(features)
+        voting = np.unique(self.voter_leaves.astype(np.intp))
+        theirs = said[:, voting].sum(axis=1, keepdims=True) * self._voted(self.vectors(features), votes)
+        said[:, voting] = (1 - votes.share) * said[:, voting] + votes.share * theirs[:, voting]
+        sharpened = softmax((np.log(said + np.float32(1e-6)) / np.float32(votes.temperature)).astype(np.float32))
+        return sharpened[:, : self.leaves]
+
+    def _classified(self, features: Array) -> Array:
+        """n x (L + 1), rows that sum to 1; the last for no product."""
+        final, last = self.widths.final, self.widths.finals[-1]
+        logits = [
+            features[:, final - last : final] @ self.class_weight + self.class_bias,
+            features[:, :final] @ self.row_weight + self.row_bias,
+        ]
+        return softmax(np.concatenate(logits, axis=1)) @ self._of_leaf
+
+    @cached_property
+    def _of_leaf(self) -> Array:
+        """(C + R) x (L + 1): which class or row is which leaf's."""
+        leaves = np.concatenate([self.class_leaves, self.row_leaves]).astype(np.intp)
+        return np.eye(self.leaves + 1, dtype=np.float32)[leaves]
 
     def kids_probability(self, features: Array) -> Array:
         """n: that a garment is children's wear."""
-        return sigmoid(features[:, : self.widths[0]] @ self.audience_weight + self.audience_bias)
+        return sigmoid(features[:, : self.widths.final] @ self.audience_weight + self.audience_bias)
 
     def vectors(self, features: Array) -> Array:
         """n x D, unit rows."""
         return unit_rows(np.subtract(described(features, self.widths), self.embedding_mean) @ self.embedding_projection)
-
-    def strangeness(self, features: Array) -> Array:
-        """n: how remote a photo is from known ones, less what its direction says for it. See learning.outliers."""
-        projected = described(features, self.widths) @ self.known_projection
-        strangeness = remoteness(projected, self.known_landmarks)
-        strangeness -= projected @ self.known_direction
-        return strangeness
-
-    def share_nearer(self, strangeness: Array) -> Array:
-        """n: the share of known photos that are less strange, 0 to 1."""
-        shares = np.interp(strangeness, self.known_distances, np.linspace(0, 1, len(self.known_distances)))
-        return shares.astype(np.float32)
 
     def _voted(self, vectors: Array, votes: Votes) -> Array:
         similarity = vectors @ self.voters.T
         count = min(votes.neighbours, similarity.shape[1])
         nearest = np.argpartition(-similarity, count - 1, axis=1)[:, :count]
         weights = softmax(np.take_along_axis(similarity, nearest, axis=1) / np.float32(votes.softness))
-        voted = np.zeros((len(vectors), len(self.leaf_bias)), np.float32)
+        voted = np.zeros((len(vectors), self.leaves + 1), np.float32)
         leaves = self.voter_leaves.astype(np.intp)[nearest]
         np.add.at(voted, (np.arange(len(vectors))[:, None], leaves), weights)
         return voted
 
 
-def remoteness(projected: Array, landmarks: Array) -> Array:
-    """n: cosine distance to the nearest landmark, and the share of a photo that the landmarks' space can't hold.
-
-    Of n x S and K x S. That space holds nearly all of known photos; of a stranger much is lost. The loss is the
-    residual of ViM, Wang et al., CVPR 2022.
-    """
-    lost = 1 - (projected * projected).sum(axis=1)
-    nearest = (projected @ landmarks.T).max(axis=1)
-    remote: Array = (1 - nearest + lost).astype(np.float32)
-    return remote
-
-
-def described(features: Array, widths: Sequence[int]) -> Array:
+def described(features: Array, widths: Widths) -> Array:
     """What distances are measured in: each kind of feature at unit length, the final ones' square roots at twice it.
 
     The roots keep a few strong activations from drowning the many weak ones.
     """
-    final, *kinds = np.split(features, np.cumsum(widths)[:-1], axis=1)
+    final, *kinds = np.split(features, np.cumsum((widths.final, *widths.kinds))[:-1], axis=1)
     # They are averages of a ReLU's output, so never negative but by rounding.
     rooted = np.sqrt(np.maximum(final, np.float32(0)))
     return unit_rows(np.concatenate([2 * unit_rows(rooted), *map(unit_rows, kinds)], axis=1))

@@ -17,7 +17,8 @@ from safetensors.numpy import load_file
 
 from shared.errors import Unusable
 from shared.product_taxonomy import product_taxonomy
-from shared.vision.heads import Array, Heads, Votes
+from shared.vision.decision import Decision
+from shared.vision.heads import Array, Heads, Votes, Widths
 from shared.vision.taxonomy import Judgement, Taxonomy
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
@@ -50,13 +51,19 @@ class TrunkSpec(_Strict):
     canvases: tuple[tuple[Side, Side], ...] = Field(
         min_length=1, description="Heights and widths; a photo is shown in the one nearest in shape"
     )
-    final: int = Field(ge=1, description="Features of the last layers")
+    finals: tuple[Annotated[int, Field(ge=1)], ...] = Field(description="Features of each trunk's last layer")
     stages: tuple[int, ...] = Field(description="Channels of the stages whose means and spreads follow")
 
+    @model_validator(mode="after")
+    def _is_of_one_network(self) -> Self:
+        if len(self.finals) != len(self.architectures):
+            raise ValueError(f"{len(self.finals)} finals for {len(self.architectures)} architectures")
+        return self
+
     @property
-    def widths(self) -> tuple[int, ...]:
+    def widths(self) -> Widths:
         """How many features belong together, in their order."""
-        return (self.final, *(width for width in self.stages for _ in range(2)))
+        return Widths(self.finals, tuple(width for width in self.stages for _ in range(2)))
 
     @property
     def shapes(self) -> str:
@@ -124,16 +131,6 @@ class EmbeddingSpec(_Strict):
     dimensions: int
 
 
-class Bars(_Strict):
-    """How sure is sure enough."""
-
-    leaf_at_least: float = Field(ge=0, le=1, description="Calibrated probability below which no leaf is named")
-    node_at_least: float = Field(ge=0, le=1, description="The same for the nodes above")
-    strange_beyond: float = Field(
-        allow_inf_nan=False, description="Strangeness beyond which a photo is unknown altogether"
-    )
-
-
 class Manifest(_Strict):
     """Everything about a pack but its weights."""
 
@@ -145,7 +142,9 @@ class Manifest(_Strict):
     categories: tuple[CategorySpec, ...]
     embedding: EmbeddingSpec
     votes: VotesSpec
-    bars: Bars
+    wrong_name: float = Field(
+        ge=0, allow_inf_nan=False, description="What a wrong name costs, where none costs nothing and a right leaf gains 1"
+    )
     files: dict[str, str] = Field(description="sha256 of every other file of the pack")
     runs: tuple[dict[str, str], ...] = Field(description="How trunks were trained, oldest first: settings by name")
     photos: dict[str, int] = Field(default={}, description="How many of which it learned from and was measured on")
@@ -170,6 +169,13 @@ class Manifest(_Strict):
                 "categories: leave kinds out: what claims are compared with is taxonomy, the product taxonomy's id "
                 "(`vitrine taxonomy find`), or no_taxonomy with the reason why there is none, of each category"
             )
+        return said
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_no_bars(cls, said: Any) -> Any:
+        if isinstance(said, dict) and "bars" in said:
+            raise ValueError("bars: packs made before wrong_name took their place have other heads too: train it anew")
         return said
 
     @model_validator(mode="after")
@@ -237,18 +243,8 @@ class Pack:
     heads: Heads
 
     def judge(self, features: Array) -> list[Judgement]:
-        """One per row of trunk features. What is strange has an empty path, and the confidence that it is strange."""
-        bars = self.manifest.bars
-        leaves = self.heads.leaf_probabilities(features, self.manifest.votes.votes)
-        strangeness = self.heads.strangeness(features)
-        return [
-            Judgement((), float(share), complete=False)
-            if strange > bars.strange_beyond
-            else self.taxonomy.judge(probabilities, bars.leaf_at_least, bars.node_at_least)
-            for strange, share, probabilities in zip(
-                strangeness, self.heads.share_nearer(strangeness), leaves, strict=True
-            )
-        ]
+        """One per row of trunk features. What is not worth naming has an empty path."""
+        return self._decision.judge(self.heads.leaf_probabilities(features, self.manifest.votes.votes))
 
     def meaning_of(self, path: Sequence[str]) -> Meaning:
         """What a category means, as far down as it is known."""
@@ -261,6 +257,10 @@ class Pack:
     def attributes_of(self, path: Sequence[str]) -> tuple[str, ...]:
         """The names of the attributes that a category can have, from its own and its ancestors' entries."""
         return self.meaning_of(path).attributes
+
+    @cached_property
+    def _decision(self) -> Decision:
+        return Decision(self.taxonomy, self.manifest.wrong_name)
 
     @cached_property
     def _meanings(self) -> dict[tuple[str, ...], Meaning]:
@@ -330,11 +330,9 @@ def open_pack(name: str) -> Pack:
     verify_files(folder, manifest)
     path = folder / HEADS
     try:
-        heads = Heads.from_arrays(load_file(path), manifest.trunk.widths)
+        heads = Heads.from_arrays(load_file(path), manifest.trunk.widths, len(manifest.taxonomy))
     except (SafetensorError, ValueError) as why:
         raise PackUnusable(f"{path}: {why}") from why
-    if heads.leaf_bias.shape != (len(manifest.taxonomy),):
-        raise PackUnusable(f"{path}: {len(heads.leaf_bias)} outputs for {len(manifest.taxonomy)} leaves")
     if heads.embedding_projection.shape[1] != manifest.embedding.dimensions:
         raise PackUnusable(
             f"{path}: vectors of {heads.embedding_projection.shape[1]}, not {manifest.embedding.dimensions}"

@@ -27,6 +27,8 @@ from shared.vision.pack import PackUnusable
 
 MEAN = 0.5
 STD = 0.5
+INT8 = 127
+SCALE = ".scale"  # ends the names of 8-bit filters' scales
 STAGES = 4  # the last ones: they give their maps' means and spreads too
 # The network halves its maps five times. Where all can be halved whole, each layer pads alike in every shape, so that
 # one converted network is right for all.
@@ -119,21 +121,44 @@ def load_network(architectures: Sequence[str], path: Path) -> Network:
     try:
         network = Network(architectures)
         state = network.trunks.state_dict()
-        tensors = {name: tensor.to(state[name].dtype) for name, tensor in load_file(path).items() if name in state}
-        network.trunks.load_state_dict({**_counters(state), **tensors})
-    except (RuntimeError, SafetensorError, ValueError) as why:
+        network.trunks.load_state_dict({**_counters(state), **_whole(load_file(path))})
+    except (KeyError, RuntimeError, SafetensorError, ValueError) as why:
         said = f"not the weights of {' and '.join(architectures)}: {str(why).splitlines()[0]}"
         raise PackUnusable(f"{path}: {said}") from why
     return network.eval()
 
 
 def save_network(network: Network, path: Path) -> None:
-    """At half precision: what is rounded away is far below what training noise is."""
+    """Filters as 8-bit integers with a scale for each output channel, all else at half precision.
+
+    A third as many bytes as at full precision... what is rounded away is far below what training noise is.
+    """
     state = network.trunks.state_dict()
-    halves = {name: t.half().contiguous() for name, t in state.items() if name not in _counters(state)}
-    save_file(halves, path)
+    kept: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        if tensor.ndim > 1:
+            scale = (tensor.flatten(1).abs().amax(1) / INT8).clamp_min(1e-12)
+            kept[name] = (tensor / _beside(scale, tensor)).round().to(torch.int8).contiguous()
+            kept[name + SCALE] = scale
+        elif name not in _counters(state):
+            kept[name] = tensor.half().contiguous()
+    save_file(kept, path)
     # safetensors makes it for the owner only, and a container serves as someone else.
     path.chmod(0o644)
+
+
+def _whole(kept: dict[str, Tensor]) -> dict[str, Tensor]:
+    """At full precision. Raises KeyError for integers without a scale."""
+    return {
+        name: tensor.float() * _beside(kept[name + SCALE], tensor) if tensor.dtype == torch.int8 else tensor.float()
+        for name, tensor in kept.items()
+        if not name.endswith(SCALE)
+    }
+
+
+def _beside(scale: Tensor, filters: Tensor) -> Tensor:
+    """Each output channel's."""
+    return scale.view(-1, *[1] * (filters.ndim - 1))
 
 
 def _counters(state: dict[str, Tensor]) -> dict[str, Tensor]:
