@@ -28,8 +28,9 @@ from learning.evaluation import answers, judged_numbers, measured
 from learning.evaluation_files import write_files
 from learning.meters import Meters, meters
 from learning.scenes import read_catalogue
+from learning.sources import PhotosUnusable, Sample, read_samples
 from learning.strangers import photos_of_packages
-from learning.training import PhotosUnusable, Sample, photos_under, read_samples, strange_samples
+from learning.training import photos_under, strange_samples
 from local.analyst import Analyst
 from local.colours import Told, colour_called, milliseconds, told
 from shared.screen import Rows

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from learning.evaluation import embedding_figures
-from learning.training import Advance, Sample, features_of
+from learning.sources import Sample
+from learning.training import Advance, features_of
 from shared.errors import Unusable
 from shared.photos import Pixels
 from shared.settings import Settings

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from learning.fine_tuning import Classifier, Recipe
-from learning.training import Linear, PhotosUnusable
+from learning.sources import PhotosUnusable
+from learning.training import Linear
 from shared.vision.pack import TRUNK, Pack
 from shared.vision.taxonomy import Taxonomy
 from shared.vision.trunk import Network, finals, imagenet, load_network

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learning.copies import EDITS, copies_of
-from learning.training import Advance, Sample, held_out
+from learning.sources import Sample
+from learning.training import Advance, held_out
 from shared.photos import Pixels
 from shared.vision.decode import decode
 from shared.vision.heads import Array

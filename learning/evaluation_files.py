@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from learning.evaluation import Answers, confusion, mistakes, per_class, said
-from learning.training import Sample
+from learning.sources import Sample
 from shared.vision.decode import decode
 from shared.vision.taxonomy import Judgement
 from shared.vision.taxonomy import Path as CategoryPath

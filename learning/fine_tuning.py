@@ -25,7 +25,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2  # type: ignore[import-untyped]
 
-from learning.training import PhotosUnusable
+from learning.sources import PhotosUnusable
 from shared.errors import Unusable
 from shared.vision.taxonomy import Taxonomy
 from shared.vision.trunk import MEAN, STD, Canvas, canvases_of, nearest_canvas

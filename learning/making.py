@@ -16,10 +16,9 @@ from learning.evaluation import measured
 from learning.fine_tuning import Augmented, Photos, Picked, Recipe, Stepped, fine_tune
 from learning.meters import Meters, meters
 from learning.packing import manifest_of, write_manifest, write_weights
+from learning.sources import PhotosUnusable, Sample, read_samples
 from learning.strangers import photos_of_packages
 from learning.training import (
-    PhotosUnusable,
-    Sample,
     drawn_samples,
     features_of_pictures,
     fit_heads,
@@ -27,7 +26,6 @@ from learning.training import (
     held_out,
     photos_under,
     pictures_of,
-    read_samples,
     strange_samples,
     taxonomy_of,
 )
@@ -163,8 +161,11 @@ def strangers_to_learn(folder: Path | None) -> list[Sample]:
 
 
 def _given(data: Path, drawn: int, progress: Meters) -> _Given:
+    """Those that teach a leaf."""
     real = read_samples(data)
-    return _Given(real, drawn_samples(progress.counted(training_photos(DRAWN_SEED, drawn), "drawing")))
+    made = drawn_samples(progress.counted(training_photos(DRAWN_SEED, drawn), "drawing"))
+    leaves = set(taxonomy_of([*real, *made]).leaves)
+    return _Given([sample for sample in real if sample.category in leaves], made)
 
 
 def _demand_enough(data: Path, samples: list[Sample]) -> None:

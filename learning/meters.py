@@ -9,7 +9,8 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from learning.training import Sample, features_of
+from learning.sources import Sample
+from learning.training import features_of
 from shared.vision.heads import Array
 from shared.vision.pack import TrunkSpec
 from shared.vision.runtime import Runtime

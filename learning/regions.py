@@ -26,7 +26,7 @@ from learning.scenes import (
     recoloured,
     things_on_white,
 )
-from learning.training import PhotosUnusable
+from learning.sources import PhotosUnusable
 from learning.views import View, Views
 from shared.photos import Pixels
 from shared.vision.cutting import Lab, Map, lab_of, refined, small

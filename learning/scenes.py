@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from learning.cutouts import cut_out
-from learning.training import PhotosUnusable, Sample, read_samples
+from learning.sources import FIRST_SOURCES, PhotosUnusable, Sample, read_samples
 from shared.photos import Pixels
 from shared.vision.cutting import Lab, Map, Mask
 from shared.vision.decode import decode
@@ -188,7 +188,8 @@ def figure_on_white(picture: Pixels) -> Mask:
 # --- cut out ----------------------------------------------------------------------------------------------------------
 def lying_alone(folder: Path, garments: int, groceries: int, random: np.random.Generator) -> Iterator[Scene]:
     """Garments, things and groceries of the train split, as far as they stand out clearly. Raises PhotosUnusable."""
-    samples = [sample for sample in read_samples(folder) if sample.split == "train" and not sample.staged]
+    photos = (sample for source in FIRST_SOURCES for sample in read_samples(folder / source))
+    samples = [sample for sample in photos if sample.split == "train" and not sample.staged]
     worn = [sample for sample in samples if sample.category[0] == "garments"]
     eaten = [sample for sample in samples if sample.category[0] != "garments"]
     for sample in _some(worn, garments, random):

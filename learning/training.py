@@ -1,13 +1,12 @@
-"""Labelled photos, and the heads that are fitted to a fine-tuned trunk's features.
+"""Features of labelled photos, and the heads that are fitted to a fine-tuned trunk's features.
 
 Everything is learned from the train split. What has to be fitted on answers to photos not seen before (temperatures,
 distances of known photos) is fitted on photos of that split which the trunk's training was not shown, and the val split
 is only measured.
 """
 
-import csv
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -20,7 +19,8 @@ from scipy.linalg import eigh  # type: ignore[import-untyped]
 
 from learning.embedding import fit_embedding
 from learning.outliers import fit_direction
-from shared.errors import Poison, Unusable
+from learning.sources import PhotosUnusable, Sample, of_leaves
+from shared.errors import Poison
 from shared.photo_formats import SUFFIXES
 from shared.photos import Pixels
 from shared.vision.decode import decode
@@ -43,70 +43,6 @@ SHARE = 0.25
 BATCH = 32
 
 Advance = Callable[[int], None]
-
-
-class PhotosUnusable(Unusable):
-    """The folder to train on lacks something. One line that says what."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """A labelled photo: a file, or bytes that were drawn."""
-
-    photo: Path | bytes
-    category: CategoryPath
-    split: str  # "train" or "val"
-    # Photos of one group resemble each other more than a stranger's would: folds never divide it.
-    group: str
-    kids: bool | None = None
-    # Drawn, or from a catalogue: worth learning from, but nothing to be judged by.
-    staged: bool = False
-
-    def body(self) -> bytes:
-        return self.photo if isinstance(self.photo, bytes) else self.photo.read_bytes()
-
-
-def read_samples(folder: Path) -> list[Sample]:
-    """The photos of clothing/ and grocery/ under the folder, train and val. Raises PhotosUnusable."""
-    try:
-        return [*_garments(folder / "clothing"), *_groceries(folder / "grocery")]
-    except (OSError, KeyError, ValueError) as why:
-        raise PhotosUnusable(f"{folder} is not laid out as the training photos are: {why}") from why
-
-
-def _garments(folder: Path) -> Iterator[Sample]:
-    with (folder / "labels.csv").open(newline="") as file:
-        for row in csv.DictReader(file):
-            yield Sample(
-                folder / row["split"] / row["label"] / f"{row['image']}.jpg",
-                ("garments", row["label"]),
-                row["split"],
-                group=f"sender {row['sender_id']}",
-                kids=row["kids"] == "True",
-            )
-
-
-def _groceries(folder: Path) -> Iterator[Sample]:
-    with (folder / "classes.csv").open(newline="") as file:
-        classes = {row["Class ID (int)"]: row for row in csv.DictReader(file)}
-    iconic: dict[CategoryPath, Path] = {}
-    category: CategoryPath
-    for split in ("train", "val"):
-        for line in (folder / f"{split}.txt").read_text().splitlines():
-            path, fine, _coarse = (part.strip() for part in line.split(","))
-            row = classes[fine]
-            names = row["Coarse Class Name (str)"], row["Class Name (str)"]
-            category = "groceries", Path(path).parts[1], *names
-            iconic.setdefault(category, folder / row["Iconic Image Path (str)"].lstrip("/"))
-            yield Sample(
-                folder / path,
-                category,
-                split,
-                # Not visits to a shop: the numbering mixes those, so a group has near likenesses in others.
-                group=f"{names} {int(Path(path).stem.rsplit('_', 1)[1]) // 8}",
-            )
-    for category, picture in iconic.items():
-        yield Sample(picture, category, "train", group=str(picture), staged=True)
 
 
 def drawn_samples(photos: Iterable[tuple[bytes, CategoryPath]]) -> list[Sample]:
@@ -216,12 +152,21 @@ class Trained:
 
 
 def taxonomy_of(samples: Iterable[Sample]) -> Taxonomy:
-    return Taxonomy(tuple(sorted({sample.category for sample in samples})))
+    """Of those that teach a leaf."""
+    return Taxonomy(tuple(sorted({sample.category for sample in of_leaves(samples)})))
 
 
 def held_out(samples: Sequence[Sample]) -> NDArray[np.bool_]:
-    """One photo in ten or so of each domain's train split: whole groups, and never all that a category has."""
-    judged = [number for number, sample in enumerate(samples) if sample.split == "train" and not sample.staged]
+    """One photo in ten or so of each domain's train split: whole groups, and never all that a category has.
+
+    None of those that teach no leaf.
+    """
+    leaves = {sample.category for sample in of_leaves(samples)}
+    judged = [
+        number
+        for number, sample in enumerate(samples)
+        if sample.split == "train" and not sample.staged and sample.category in leaves
+    ]
     folds = fold_of([samples[number] for number in judged])
     # The second fold: a category with one group has it in the first.
     second = {samples[number].group for number, fold in zip(judged, folds, strict=True) if fold == 1}

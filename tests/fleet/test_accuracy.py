@@ -15,8 +15,8 @@ from vitrine.events.v1 import image_pb2
 
 from learning.evaluation import calibration_error
 from learning.scenes import read_catalogue
+from learning.sources import FIRST_SOURCES, Sample, read_samples
 from learning.strangers import photos_of_packages
-from learning.training import Sample, read_samples
 from local.colours import Told, colour_called
 from shared.photos import Photo
 from shared.settings import Settings
@@ -39,7 +39,7 @@ def reader() -> Reader:
 
 @pytest.fixture(scope="module")
 def val(photos: Path) -> list[Sample]:
-    return [sample for sample in read_samples(photos) if sample.split == "val"]
+    return [one for one in read_samples(photos) if one.split == "val" and one.source in FIRST_SOURCES]
 
 
 @pytest.fixture(scope="module")

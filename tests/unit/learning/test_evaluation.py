@@ -31,8 +31,9 @@ from learning.evaluation import (
     top,
 )
 from learning.evaluation_files import CONFUSION, FIGURES, MISTAKES, PER_CLASS
+from learning.sources import CLOTHING, GROCERY, Sample, read_samples
 from learning.strangers import photos_of_packages
-from learning.training import Sample, features_of, held_out, read_samples
+from learning.training import features_of, held_out
 from shared.settings import Settings
 from shared.vision.heads import Array, Heads, described, unit_rows
 from shared.vision.pack import Bars, CategorySpec, EmbeddingSpec, Manifest, Pack, TrunkSpec, VotesSpec
@@ -65,7 +66,8 @@ RUNTIME = Runtime(Shrunk(), ())
 
 
 def sample(category: tuple[str, ...], seed: int, split: str = "val", **more: Any) -> Sample:
-    return Sample(jpeg(scenery(seed, 96, 128)), category, split, group=str(seed), **more)
+    source = CLOTHING if category[0] == "garments" else GROCERY
+    return Sample(jpeg(scenery(seed, 96, 128)), category, split, group=str(seed), source=source, **more)
 
 
 def samples() -> list[Sample]:
@@ -312,7 +314,7 @@ def test_a_pack_that_knows_every_photo_gets_all_of_them_right() -> None:
 def test_a_photo_of_a_class_taken_away_is_unnamed_unless_it_looks_like_another_class() -> None:
     red, blue = (jpeg(np.full((SIDE, SIDE, 3), colour, np.uint8)) for colour in ((220, 20, 20), (20, 20, 220)))
     some = [
-        Sample(body, category, split, group=split)
+        replace(sample(category, 0, split), photo=body)
         for body, category in ((red, HAT), (blue, LEMON), (blue, LIME))
         for split in ("train", "val")
     ]

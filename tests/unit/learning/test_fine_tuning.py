@@ -24,7 +24,7 @@ from learning.fine_tuning import (
     predict,
     rates_for,
 )
-from learning.training import PhotosUnusable
+from learning.sources import PhotosUnusable
 from shared.vision.taxonomy import Taxonomy
 from shared.vision.trunk import canvases_of, nearest_canvas
 

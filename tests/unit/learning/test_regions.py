@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from cli.__main__ import main
 from learning.regions import Recipe, found_by, measured, more_of, train_regions, write_regions
 from learning.scenes import WORN_ABOVE, Scene, read_catalogue, recoloured
-from learning.training import PhotosUnusable
+from learning.sources import PhotosUnusable
 from shared.photos import Pixels
 from shared.vision.regions import GRID, REGIONS, SPEC, WEIGHTS, RegionNetwork, load_regions, read_spec
 from tests.fakes_vision import jpeg, labelled_photos, scenery

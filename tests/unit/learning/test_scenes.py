@@ -17,7 +17,7 @@ from learning.scenes import (
     recoloured,
     worn_of,
 )
-from learning.training import PhotosUnusable
+from learning.sources import PhotosUnusable
 from learning.views import Views, dyed, full_length
 from shared.photos import Pixels
 from shared.vision.cutting import Mask, lab_of

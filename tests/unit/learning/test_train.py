@@ -17,7 +17,8 @@ from learning.card import CARD
 from learning.ensemble import Member, classifier_to_train, joined, members_of, members_to_start_from, take_over
 from learning.fine_tuning import Classifier, Phase, Recipe, predict
 from learning.making import FEWEST_STRANGERS, _demand_same_photos, next_of, recipe_for, strangers_to_learn
-from learning.training import Linear, PhotosUnusable, Sample
+from learning.sources import PhotosUnusable, Sample
+from learning.training import Linear
 from shared.errors import Unusable
 from shared.vision.pack import TRUNK, Pack, PackUnusable, open_pack
 from shared.vision.runtime import Rows, Torch, known_good

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from learning.training import FOLDS, HELD, Sample, fit_unknown, fold_of, held_out
+from learning.sources import Sample
+from learning.training import FOLDS, HELD, fit_unknown, fold_of, held_out
 from shared.vision.heads import Heads, Votes, unit_rows
 from shared.vision.taxonomy import Judgement, Taxonomy
 
