@@ -362,3 +362,47 @@ def test_a_folder_laid_out_otherwise_is_one_line(tiny: Pack, tmp_path: Path) -> 
     assert found.exit_code == 1
     assert "is not laid out as the training photos are" in found.output
     assert "Traceback" not in found.output
+
+
+def shares(output: str, title: str) -> dict[str, list[str]]:
+    """The rows of the table with this title, by their first cell."""
+    lines = output[output.index(title) :].splitlines()[3:]
+    rows = [[cell.strip() for cell in line.strip("│┃ ").split("│")] for line in lines if "│" in line]
+    first = [number for number, row in enumerate(rows) if row[0] == "mean"]
+    return {name: cells for name, *cells in rows[: first[0] + 1 if first else None]}
+
+
+def test_the_command_judges_each_source_by_itself(folder: Path, tiny: Pack, tmp_path: Path) -> None:
+    shop = tmp_path / "more" / "shop"
+    shop.mkdir(parents=True)
+    rows = ["image,label,split", "a.jpg,groceries/Fruit,val", "b.jpg,garments/shoes,val", "c.jpg,-,val"]
+    (shop / "labels.csv").write_text("\n".join(rows))
+    for name, colour in (("a.jpg", (255, 0, 0)), ("b.jpg", (0, 0, 255)), ("c.jpg", (0, 255, 0))):
+        (shop / name).write_bytes(jpeg(np.full((SIDE, SIDE, 3), colour, np.uint8)))
+    to = tmp_path / "report"
+    words = ["--data", str(folder), "--data", str(shop), "--to", str(to), "--curve", "--hold-out", "source"]
+    found = CliRunner().invoke(command.evaluate, ["pack", "tiny", *words])
+    assert found.exit_code == 0, found.output
+    rows_of = shares(found.stdout, "by source")
+    # Photos, right, near, unknown, wrong, surely wrong: it takes limes for kiwis, and knows nothing of the shop's.
+    assert rows_of["clothing"][:6] == ["2", "1.000", "0.000", "0.000", "0.000", "0.000"]
+    assert rows_of["grocery"][:6] == ["2", "0.500", "0.000", "0.000", "0.500", "0.500"]
+    assert rows_of["shop"][:6] == ["3", "0.333", "0.000", "0.667", "0.000", "0.000"]
+    assert rows_of["mean"][:2] == ["7", "0.611"]
+    assert "by what a wrong name costs" in found.stdout
+    without = shares(found.stdout, "without each source")
+    assert list(without) == ["clothing", "grocery", "shop", "mean"]
+    assert without["clothing"][1] == "0.000"
+    figures = json.loads((to / FIGURES).read_text())
+    # Of the first sources alone, whatever is judged beside them.
+    assert (figures["figures"]["garments_top1"], figures["figures"]["unknown"]) == (1, 0)
+    assert figures["sources"]["shop"]["photos"] == 3
+    assert figures["sources"]["shop"]["right"] == 0.3333
+
+
+def test_photos_of_a_shop_alone_are_judged_too(tiny: Pack, tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("image,label,split\na.jpg,aa-8,val")
+    (tmp_path / "a.jpg").write_bytes(jpeg(scenery(2, 96, 128)))
+    found = CliRunner().invoke(command.evaluate, ["pack", "tiny", "--data", str(tmp_path)])
+    assert found.exit_code == 0, found.output
+    assert shares(found.stdout, "by source")[tmp_path.name][0] == "1"
