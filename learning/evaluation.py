@@ -163,7 +163,9 @@ def answer_figures(given: Answers) -> dict[str, float]:
         "groceries_fine_top1": _share(given.right[groceries]),
         "groceries_fine_top5": _share(among_five[groceries]),
         "groceries_coarse_top1": _share(given.right_to(3)[groceries]),
-        "calibration_error": calibration_error(given.confidence[given.named], given.right[given.named]),
+        "calibration_error": calibration_error(given.confidence[given.named], given.right[given.named])
+        if given.named.any()
+        else nan,
         "unknown": _share(np.array([not judgement.path for judgement in given.judged], np.bool_)),
         "without_leaf": _share(~given.named),
     }

@@ -406,3 +406,4 @@ def test_photos_of_a_shop_alone_are_judged_too(tiny: Pack, tmp_path: Path) -> No
     found = CliRunner().invoke(command.evaluate, ["pack", "tiny", "--data", str(tmp_path)])
     assert found.exit_code == 0, found.output
     assert shares(found.stdout, "by source")[tmp_path.name][0] == "1"
+    assert "calibration error" not in found.stdout  # of no photo of the first sources
