@@ -2,8 +2,9 @@
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from math import isnan
 from pathlib import Path
 
 import click
@@ -11,6 +12,7 @@ import click
 from cli.plain import Group
 from cli.tables import number, say, show, text
 from learning.baselines import baselines
+from learning.by_source import SourceFigures, answers_of, by_source, curve, mean_of
 from learning.claims_evaluation import (
     OUTCOMES,
     Pair,
@@ -24,13 +26,14 @@ from learning.claims_evaluation import (
     shares,
     written_pairs,
 )
-from learning.evaluation import answers, judged_numbers, measured
+from learning.evaluation import answers, judged_numbers, measured, of_first_sources
 from learning.evaluation_files import write_files
+from learning.holding_out import CLASS_FOLDS, without_each_class, without_each_source
 from learning.meters import Meters, meters
 from learning.scenes import read_catalogue
-from learning.sources import PhotosUnusable, Sample, read_samples
+from learning.sources import FIRST_SOURCES, PhotosUnusable, Sample, read_samples, sources_of
 from learning.strangers import photos_of_packages
-from learning.training import photos_under, strange_samples
+from learning.training import photos_under, refit, strange_samples
 from local.analyst import Analyst
 from local.colours import Told, colour_called, milliseconds, told
 from shared.screen import Rows
@@ -54,12 +57,33 @@ def evaluate() -> None:
 
 @evaluate.command()
 @click.argument("name", default="builtin")
-@click.option("--data", required=True, type=FOLDER, help="Photos, laid out as for `vitrine train pack`.")
+@click.option(
+    "--data",
+    required=True,
+    multiple=True,
+    type=FOLDER,
+    help="Photos, laid out as for `vitrine train pack`, or one source of them; several times for more.",
+)
 @click.option("--strangers", "more", type=FOLDER, help="More photos of nothing that the pack knows.")
 @click.option("--to", type=click.Path(file_okay=False, path_type=Path), help="Also write figures and mistakes there.")
 @click.option("--baselines", "compared", is_flag=True, help="Also measure embeddings that the pack has to beat.")
-def pack(name: str, data: Path, more: Path | None, to: Path | None, compared: bool) -> None:
-    """Measure the pack NAME (or in a folder) on the val split of labelled photos."""
+@click.option("--curve", "curved", is_flag=True, help="Also say what other costs of a wrong name would give.")
+@click.option(
+    "--hold-out",
+    "held_out",
+    type=click.Choice(["source", "class"]),
+    help="Also fit the heads without each source, or each class, and judge them by it.",
+)
+def pack(
+    name: str,
+    data: tuple[Path, ...],
+    more: Path | None,
+    to: Path | None,
+    compared: bool,
+    curved: bool,
+    held_out: str | None,
+) -> None:
+    """Measure the pack NAME (or in a folder) on the val split of labelled photos, and source by source."""
     settings = Settings()
     opened = open_pack(name)
     samples = _judgeable(data)
@@ -68,11 +92,19 @@ def pack(name: str, data: Path, more: Path | None, to: Path | None, compared: bo
         features = progress.features_of(samples, runtime, opened.manifest.trunk, "features")
         figures = _measured(opened, runtime, samples, features, strange(more), progress)
         others = _baselines(opened, samples, settings, progress) if compared else {}
-    show(_table(opened, figures, len(judged_numbers(samples))))
+        held = _held_out(held_out, opened, samples, features, progress) if held_out else None
+    given = answers(opened, samples, features)
+    rows = by_source(answers_of(given.samples, given.judged), opened.taxonomy_id)
+    show(_table(opened, figures, len(judged_numbers(_of_first(samples)))))
     if others:
         show(_comparison(opened, figures, others))
+    show(_by_source(f"{opened.manifest.pack_name} on photos of the val split, by source", rows))
+    if curved:
+        show(_curve(opened, samples, features))
+    if held is not None:
+        show(_by_source(f"without each {held_out}, of the same photos", held))
     if to is not None:
-        write_files(to, opened.manifest.pack_name, answers(opened, samples, features), figures, others)
+        write_files(to, opened.manifest.pack_name, given, figures, others, rows)
         say(f"{to}: figures, categories, confusion and the worst mistakes")
 
 
@@ -161,11 +193,52 @@ def _columns(title: str, first: str, columns: Mapping[str, Figures]) -> Rows:
     return table
 
 
-def _judgeable(data: Path) -> list[Sample]:
-    samples = read_samples(data)
+SHARES = ("right", "near", "unknown", "wrong", "surely wrong", "hierarchical F1")
+
+
+def _by_source(title: str, rows: Sequence[SourceFigures]) -> Rows:
+    table = Rows(text("source"), number("photos"), *map(number, SHARES), title=title)
+    for row in (*rows, mean_of(rows)):
+        table.add_row(row.source, str(row.photos), *_shares_of(row))
+    return table
+
+
+def _curve(opened: Pack, samples: Sequence[Sample], features: Array) -> Rows:
+    title = f"{opened.manifest.pack_name}, by what a wrong name costs where a right one gains 1: the sources' mean"
+    table = Rows(number("cost"), *map(number, SHARES), title=title)
+    val = judged_numbers(samples)
+    for cost, row in curve(opened, [samples[i] for i in val], features[val]):
+        table.add_row(f"{cost:g}", *_shares_of(row))
+    return table
+
+
+def _shares_of(row: SourceFigures) -> Iterator[str]:
+    """In the order of SHARES."""
+    shares = row.right, row.near, row.unknown, row.wrong, row.surely_wrong, row.f1
+    return ("" if isnan(share) else f"{share:.3f}" for share in shares)
+
+
+def _held_out(
+    which: str, opened: Pack, samples: Sequence[Sample], features: Array, progress: Meters
+) -> list[SourceFigures]:
+    """By source, of heads without each source or class."""
+    ask, fits = {
+        "source": (without_each_source, len(sources_of(samples))),
+        "class": (without_each_class, CLASS_FOLDS),
+    }[which]
+    fitting = progress.add(f"without each {which}", fits)
+    return by_source(ask(opened, samples, features, refit, fitting.advance), opened.taxonomy_id)
+
+
+def _judgeable(folders: Sequence[Path]) -> list[Sample]:
+    samples = [sample for folder in folders for sample in read_samples(folder)]
     if not len(judged_numbers(samples)):
-        raise PhotosUnusable(f"{data} has no photo of the val split")
+        raise PhotosUnusable(f"{', '.join(map(str, folders))}: no photo is of the val split")
     return samples
+
+
+def _of_first(samples: Sequence[Sample]) -> list[Sample]:
+    return [samples[i] for i in of_first_sources(samples)]
 
 
 def strange(more: Path | None) -> list[Sample]:
@@ -177,12 +250,15 @@ def _measured(
     opened: Pack, runtime: Runtime, samples: list[Sample], features: Array, strange: list[Sample], progress: Meters
 ) -> Figures:
     strange_features = progress.features_of(strange, runtime, opened.manifest.trunk, "strangers")
-    copying = progress.add("copies", len(judged_numbers(samples))).advance
+    copying = progress.add("copies", len(judged_numbers(_of_first(samples)))).advance
     return measured(opened, runtime, samples, features, strange_features, copying)
 
 
 def _baselines(opened: Pack, samples: list[Sample], settings: Settings, progress: Meters) -> Mapping[str, Figures]:
     spec = opened.manifest.trunk
+    samples = _of_first(samples)
+    if not samples:
+        raise PhotosUnusable(f"baselines are measured on {' and '.join(FIRST_SOURCES)}, of which there is no photo")
     theirs = {}
     for name, opening in baselines(spec.architectures, spec.canvases, settings).items():
         seen, copied = progress.add(name, len(samples)), progress.add(f"{name}, copies", len(judged_numbers(samples)))

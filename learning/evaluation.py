@@ -13,8 +13,9 @@ from math import isnan, nan
 import numpy as np
 from numpy.typing import NDArray
 
+from learning.by_source import Verdict, verdict_of
 from learning.copies import EDITS, copies_of
-from learning.sources import Sample
+from learning.sources import FIRST_SOURCES, Sample
 from learning.training import Advance, held_out
 from shared.photos import Pixels
 from shared.vision.decode import decode
@@ -26,6 +27,7 @@ from shared.vision.taxonomy import Path as CategoryPath
 from shared.vision.trunk import Canvas, detail_of, fitted
 
 COPIED_AT_ONCE = 8  # photos whose copies are in memory together
+NO_PRODUCT = "no product"
 COPY_DETAIL = 2  # a copy is made of so many times the pixels that the trunk looks at: who copies has the whole photo
 
 EmbedPictures = Callable[[Sequence[Pixels]], Array]
@@ -52,8 +54,14 @@ class Answers:
 
     @cached_property
     def right(self) -> Marks:
-        """n: the right leaf was named."""
-        return self.named & self.right_to(None)
+        """n: the right leaf was named; of a label that is a node above some, one below it; of no product, nothing."""
+        return np.array([verdict is Verdict.RIGHT for verdict in self.verdicts], np.bool_)
+
+    @cached_property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """n: what each is worth."""
+        pairs = zip(self.truth, self.judged, strict=True)
+        return tuple(verdict_of(truth, judgement.path) for truth, judgement in pairs)
 
     @cached_property
     def confidence(self) -> NDArray[np.float64]:
@@ -98,6 +106,11 @@ def judged_numbers(samples: Sequence[Sample]) -> NDArray[np.intp]:
     return np.array([i for i, sample in enumerate(samples) if sample.split == "val" and not sample.staged], np.intp)
 
 
+def of_first_sources(samples: Sequence[Sample]) -> NDArray[np.intp]:
+    """The numbers of the samples that are from clothing/ and grocery/."""
+    return np.array([i for i, sample in enumerate(samples) if sample.source in FIRST_SOURCES], np.intp)
+
+
 def answers(pack: Pack, samples: Sequence[Sample], features: Array) -> Answers:
     """To the samples that a pack is judged by. One row of features per sample."""
     val = judged_numbers(samples)
@@ -119,10 +132,13 @@ def measured(
 ) -> dict[str, float]:
     """Figures by name. One row of features per sample, train and val, and one per stranger.
 
+    They are of the first sources alone, so that they can be compared with those of packs that knew no others.
     An unknown or half-known photo counts as wrong, except that its path counts for the coarse figure.
     `advance` is told of how many val photos the copies were looked for.
     """
     canvases = pack.manifest.trunk.canvases
+    first = of_first_sources(samples)
+    samples, features = [samples[i] for i in first], features[first]
 
     def embed(pictures: Sequence[Pixels]) -> Array:
         return pack.heads.vectors(runtime.features(pictures))
@@ -147,7 +163,9 @@ def answer_figures(given: Answers) -> dict[str, float]:
         "groceries_fine_top1": _share(given.right[groceries]),
         "groceries_fine_top5": _share(among_five[groceries]),
         "groceries_coarse_top1": _share(given.right_to(3)[groceries]),
-        "calibration_error": calibration_error(given.confidence[given.named], given.right[given.named]),
+        "calibration_error": calibration_error(given.confidence[given.named], given.right[given.named])
+        if given.named.any()
+        else nan,
         "unknown": _share(np.array([not judgement.path for judgement in given.judged], np.bool_)),
         "without_leaf": _share(~given.named),
     }
@@ -245,9 +263,14 @@ def confusion(given: Answers) -> tuple[list[CategoryPath], NDArray[np.intp]]:
 
 def mistakes(given: Answers) -> list[tuple[Sample, Judgement]]:
     """What was said and is not so, the surest first. Having said nothing, or only what is so, is none."""
-    pairs = zip(given.samples, given.judged, strict=True)
-    wrong = [(sample, judged) for sample, judged in pairs if sample.category[: len(judged.path)] != judged.path]
+    given_all = zip(given.samples, given.judged, given.verdicts, strict=True)
+    wrong = [(sample, judged) for sample, judged, verdict in given_all if verdict is Verdict.WRONG]
     return sorted(wrong, key=lambda pair: -pair[1].confidence)
+
+
+def spelled(category: CategoryPath) -> str:
+    """A label as people read it: "garments / hat", "no product"."""
+    return " / ".join(category) or NO_PRODUCT
 
 
 def said(judgement: Judgement) -> str:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from learning.evaluation import Answers, confusion, mistakes, per_class, said
+from learning.by_source import SourceFigures
+from learning.evaluation import NO_PRODUCT, Answers, confusion, mistakes, per_class, said, spelled
 from learning.sources import Sample
 from shared.vision.decode import decode
 from shared.vision.taxonomy import Judgement
@@ -32,10 +33,11 @@ def write_files(
     given: Answers,
     figures: Mapping[str, float],
     baselines: Mapping[str, Mapping[str, float]],
+    sources: Sequence[SourceFigures],
 ) -> None:
     """All of them. Without mistakes there is no sheet of mistakes."""
     folder.mkdir(parents=True, exist_ok=True)
-    _write_figures(folder / FIGURES, pack_name, given, figures, baselines)
+    _write_figures(folder / FIGURES, pack_name, given, figures, baselines, sources)
     _write_per_class(folder / PER_CLASS, given)
     _draw_confusion(folder / CONFUSION, given)
     (folder / MISTAKES).unlink(missing_ok=True)
@@ -59,12 +61,14 @@ def _write_figures(
     given: Answers,
     figures: Mapping[str, float],
     baselines: Mapping[str, Mapping[str, float]],
+    sources: Sequence[SourceFigures],
 ) -> None:
     content = {
         "pack": pack_name,
         "val_photos": len(given.samples),
         "figures": _rounded(figures),
         "baselines": {name: _rounded(theirs) for name, theirs in baselines.items()},
+        "sources": {row.source: _rounded(row.shares) for row in sources},
     }
     path.write_text(json.dumps(content, indent=1) + "\n")
 
@@ -75,7 +79,7 @@ def _write_per_class(path: Path, given: Answers) -> None:
         writer.writerow(["category", "photos", "right", "precision", "recall", "most frequent wrong answer"])
         for row in per_class(given):
             shares = ("" if share is None else f"{share:.4f}" for share in (row.precision, row.recall))
-            writer.writerow([" / ".join(row.path), row.photos, row.right, *shares, row.wrong_answer])
+            writer.writerow([spelled(row.path), row.photos, row.right, *shares, row.wrong_answer])
 
 
 def _draw_confusion(path: Path, given: Answers) -> None:
@@ -83,7 +87,7 @@ def _draw_confusion(path: Path, given: Answers) -> None:
     from matplotlib.figure import Figure  # takes a second to load
 
     paths, counts = confusion(given)
-    names = [category[-1] for category in paths]
+    names = [_short(category) for category in paths]
     inches = 3.0 + INCHES_PER_CLASS * len(paths)
     figure = Figure(figsize=(inches, inches), layout="constrained")
     axes = figure.subplots()
@@ -103,7 +107,7 @@ def _draw_confusion(path: Path, given: Answers) -> None:
 
 def _first_of_domains(paths: Sequence[CategoryPath]) -> list[int]:
     """Where one ends and the next begins, and where they all end."""
-    return [i for i in range(1, len(paths)) if paths[i][0] != paths[i - 1][0]] + [len(paths)]
+    return [i for i in range(1, len(paths)) if paths[i][:1] != paths[i - 1][:1]] + [len(paths)]
 
 
 def _thumb(sample: Sample, judgement: Judgement, size: tuple[int, int]) -> Image.Image:
@@ -112,9 +116,13 @@ def _thumb(sample: Sample, judgement: Judgement, size: tuple[int, int]) -> Image
     tile.paste(photo, ((THUMB - photo.width) // 2, (THUMB - photo.height) // 2))
     draw = ImageDraw.Draw(tile)
     answer = judgement.path[-1] if judgement.complete else said(judgement)
-    draw.text((3, THUMB), _fitted(draw, sample.category[-1], ""), fill="black", font=_font())
+    draw.text((3, THUMB), _fitted(draw, _short(sample.category), ""), fill="black", font=_font())
     draw.text((3, THUMB + LINE), _fitted(draw, f"-> {answer}", f" {judgement.confidence:.2f}"), "firebrick", _font())
     return tile
+
+
+def _short(category: CategoryPath) -> str:
+    return category[-1] if category else NO_PRODUCT
 
 
 def _fitted(draw: ImageDraw.ImageDraw, text: str, ending: str) -> str:

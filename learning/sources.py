@@ -5,7 +5,7 @@ a shop, say, with a line for each photo.
 """
 
 import csv
-import zlib
+import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -62,6 +62,11 @@ def read_samples(folder: Path) -> list[Sample]:
         looked_for = f"{CLOTHING}/{LABELS}, {GROCERY}/classes.csv, nor any other folder with a {LABELS}"
         raise PhotosUnusable(f"{folder} is not laid out as the training photos are: there is neither {looked_for}")
     return [sample for source in sources for sample in _samples(source)]
+
+
+def sources_of(samples: Iterable[Sample]) -> list[str]:
+    """Each once, in the order in which they come."""
+    return list(dict.fromkeys(sample.source for sample in samples))
 
 
 def of_leaves(samples: Iterable[Sample]) -> list[Sample]:
@@ -150,7 +155,8 @@ def _labelled(folder: Path) -> Iterator[Sample]:
 
 def split_of(group: str) -> str:
     """The split of a group of photos, the same every time."""
-    return "train" if zlib.crc32(group.encode()) % VAL else "val"
+    number = int.from_bytes(hashlib.sha256(group.encode()).digest()[:8], "big")
+    return "train" if number % VAL else "val"
 
 
 @cache

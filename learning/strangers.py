@@ -1,4 +1,4 @@
-"""Where photographs are that show nothing a pack knows: strangers.toml says in which packages, and this finds them."""
+"""Where photographs are that show nothing a pack knows, and some of products: strangers.toml says in which packages."""
 
 import tomllib
 from collections.abc import Mapping
@@ -26,6 +26,37 @@ class DebianPhotos:
     without: frozenset[str]
     # Each folder below `folder` has one photo in several sizes: the first by name stands for all.
     one_of_each_folder: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DebianProducts:
+    """Photographs of products in a Debian package; learning/labels.tsv lists them for the source.
+
+    `resources` and `photos` as above; `without`: names of files and of folders whose files are none.
+    """
+
+    package: str
+    source: str
+    folder: Path
+    resources: tuple[str, ...]
+    photos: tuple[str, ...]
+    without: frozenset[str]
+
+
+@cache
+def debian_products() -> tuple[DebianProducts, ...]:
+    """The sources in the order in which they are gathered."""
+    return tuple(
+        DebianProducts(
+            package=one["package"],
+            source=one["source"],
+            folder=Path(one["folder"]),
+            resources=tuple(one.get("resources", ())),
+            photos=tuple(one.get("photos", ())),
+            without=frozenset(one.get("without", ())),
+        )
+        for one in _read()["products"]
+    )
 
 
 @cache

@@ -25,6 +25,7 @@ from shared.photo_formats import SUFFIXES
 from shared.photos import Pixels
 from shared.vision.decode import decode
 from shared.vision.heads import Array, Heads, Votes, described, remoteness, sigmoid, unit_rows
+from shared.vision.pack import Pack
 from shared.vision.runtime import Runtime
 from shared.vision.taxonomy import Path as CategoryPath
 from shared.vision.taxonomy import Taxonomy
@@ -314,6 +315,28 @@ class _HeldOut:
 
 def _domains(samples: Sequence[Sample]) -> NDArray[np.str_]:
     return np.array([sample.category[0] for sample in samples])
+
+
+def refit(pack: Pack, samples: Sequence[Sample], features: Array) -> Pack:
+    """The pack as if it knew these samples of the train split only, one row of features per sample.
+
+    Its leaves are those that they teach, and they alone vote and are known; the classifier and the projections stay.
+    """
+    taught = {sample.category for sample in samples if sample.split == "train"}
+    kept = [number for number, leaf in enumerate(pack.taxonomy.leaves) if leaf in taught]
+    taxonomy = Taxonomy(tuple(pack.taxonomy.leaves[number] for number in kept))
+    known = [n for n, sample in enumerate(samples) if sample.split == "train" and sample.category in taxonomy.leaves]
+    heads = pack.heads
+    refitted = replace(
+        heads,
+        leaf_weight=heads.leaf_weight[:, kept],
+        leaf_bias=heads.leaf_bias[kept],
+        voters=heads.vectors(features[known]),
+        voter_leaves=np.array([taxonomy.number(samples[n].category) for n in known], np.float32),
+        known_landmarks=described(features[known], heads.widths) @ heads.known_projection,
+    )
+    manifest = pack.manifest.model_copy(update={"taxonomy": taxonomy.leaves})
+    return Pack(pack.folder, manifest, taxonomy, refitted)
 
 
 def calibrated(votes: Votes, heads: Heads, asked: _HeldOut) -> Votes:

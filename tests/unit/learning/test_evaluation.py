@@ -5,7 +5,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -31,100 +30,30 @@ from learning.evaluation import (
     top,
 )
 from learning.evaluation_files import CONFUSION, FIGURES, MISTAKES, PER_CLASS
-from learning.sources import CLOTHING, GROCERY, Sample, read_samples
+from learning.sources import Sample, read_samples
 from learning.strangers import photos_of_packages
-from learning.training import features_of, held_out
+from learning.training import held_out
 from shared.settings import Settings
-from shared.vision.heads import Array, Heads, described, unit_rows
-from shared.vision.pack import Bars, CategorySpec, EmbeddingSpec, Manifest, Pack, TrunkSpec, VotesSpec
-from shared.vision.runtime import Runtime
-from shared.vision.taxonomy import Judgement, Taxonomy
+from shared.vision.heads import Array, unit_rows
+from shared.vision.pack import Pack
+from shared.vision.taxonomy import Judgement
+from tests.fakes_packs import (
+    CANVASES,
+    HAT,
+    KIWI,
+    LEAVES,
+    LEMON,
+    LIME,
+    RUNTIME,
+    SHIRT,
+    SIDE,
+    features,
+    knowing_all,
+    pack_of,
+    sample,
+    samples,
+)
 from tests.fakes_vision import jpeg, labelled_photos, scenery
-
-HAT, SHIRT = ("garments", "hat"), ("garments", "shirt")
-KIWI, LIME = ("groceries", "Fruit", "Kiwi", "Kiwi"), ("groceries", "Fruit", "Citrus", "Lime")
-LEMON = ("groceries", "Fruit", "Citrus", "Lemon")
-LEAVES = (HAT, SHIRT, LEMON, LIME, KIWI)
-SIDE = 32
-CANVASES = ((SIDE, SIDE),)
-SMALL = 4  # the fake trunk's features are the pixels of so small a picture
-WIDTH = SMALL * SMALL * 3
-
-
-class Shrunk:
-    """A trunk that sees a picture of 4 x 4 pixels."""
-
-    name = "shrunk"
-
-    def features(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
-        blocks = np.stack(pictures).reshape(len(pictures), SMALL, SIDE // SMALL, SMALL, SIDE // SMALL, 3)
-        rows: np.ndarray = blocks.mean(axis=(2, 4)).reshape(len(pictures), WIDTH).astype(np.float32)
-        return rows
-
-
-RUNTIME = Runtime(Shrunk(), ())
-
-
-def sample(category: tuple[str, ...], seed: int, split: str = "val", **more: Any) -> Sample:
-    source = CLOTHING if category[0] == "garments" else GROCERY
-    return Sample(jpeg(scenery(seed, 96, 128)), category, split, group=str(seed), source=source, **more)
-
-
-def samples() -> list[Sample]:
-    """A val and a train photo of each category; hats are for kids."""
-    found = []
-    for seed, category in enumerate(LEAVES):
-        kids = category == HAT if category[0] == "garments" else None
-        found += [sample(category, seed, kids=kids), sample(category, seed + 100, "train", kids=kids)]
-    return found
-
-
-def features(some: Sequence[Sample]) -> Array:
-    return features_of(some, RUNTIME, CANVASES, lambda _n: None)
-
-
-def pack_of(rows: Array, leaves: Sequence[int]) -> Pack:
-    """Knows these rows, and lets only their leaves vote."""
-    seen = described(rows, [WIDTH])
-    mean = seen.mean(axis=0)
-    projection = np.eye(WIDTH, dtype=np.float32)
-    heads = Heads(
-        leaf_weight=np.zeros((WIDTH, len(LEAVES)), np.float32),
-        leaf_bias=np.zeros(len(LEAVES), np.float32),
-        audience_weight=np.zeros(WIDTH, np.float32),
-        audience_bias=np.ones(1, np.float32),
-        embedding_mean=mean,
-        embedding_projection=projection,
-        voters=unit_rows(seen - mean),
-        voter_leaves=np.array(leaves, np.float32),
-        known_projection=projection,
-        known_landmarks=seen,
-        known_direction=np.zeros(WIDTH, np.float32),
-        known_distances=np.linspace(0, 1, 101, dtype=np.float32),
-        widths=(WIDTH,),
-    )
-    manifest = Manifest(
-        name="tiny",
-        version=1,
-        generation=1,
-        trunk=TrunkSpec(architectures=("shrunk",), canvases=CANVASES, final=WIDTH, stages=()),
-        taxonomy=LEAVES,
-        categories=(
-            CategorySpec(path=()),
-            *(CategorySpec(path=node, no_taxonomy="made up") for node in Taxonomy(LEAVES).nodes),
-        ),
-        embedding=EmbeddingSpec(space="tiny@1", dimensions=WIDTH),
-        votes=VotesSpec(neighbours=1, softness=0.05, share=1.0, temperature=1.0),
-        bars=Bars(leaf_at_least=0.1, node_at_least=0.5, strange_beyond=0.01),
-        files={},
-        runs=(),
-        measured={},
-    )
-    return Pack(Path("nowhere"), manifest, Taxonomy(LEAVES), heads)
-
-
-def knowing_all(some: Sequence[Sample]) -> Pack:
-    return pack_of(features(some), [LEAVES.index(one.category) for one in some])
 
 
 def named(path: tuple[str, ...], confidence: float = 0.9) -> Judgement:
@@ -433,3 +362,48 @@ def test_a_folder_laid_out_otherwise_is_one_line(tiny: Pack, tmp_path: Path) -> 
     assert found.exit_code == 1
     assert "is not laid out as the training photos are" in found.output
     assert "Traceback" not in found.output
+
+
+def shares(output: str, title: str) -> dict[str, list[str]]:
+    """The rows of the table with this title, by their first cell."""
+    lines = output[output.index(title) :].splitlines()[3:]
+    rows = [[cell.strip() for cell in line.strip("│┃ ").split("│")] for line in lines if "│" in line]
+    first = [number for number, row in enumerate(rows) if row[0] == "mean"]
+    return {name: cells for name, *cells in rows[: first[0] + 1 if first else None]}
+
+
+def test_the_command_judges_each_source_by_itself(folder: Path, tiny: Pack, tmp_path: Path) -> None:
+    shop = tmp_path / "more" / "shop"
+    shop.mkdir(parents=True)
+    rows = ["image,label,split", "a.jpg,groceries/Fruit,val", "b.jpg,garments/shoes,val", "c.jpg,-,val"]
+    (shop / "labels.csv").write_text("\n".join(rows))
+    for name, colour in (("a.jpg", (255, 0, 0)), ("b.jpg", (0, 0, 255)), ("c.jpg", (0, 255, 0))):
+        (shop / name).write_bytes(jpeg(np.full((SIDE, SIDE, 3), colour, np.uint8)))
+    to = tmp_path / "report"
+    words = ["--data", str(folder), "--data", str(shop), "--to", str(to), "--curve", "--hold-out", "source"]
+    found = CliRunner().invoke(command.evaluate, ["pack", "tiny", *words])
+    assert found.exit_code == 0, found.output
+    rows_of = shares(found.stdout, "by source")
+    # Photos, right, near, unknown, wrong, surely wrong: it takes limes for kiwis, and knows nothing of the shop's.
+    assert rows_of["clothing"][:6] == ["2", "1.000", "0.000", "0.000", "0.000", "0.000"]
+    assert rows_of["grocery"][:6] == ["2", "0.500", "0.000", "0.000", "0.500", "0.500"]
+    assert rows_of["shop"][:6] == ["3", "0.333", "0.000", "0.667", "0.000", "0.000"]
+    assert rows_of["mean"][:2] == ["7", "0.611"]
+    assert "by what a wrong name costs" in found.stdout
+    without = shares(found.stdout, "without each source")
+    assert list(without) == ["clothing", "grocery", "shop", "mean"]
+    assert without["clothing"][1] == "0.000"
+    figures = json.loads((to / FIGURES).read_text())
+    # Of the first sources alone, whatever is judged beside them.
+    assert (figures["figures"]["garments_top1"], figures["figures"]["unknown"]) == (1, 0)
+    assert figures["sources"]["shop"]["photos"] == 3
+    assert figures["sources"]["shop"]["right"] == 0.3333
+
+
+def test_photos_of_a_shop_alone_are_judged_too(tiny: Pack, tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("image,label,split\na.jpg,aa-8,val")
+    (tmp_path / "a.jpg").write_bytes(jpeg(scenery(2, 96, 128)))
+    found = CliRunner().invoke(command.evaluate, ["pack", "tiny", "--data", str(tmp_path)])
+    assert found.exit_code == 0, found.output
+    assert shares(found.stdout, "by source")[tmp_path.name][0] == "1"
+    assert "calibration error" not in found.stdout  # of no photo of the first sources
