@@ -193,7 +193,7 @@ KINDS: dict[str, Kind] = {
         ("beach",),
         (0.1, 0.6),
         0.0,
-        ("beach ball", "Wasserball", "ballon de plage", "pelota de playa"),
+        ("beach ball", "Strandball", "ballon de plage", "pelota de playa"),
         (4, 20),
     ),
     "frying pan": Kind(
