@@ -69,11 +69,11 @@ def sources_of(samples: Iterable[Sample]) -> list[str]:
     return list(dict.fromkeys(sample.source for sample in samples))
 
 
-def of_leaves(samples: Iterable[Sample]) -> list[Sample]:
-    """Those that teach a leaf: neither of no product nor of a node above another one's."""
-    samples = list(samples)
-    above = {sample.category[:depth] for sample in samples for depth in range(len(sample.category))}
-    return [sample for sample in samples if sample.category and sample.category not in above]
+def leaves_of(categories: Iterable[CategoryPath]) -> tuple[CategoryPath, ...]:
+    """Each once, by name, without those above another one and without no product."""
+    named = set(categories) - {()}
+    above = {path[:depth] for path in named for depth in range(len(path))}
+    return tuple(sorted(named - above))
 
 
 def _sources(folder: Path) -> list[Path]:

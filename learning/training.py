@@ -1,30 +1,28 @@
-"""Features of labelled photos, and the heads that are fitted to a fine-tuned trunk's features.
+"""Features of labelled photos, and the heads that are fitted to them.
 
-Everything is learned from the train split. What has to be fitted on answers to photos not seen before (temperatures,
-distances of known photos) is fitted on photos of that split which the trunk's training was not shown, and the val split
-is only measured.
+Everything is learned from the train split. What has to be fitted on answers to photos not seen before (temperatures) is
+fitted on photos of that split which the trunks' training was not shown, and the val split is only measured.
 """
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import islice
-from math import nan
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import eigh  # type: ignore[import-untyped]
 
 from learning.embedding import fit_embedding
-from learning.outliers import fit_direction
-from learning.sources import PhotosUnusable, Sample, of_leaves
+from learning.rows import Lesson, Numbers, fit_rows
+from learning.sources import PhotosUnusable, Sample, leaves_of
 from shared.errors import Poison
 from shared.photo_formats import SUFFIXES
 from shared.photos import Pixels
 from shared.vision.decode import decode
-from shared.vision.heads import Array, Heads, Votes, described, remoteness, sigmoid, unit_rows
+from shared.vision.heads import Array, Heads, Votes, Widths, described, rooted, sigmoid, unit_rows
 from shared.vision.pack import Pack
 from shared.vision.runtime import Runtime
 from shared.vision.taxonomy import Path as CategoryPath
@@ -33,14 +31,10 @@ from shared.vision.trunk import Canvas, detail_of, fitted, resized
 
 FOLDS = 8
 HELD = 12  # one photo in so many is held out of the trunk's training, or a few more
-# Of photos held out, how many may be called unknown. Where strangers taught what they are like, few have to be.
-FALSE_UNKNOWN = 0.0075
-FALSE_UNKNOWN_UNTAUGHT = 0.03
-KNOWN_DIMENSIONS = 128
 NEIGHBOURS = 10
 SOFTNESS = 0.05
 # Not fitted: of groceries held out near likenesses are among those trained on, so votes seem needless there.
-SHARE = 0.25
+SHARE = 0.5
 BATCH = 32
 
 Advance = Callable[[int], None]
@@ -54,8 +48,8 @@ def drawn_samples(photos: Iterable[tuple[bytes, CategoryPath]]) -> list[Sample]:
 
 
 def strange_samples(photos: Iterable[Path]) -> list[Sample]:
-    """Photos of nothing that a pack knows."""
-    return [Sample(photo, ("unknown",), "val", group=photo.name) for photo in photos]
+    """Photos of no product."""
+    return [Sample(photo, (), "val", group=photo.name) for photo in photos]
 
 
 def photos_under(folder: Path) -> list[Path]:
@@ -141,28 +135,43 @@ class Linear:
 
 
 @dataclass(frozen=True)
+class Generalist:
+    """What the last trunk was trained on before: C classes, of its g final features."""
+
+    weight: Array  # g x C
+    bias: Array  # C
+    paths: tuple[CategoryPath, ...]  # C: the leaves that classes are; () for no product
+
+    def logits(self, features: Array, widths: Widths) -> Array:
+        """n x C."""
+        logits: Array = features[:, widths.final - widths.finals[-1] : widths.final] @ self.weight + self.bias
+        return logits
+
+    def numbers(self, taxonomy: Taxonomy) -> Numbers:
+        """C: numbers of leaves; as many as there are for no product."""
+        return np.array([taxonomy.number(path) if path else len(taxonomy.leaves) for path in self.paths], np.intp)
+
+
+@dataclass(frozen=True)
 class Trained:
-    """Heads, how neighbours vote in them, and from where on a photo is strange."""
+    """Heads, and how neighbours vote in them."""
 
     heads: Heads
     taxonomy: Taxonomy
     votes: Votes
-    strange_beyond: float
-    # Of the strangers learned from, by directions learned without them and their neighbours in the folder; else nan.
-    strangers_found: float
 
 
-def taxonomy_of(samples: Iterable[Sample]) -> Taxonomy:
-    """Of those that teach a leaf."""
-    return Taxonomy(tuple(sorted({sample.category for sample in of_leaves(samples)})))
+def taught_taxonomy(samples: Iterable[Sample]) -> Taxonomy:
+    """The leaves that the samples teach."""
+    return Taxonomy(leaves_of(sample.category for sample in samples))
 
 
 def held_out(samples: Sequence[Sample]) -> NDArray[np.bool_]:
-    """One photo in ten or so of each domain's train split: whole groups, and never all that a category has.
+    """One photo in ten or so of each source's train split: whole groups, and never all that a category has.
 
     None of those that teach no leaf.
     """
-    leaves = {sample.category for sample in of_leaves(samples)}
+    leaves = set(taught_taxonomy(samples).leaves)
     judged = [
         number
         for number, sample in enumerate(samples)
@@ -172,8 +181,8 @@ def held_out(samples: Sequence[Sample]) -> NDArray[np.bool_]:
     # The second fold: a category with one group has it in the first.
     second = {samples[number].group for number, fold in zip(judged, folds, strict=True) if fold == 1}
     held = np.zeros(len(samples), np.bool_)
-    for domain in {samples[number].category[0] for number in judged}:
-        numbers = [number for number in judged if samples[number].category[0] == domain]
+    for source in {samples[number].source for number in judged}:
+        numbers = [number for number in judged if samples[number].source == source]
         others = [number for number in numbers if samples[number].group in second]
         # Where categories have few groups, the second ones are many photos: only every so manieth is held out then.
         every = max(1, round(len(others) * HELD / len(numbers)))
@@ -183,118 +192,141 @@ def held_out(samples: Sequence[Sample]) -> NDArray[np.bool_]:
 
 
 def fit_heads(
-    samples: Sequence[Sample],
-    features: Array,
-    views: Array,
-    widths: Sequence[int],
-    classifier: Linear,
-    strange: Array,
+    samples: Sequence[Sample], features: Array, views: Array, widths: Widths, classifier: Linear, generalist: Generalist
 ) -> Trained:
     """From the samples of the train split; the others are not looked at. One row of features per sample.
 
-    `views`: photos of the train split x views x features. `classifier` is what the trunk was trained with, on all of
-    these but `held_out`. `strange`: features of photos that should be called unknown, those alike side by side; may be
-    empty.
+    `views`: photos of the train split x views x features. `classifier` is what the trunks were trained with, on all of
+    these but `held_out`: of it only the audience is kept. A sample of a node above some leaf teaches nothing.
     """
+    given = _Given(samples, features, views, widths, generalist)
     held = held_out(samples)
-    train = np.array([sample.split == "train" for sample in samples])
-    taxonomy = taxonomy_of(samples)
-    labels = np.array([taxonomy.number(sample.category) for sample in samples])
-    seen = described(features, widths)
-    seen_views = np.stack([described(view, widths) for view in views.swapaxes(0, 1)], axis=1)
-    unknown = fit_unknown(samples, features, widths, strange)
-    asked_samples = [sample for sample, out in zip(samples, held, strict=True) if out]
-    asked = _HeldOut(features[held], labels[held], _domains(asked_samples))
+    votes = Votes(NEIGHBOURS, SOFTNESS, SHARE, temperature=1.0)
+    # As if the photos held out did not exist: then they are asked about.
+    asked = _HeldOut(features[held], given.labels[held], [one.source for one, out in zip(samples, held, strict=True) if out])
+    votes = calibrated(votes, given.heads(~held, classifier), asked)
+    kids = np.array([-1 if one.kids is None else int(one.kids) for one, out in zip(samples, held, strict=True) if out])
+    complete = _with_audience_calibrated(given.heads(np.ones_like(held), classifier), asked.features, kids)
+    return Trained(complete, given.taxonomy, votes)
 
-    def heads(rows: NDArray[np.bool_]) -> Heads:
-        mean, projection = fit_embedding(seen[rows], seen_views[rows[train]], labels[rows])
+
+@dataclass(frozen=True)
+class _Given:
+    """What heads are fitted to: see fit_heads."""
+
+    samples: Sequence[Sample]
+    features: Array
+    views: Array
+    widths: Widths
+    generalist: Generalist
+
+    @cached_property
+    def taxonomy(self) -> Taxonomy:
+        return _taxonomy_of(self.samples, self.generalist.paths)
+
+    @cached_property
+    def labels(self) -> Numbers:
+        return _labels(self.samples, self.taxonomy)
+
+    @cached_property
+    def _train(self) -> NDArray[np.bool_]:
+        return np.array([sample.split == "train" for sample in self.samples])
+
+    @cached_property
+    def _seen(self) -> Array:
+        return described(self.features, self.widths)
+
+    @cached_property
+    def _seen_views(self) -> Array:
+        """Photos of the train split x views x features."""
+        return np.stack([described(view, self.widths) for view in self.views.swapaxes(0, 1)], axis=1)
+
+    def heads(self, among: NDArray[np.bool_], classifier: Linear) -> Heads:
+        """From those of the train split that are among these."""
+        learned = self._train & among & (self.labels >= 0)
+        known = learned & (self.labels < len(self.taxonomy.leaves))
+        row_leaves = np.unique(self.labels[known])
+        of_rows = np.searchsorted(row_leaves, self.labels[known])
+        mean, projection = fit_embedding(self._seen[known], self._seen_views[known[self._train]], of_rows)
+        shown = learned[self._train]
+        rows = _rows_of(
+            np.concatenate([self.features[learned], *self.views[shown].swapaxes(0, 1)]),
+            np.tile(self.labels[learned], 1 + self.views.shape[1]),
+            [self.samples[i].source for i in np.flatnonzero(learned)] * (1 + self.views.shape[1]),
+            self.widths,
+            self.generalist,
+            self.generalist.numbers(self.taxonomy),
+        )
         return Heads(
-            leaf_weight=classifier.leaf_weight,
-            leaf_bias=classifier.leaf_bias,
+            class_weight=self.generalist.weight,
+            class_bias=self.generalist.bias,
+            class_leaves=self.generalist.numbers(self.taxonomy).astype(np.float32),
+            row_weight=rows,
+            row_leaves=row_leaves.astype(np.float32),
             audience_weight=classifier.audience_weight,
             audience_bias=classifier.audience_bias,
             embedding_mean=mean,
             embedding_projection=projection,
-            voters=unit_rows(np.subtract(seen[rows], mean) @ projection),
-            voter_leaves=labels[rows].astype(np.float32),
-            known_projection=unknown.projection,
-            known_landmarks=unknown.landmarks[rows[train]],
-            known_direction=unknown.direction,
-            known_distances=unknown.distances,
-            widths=tuple(widths),
-        )
-
-    # As if the photos held out did not exist: then they are asked about.
-    votes = calibrated(Votes(NEIGHBOURS, SOFTNESS, SHARE, temperature=1.0), heads(train & ~held), asked)
-    kids = np.array([-1 if sample.kids is None else int(sample.kids) for sample in asked_samples])
-    complete = _with_audience_calibrated(heads(train), asked.features, kids)
-    return Trained(complete, taxonomy, votes, unknown.beyond, unknown.strangers_found)
-
-
-@dataclass(frozen=True)
-class Unknown:
-    """What tells known photos from strangers: the fields of Heads that begin with known, and from where on."""
-
-    projection: Array
-    landmarks: Array
-    direction: Array
-    distances: Array
-    beyond: float
-    # Of the strangers learned from, by directions learned without them and their neighbours in the folder; else nan.
-    strangers_found: float
-
-    def put_into(self, heads: Heads) -> Heads:
-        """Their categories, audiences and vectors stay as they are."""
-        return replace(
-            heads,
-            known_projection=self.projection,
-            known_landmarks=self.landmarks,
-            known_direction=self.direction,
-            known_distances=self.distances,
+            voters=unit_rows(np.subtract(self._seen[known], mean) @ projection),
+            voter_leaves=self.labels[known].astype(np.float32),
+            widths=self.widths,
+            leaves=len(self.taxonomy.leaves),
         )
 
 
-def fit_unknown(samples: Sequence[Sample], features: Array, widths: Sequence[int], strange: Array) -> Unknown:
-    """From the samples of the train split; one row of features per sample. `strange`: see fit_heads."""
-    held = held_out(samples)
-    train = np.array([sample.split == "train" for sample in samples])
-    seen = described(features, widths)
-    projection = _principal(seen[train & ~held], KNOWN_DIMENSIONS)
-    placed = seen @ projection
-    asked = [sample for sample, out in zip(samples, held, strict=True) if out]
-    strangeness = _cross_fitted(placed[train & ~held], placed[held], described(strange, widths) @ projection, asked)
-    domains = _domains(asked)
-    lost = FALSE_UNKNOWN if len(strange) else FALSE_UNKNOWN_UNTAUGHT
-    beyond = max(float(np.quantile(strangeness.known[domains == domain], 1 - lost)) for domain in set(domains))
-    return Unknown(
-        projection=projection,
-        landmarks=placed[train],
-        direction=strangeness.direction,
-        distances=np.quantile(strangeness.known, np.linspace(0, 1, 101)).astype(np.float32),
-        beyond=beyond,
-        strangers_found=float((strangeness.strange > beyond).mean()) if len(strange) else nan,
+def refit(pack: Pack, samples: Sequence[Sample], features: Array) -> Pack:
+    """The pack as if it had learned from these samples of the train split only, one row of features per sample.
+
+    Trunks, the generalist's classes and the embedding's projection stay. Rows are learned from the photos as they are,
+    without the augmented views that a pack's own are learned from as well.
+    """
+    heads, before = pack.heads, pack.taxonomy
+    paths = tuple(before.leaves[int(n)] if n < heads.leaves else () for n in heads.class_leaves)
+    generalist = Generalist(heads.class_weight, heads.class_bias, paths)
+    learned = [n for n, sample in enumerate(samples) if sample.split == "train"]
+    samples, features = [samples[n] for n in learned], features[learned]
+    taxonomy = _taxonomy_of(samples, paths)
+    labels, classes = _labels(samples, taxonomy), generalist.numbers(taxonomy)
+    taught = labels >= 0
+    known = taught & (labels < len(taxonomy.leaves))
+    sources = [samples[n].source for n in np.flatnonzero(taught)]
+    refitted = replace(
+        heads,
+        class_leaves=classes.astype(np.float32),
+        row_weight=_rows_of(features[taught], labels[taught], sources, heads.widths, generalist, classes),
+        row_leaves=np.unique(labels[known]).astype(np.float32),
+        voters=heads.vectors(features[known]),
+        voter_leaves=labels[known].astype(np.float32),
+        leaves=len(taxonomy.leaves),
     )
+    manifest = pack.manifest.model_copy(update={"taxonomy": taxonomy.leaves})
+    return Pack(pack.folder, manifest, taxonomy, refitted)
 
 
-@dataclass(frozen=True)
-class _Strangeness:
-    """A direction fitted to all, and what directions say that were fitted without a photo's group or neighbours."""
-
-    direction: Array  # S
-    known: Array  # m
-    strange: Array  # n
+def _taxonomy_of(samples: Iterable[Sample], paths: Iterable[CategoryPath]) -> Taxonomy:
+    """The leaves that the samples teach, and the generalist's."""
+    return Taxonomy(leaves_of([*paths, *(sample.category for sample in samples)]))
 
 
-def _cross_fitted(landmarks: Array, held: Array, strange: Array, held_samples: Sequence[Sample]) -> _Strangeness:
-    """Directions from K x S landmarks, m x S photos held out, and n x S strangers, those alike side by side."""
-    known_folds, strange_folds = fold_of(held_samples), np.arange(len(strange)) * FOLDS // max(len(strange), 1)
-    known, others = remoteness(held, landmarks), remoteness(strange, landmarks)
-    for fold in range(FOLDS):
-        asked, of_strangers = known_folds == fold, strange_folds == fold
-        direction = fit_direction(landmarks, held[~asked], strange[~of_strangers])
-        known[asked] -= held[asked] @ direction
-        others[of_strangers] -= strange[of_strangers] @ direction
-    return _Strangeness(fit_direction(landmarks, held, strange), known, others)
+def _labels(samples: Iterable[Sample], taxonomy: Taxonomy) -> Numbers:
+    """n: numbers of leaves, as many as there are for no product, -1 for a node above some."""
+    numbers = {leaf: number for number, leaf in enumerate(taxonomy.leaves)} | {(): len(taxonomy.leaves)}
+    return np.array([numbers.get(sample.category, -1) for sample in samples], np.intp)
+
+
+def _rows_of(
+    features: Array, labels: Numbers, sources: Sequence[str], widths: Widths, generalist: Generalist, classes: Numbers
+) -> Array:
+    """G x R: a row for each leaf among the labels. Of sources, larger ones count more, but less than their photos do."""
+    names, counts = np.unique(sources, return_counts=True)
+    of_source = dict(zip(names.tolist(), (1 / np.sqrt(counts)).tolist(), strict=True))
+    lesson = Lesson(
+        rooted=rooted(features, widths),
+        classes=generalist.logits(features, widths),
+        leaves=labels,
+        weights=np.array([of_source[source] for source in sources]),
+    )
+    return fit_rows(lesson, classes, np.unique(labels[labels < np.max(classes, initial=0) + 1]).tolist())
 
 
 @dataclass(frozen=True)
@@ -302,41 +334,15 @@ class _HeldOut:
     """Photos that took no part in training."""
 
     features: Array
-    labels: NDArray[np.intp]
-    domains: NDArray[np.str_]
+    labels: Numbers
+    sources: Sequence[str]
 
     @property
     def weights(self) -> NDArray[np.float64]:
-        """Every domain weighs the same, however many photos it has."""
-        names, counts = np.unique(self.domains, return_counts=True)
-        of = dict(zip(names, counts, strict=True))
-        return np.array([1 / of[domain] / len(names) for domain in self.domains])
-
-
-def _domains(samples: Sequence[Sample]) -> NDArray[np.str_]:
-    return np.array([sample.category[0] for sample in samples])
-
-
-def refit(pack: Pack, samples: Sequence[Sample], features: Array) -> Pack:
-    """The pack as if it knew these samples of the train split only, one row of features per sample.
-
-    Its leaves are those that they teach, and they alone vote and are known; the classifier and the projections stay.
-    """
-    taught = {sample.category for sample in samples if sample.split == "train"}
-    kept = [number for number, leaf in enumerate(pack.taxonomy.leaves) if leaf in taught]
-    taxonomy = Taxonomy(tuple(pack.taxonomy.leaves[number] for number in kept))
-    known = [n for n, sample in enumerate(samples) if sample.split == "train" and sample.category in taxonomy.leaves]
-    heads = pack.heads
-    refitted = replace(
-        heads,
-        leaf_weight=heads.leaf_weight[:, kept],
-        leaf_bias=heads.leaf_bias[kept],
-        voters=heads.vectors(features[known]),
-        voter_leaves=np.array([taxonomy.number(samples[n].category) for n in known], np.float32),
-        known_landmarks=described(features[known], heads.widths) @ heads.known_projection,
-    )
-    manifest = pack.manifest.model_copy(update={"taxonomy": taxonomy.leaves})
-    return Pack(pack.folder, manifest, taxonomy, refitted)
+        """Every source weighs the same, however many photos it has."""
+        names, counts = np.unique(self.sources, return_counts=True)
+        of = dict(zip(names.tolist(), counts.tolist(), strict=True))
+        return np.array([1 / of[source] / len(names) for source in self.sources])
 
 
 def calibrated(votes: Votes, heads: Heads, asked: _HeldOut) -> Votes:
@@ -358,7 +364,7 @@ def _with_audience_calibrated(heads: Heads, features: Array, kids: NDArray[np.in
     known = kids >= 0
     features, kids = features[known], kids[known]
     weights = (0.5 / np.maximum(np.bincount(kids, minlength=2), 1))[kids]
-    logits = features[:, : heads.widths[0]] @ heads.audience_weight + heads.audience_bias
+    logits = features[:, : heads.widths.final] @ heads.audience_weight + heads.audience_bias
 
     def cost(temperature: float) -> float:
         p = sigmoid(logits / np.float32(temperature))
@@ -377,12 +383,3 @@ def fold_of(samples: Sequence[Sample]) -> NDArray[np.intp]:
             folds[sample.group] = dealt.get(sample.category, 0) % FOLDS
             dealt[sample.category] = dealt.get(sample.category, 0) + 1
     return np.array([folds[sample.group] for sample in samples], np.intp)
-
-
-def _principal(rows: Array, dimensions: int) -> Array:
-    """The directions that carry most of the rows, not centred: strangers lie near the origin of no class."""
-    width = rows.shape[1]
-    most = width - min(dimensions, width), width - 1
-    # By scipy: numpy would find all of them, which takes three times as long.
-    _, directions = eigh((rows.T @ rows).astype(np.float64), subset_by_index=most)
-    return np.asarray(directions[:, ::-1], np.float32)

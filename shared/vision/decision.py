@@ -8,13 +8,15 @@ from numpy.typing import NDArray
 
 from shared.vision.taxonomy import Judgement, Path, Taxonomy
 
+ABOVE = 0.5  # of what a node above a leaf tells
+
 
 @dataclass(frozen=True)
 class Decision:
     """Names the node of the greatest expected gain, or none where no node has one.
 
-    A right leaf gains 1, no name 0, and a wrong name costs `wrong_name`, 0 or more. A right node above gains as much of
-    a leaf's name as it tells: 1 - log(leaves below) / log(leaves), the share of the bits by which it narrows them down.
+    A right leaf gains 1, no name 0, and a wrong name costs `wrong_name`, 0 or more. A right node above gains at most
+    half: half of 1 - log(leaves below) / log(leaves), the share of the bits by which it narrows the leaves down.
     """
 
     taxonomy: Taxonomy
@@ -57,7 +59,8 @@ class Decision:
     def _worth(self) -> NDArray[np.float32]:
         """Nodes: what a right name gains."""
         leaves = self._leaves_below.sum(axis=1)
-        worth: NDArray[np.float32] = 1 - np.log(leaves) / np.log(max(len(self.taxonomy.leaves), 2))
+        told = 1 - np.log(leaves) / np.log(max(len(self.taxonomy.leaves), 2))
+        worth: NDArray[np.float32] = np.where(leaves == 1, told, ABOVE * told).astype(np.float32)
         return worth
 
 

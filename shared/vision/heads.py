@@ -54,8 +54,7 @@ class Heads:
     class_weight: Array  # g x C
     class_bias: Array  # C
     class_leaves: Array  # C: whole numbers up to L, which stands for no product
-    row_weight: Array  # G x R
-    row_bias: Array  # R
+    row_weight: Array  # G x R, of the final features as `rooted` gives them; without biases, see learning.rows
     row_leaves: Array  # R: whole numbers below L
     audience_weight: Array  # G
     audience_bias: Array  # 1
@@ -78,7 +77,6 @@ class Heads:
             "class_bias": (classes,),
             "class_leaves": (classes,),
             "row_weight": (final, rows),
-            "row_bias": (rows,),
             "row_leaves": (rows,),
             "audience_weight": (final,),
             "audience_bias": (1,),
@@ -127,7 +125,7 @@ class Heads:
         final, last = self.widths.final, self.widths.finals[-1]
         logits = [
             features[:, final - last : final] @ self.class_weight + self.class_bias,
-            features[:, :final] @ self.row_weight + self.row_bias,
+            rooted(features, self.widths) @ self.row_weight,
         ]
         return softmax(np.concatenate(logits, axis=1)) @ self._of_leaf
 
@@ -156,15 +154,21 @@ class Heads:
         return voted
 
 
-def described(features: Array, widths: Widths) -> Array:
-    """What distances are measured in: each kind of feature at unit length, the final ones' square roots at twice it.
+def rooted(features: Array, widths: Widths) -> Array:
+    """n x G, unit rows: the final features' square roots, each trunk's at the same length.
 
     The roots keep a few strong activations from drowning the many weak ones.
     """
-    final, *kinds = np.split(features, np.cumsum((widths.final, *widths.kinds))[:-1], axis=1)
+    finals = np.split(features[:, : widths.final], np.cumsum(widths.finals)[:-1], axis=1)
     # They are averages of a ReLU's output, so never negative but by rounding.
-    rooted = np.sqrt(np.maximum(final, np.float32(0)))
-    return unit_rows(np.concatenate([2 * unit_rows(rooted), *map(unit_rows, kinds)], axis=1))
+    return unit_rows(np.concatenate([unit_rows(np.sqrt(np.maximum(f, np.float32(0)))) for f in finals], axis=1))
+
+
+def described(features: Array, widths: Widths) -> Array:
+    """What distances are measured in: each kind of feature at unit length, the final ones' square roots at twice it."""
+    final, *kinds = np.split(features, np.cumsum((widths.final, *widths.kinds))[:-1], axis=1)
+    roots = np.sqrt(np.maximum(final, np.float32(0)))
+    return unit_rows(np.concatenate([2 * unit_rows(roots), *map(unit_rows, kinds)], axis=1))
 
 
 def softmax(logits: Array) -> Array:
