@@ -125,13 +125,11 @@ def _key(samples: Sequence[Sample], side: int) -> str:
 
 
 @dataclass(frozen=True)
-class Linear:
-    """A classifier's last layers: leaves (G x L and L) and kids or adult (G and 1)."""
+class Audience:
+    """The layer that tells kids from adults."""
 
-    leaf_weight: Array
-    leaf_bias: Array
-    audience_weight: Array
-    audience_bias: Array
+    weight: Array  # G
+    bias: Array  # 1
 
 
 @dataclass(frozen=True)
@@ -169,9 +167,9 @@ def taught_taxonomy(samples: Iterable[Sample]) -> Taxonomy:
 def held_out(samples: Sequence[Sample]) -> NDArray[np.bool_]:
     """One photo in ten or so of each source's train split: whole groups, and never all that a category has.
 
-    None of those that teach no leaf.
+    None of a node above some leaf.
     """
-    leaves = set(taught_taxonomy(samples).leaves)
+    leaves = {*taught_taxonomy(samples).leaves, ()}
     judged = [
         number
         for number, sample in enumerate(samples)
@@ -192,21 +190,21 @@ def held_out(samples: Sequence[Sample]) -> NDArray[np.bool_]:
 
 
 def fit_heads(
-    samples: Sequence[Sample], features: Array, views: Array, widths: Widths, classifier: Linear, generalist: Generalist
+    samples: Sequence[Sample], features: Array, views: Array, widths: Widths, audience: Audience, generalist: Generalist
 ) -> Trained:
     """From the samples of the train split; the others are not looked at. One row of features per sample.
 
-    `views`: photos of the train split x views x features. `classifier` is what the trunks were trained with, on all of
-    these but `held_out`: of it only the audience is kept. A sample of a node above some leaf teaches nothing.
+    `views`: photos of the train split x views x features. The trunks and their audience were trained on all of these
+    but `held_out`. A sample of a node above some leaf teaches nothing.
     """
     given = _Given(samples, features, views, widths, generalist)
     held = held_out(samples)
     votes = Votes(NEIGHBOURS, SOFTNESS, SHARE, temperature=1.0)
     # As if the photos held out did not exist: then they are asked about.
     asked = _HeldOut(features[held], given.labels[held], [one.source for one, out in zip(samples, held, strict=True) if out])
-    votes = calibrated(votes, given.heads(~held, classifier), asked)
+    votes = calibrated(votes, given.heads(~held, audience), asked)
     kids = np.array([-1 if one.kids is None else int(one.kids) for one, out in zip(samples, held, strict=True) if out])
-    complete = _with_audience_calibrated(given.heads(np.ones_like(held), classifier), asked.features, kids)
+    complete = _with_audience_calibrated(given.heads(np.ones_like(held), audience), asked.features, kids)
     return Trained(complete, given.taxonomy, votes)
 
 
@@ -241,7 +239,7 @@ class _Given:
         """Photos of the train split x views x features."""
         return np.stack([described(view, self.widths) for view in self.views.swapaxes(0, 1)], axis=1)
 
-    def heads(self, among: NDArray[np.bool_], classifier: Linear) -> Heads:
+    def heads(self, among: NDArray[np.bool_], audience: Audience) -> Heads:
         """From those of the train split that are among these."""
         learned = self._train & among & (self.labels >= 0)
         known = learned & (self.labels < len(self.taxonomy.leaves))
@@ -263,8 +261,8 @@ class _Given:
             class_leaves=self.generalist.numbers(self.taxonomy).astype(np.float32),
             row_weight=rows,
             row_leaves=row_leaves.astype(np.float32),
-            audience_weight=classifier.audience_weight,
-            audience_bias=classifier.audience_bias,
+            audience_weight=audience.weight,
+            audience_bias=audience.bias,
             embedding_mean=mean,
             embedding_projection=projection,
             voters=unit_rows(np.subtract(self._seen[known], mean) @ projection),
@@ -353,8 +351,9 @@ def calibrated(votes: Votes, heads: Heads, asked: _HeldOut) -> Votes:
     rows = np.arange(len(asked.labels))
 
     def cost(votes: Votes) -> float:
-        p = heads.leaf_probabilities(asked.features, votes)[rows, asked.labels]
-        return float(-(asked.weights * np.log(p + 1e-12)).sum())
+        leaves = heads.leaf_probabilities(asked.features, votes)
+        p = np.concatenate([leaves, 1 - leaves.sum(axis=1, keepdims=True)], axis=1)[rows, asked.labels]
+        return float(-(asked.weights * np.log(np.maximum(p, 1e-12))).sum())
 
     return min((replace(votes, temperature=float(t)) for t in np.geomspace(0.4, 2.5, 19)), key=cost)
 

@@ -20,23 +20,24 @@ NOT_KNOWN = "learning/nodes.tsv names none"
 
 _FOLDER = Path(__file__).parent
 _NO_PRODUCT = "-"
+_NOTHING_SAID = "?"
 
 
 @dataclass(frozen=True, slots=True)
 class ImagenetClass:
-    """A class of ImageNet-1k, and the leaf that it is; () for no product."""
+    """A class of ImageNet-1k, and the leaf that it is; () for no product, None where it says nothing of that."""
 
     number: int  # of the networks' output
     synset: str  # WordNet's id
     name: str
-    path: CategoryPath
+    path: CategoryPath | None
 
 
 @cache
 def imagenet_classes() -> tuple[ImagenetClass, ...]:
     """All 1,000, each at the place of its number. Several may be one leaf."""
     return tuple(
-        ImagenetClass(int(row["index"]), row["synset"], row["name"], _path(row["path"]))
+        ImagenetClass(int(row["index"]), row["synset"], row["name"], _said(row["path"]))
         for row in _rows("imagenet.tsv")
     )
 
@@ -107,6 +108,10 @@ def _rows(name: str) -> list[dict[str, str]]:
     lines = (_FOLDER / name).read_text("utf-8").splitlines()
     said = (line for line in lines if not line.startswith("#"))
     return list(csv.DictReader(said, delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
+def _said(spelled: str) -> CategoryPath | None:
+    return None if spelled == _NOTHING_SAID else _path(spelled)
 
 
 def _path(spelled: str) -> CategoryPath:

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import timm
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -95,8 +96,16 @@ def imagenet(architectures: Sequence[str]) -> Network:
     """A network with the ImageNet weights of their packages. Raises Unusable where one is not installed."""
     network = Network(architectures)
     for name, trunk in zip(architectures, network.trunks, strict=True):
-        trunk.load_state_dict(trunk.state_dict() | _imagenet_weights(name))
+        weights = _imagenet_weights(name).items()
+        layers = {tensor: value for tensor, value in weights if not tensor.startswith("classifier.")}
+        trunk.load_state_dict(trunk.state_dict() | layers)
     return network
+
+
+def imagenet_classifier(architecture: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Final features x 1,000 classes, and 1,000: ImageNet's, by number. Raises Unusable where no package has them."""
+    weights = _imagenet_weights(architecture)
+    return weights["classifier.weight"].numpy().T.copy(), weights["classifier.bias"].numpy()
 
 
 def _imagenet_weights(architecture: str) -> dict[str, Tensor]:
@@ -113,7 +122,7 @@ def _imagenet_weights(architecture: str) -> dict[str, Tensor]:
     names = [name for name in wanted if not name.endswith("num_batches_tracked")]
     if [tuple(tensor.shape) for tensor in given] != [tuple(wanted[name].shape) for name in names]:
         raise Unusable(f"{IMAGENET[architecture]} does not hold the tensors of {architecture}")
-    return {name: t for name, t in zip(names, given, strict=True) if not name.startswith("classifier.")}
+    return dict(zip(names, given, strict=True))
 
 
 def load_network(architectures: Sequence[str], path: Path) -> Network:
@@ -131,7 +140,7 @@ def load_network(architectures: Sequence[str], path: Path) -> Network:
 def save_network(network: Network, path: Path) -> None:
     """Filters as 8-bit integers with a scale for each output channel, all else at half precision.
 
-    A third as many bytes as at full precision... what is rounded away is far below what training noise is.
+    What is rounded away is far below what training noise is.
     """
     state = network.trunks.state_dict()
     kept: dict[str, Tensor] = {}
