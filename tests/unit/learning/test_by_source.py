@@ -1,5 +1,6 @@
 """An answer is right, near, unknown or wrong, and each source counts by itself."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from math import isnan
 
@@ -22,7 +23,7 @@ from tests.fakes_packs import HAT, KIWI, LEAVES, LEMON, LIME, features, knowing_
 IDS = {HAT: "aa-2-17", LIME: "fb-2-10-7-10-5", LEMON: "fb-2-10-7-10-3", LIME[:3]: "fb-2-10-7-10"}
 
 
-def id_of(path: Path) -> str:
+def id_of(path: Sequence[str]) -> str:
     return IDS.get(tuple(path), "")
 
 
