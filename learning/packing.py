@@ -1,6 +1,5 @@
 """Writes a trained pack: trunk, heads, and a manifest that names the sha256 of each."""
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,24 +9,21 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from learning.training import Trained
+from learning.vocabulary import categories_of
 from shared.vision.heads import Heads
 from shared.vision.pack import (
     HEADS,
     MANIFEST,
     TRUNK,
     Bars,
-    CategorySpec,
     EmbeddingSpec,
     Manifest,
     TrunkSpec,
     VotesSpec,
     sha256_of,
 )
-from shared.vision.taxonomy import Taxonomy
 from shared.vision.trunk import Network, save_network
 
-CATEGORIES = Path(__file__).with_name("categories.toml")
-NOT_KNOWN = "learning/categories.toml names none"
 LEAF_AT_LEAST = 0.15
 NODE_AT_LEAST = 0.5
 
@@ -69,22 +65,6 @@ def manifest_of(
         runs=tuple(map(dict, runs)),
         measured={},
     )
-
-
-def categories_of(taxonomy: Taxonomy) -> tuple[CategorySpec, ...]:
-    """What this project knows of these categories. Nothing is held against a leaf that it knows nothing of."""
-    table = tomllib.loads(CATEGORIES.read_text("utf-8"))
-    said = {tuple(one["path"]): one for one in table["categories"]}
-    specs = ({"path": node, **_id_of(node, table), **said.get(node, {})} for node in ((), *taxonomy.nodes))
-    return tuple(map(CategorySpec.model_validate, specs))
-
-
-def _id_of(node: tuple[str, ...], table: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-    """The node's id in the product taxonomy, or why it has none. The root needs neither."""
-    name = "/".join(node)
-    if name in table["taxonomy"]:
-        return {"taxonomy": table["taxonomy"][name]}
-    return {"no_taxonomy": table["no_taxonomy"].get(name, NOT_KNOWN)} if node else {}
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

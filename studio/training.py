@@ -26,10 +26,10 @@ def training_photos(seed: int, per_class: int, wares: Some[str] = ()) -> Iterato
 
     The classes are those of garments, cartons and phones, and after them the kinds of `studio.wares.KINDS` that `wares`
     names. The same seed yields the same bytes on the same versions of numpy, OpenCV and Pillow. No template, brand or
-    colour of the demo catalogue is among them. Raises KeyError for a kind that isn't drawn.
+    colour of the demo catalogue is among them. Raises KeyError for a kind that has no design for training.
     """
     labels = sorted({cut.label for cut in TRAINING.cuts})
-    if unknown := set(wares) - set(KINDS):
+    if unknown := set(wares) - {ware.kind for ware in TRAINING.wares}:
         raise KeyError(f"no such kinds: {', '.join(sorted(unknown))}")
     for number in range(per_class):
         for label in labels:

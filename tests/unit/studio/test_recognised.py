@@ -25,13 +25,13 @@ CLASSES = {
     "watch": {409, 531, 826},  # analog clock, digital watch, stopwatch
     "sunglasses": {836, 837},
     "mug": {504, 968},  # coffee mug, cup
-    "pot": {469, 521, 544, 567, 909},  # caldron, Crock Pot, Dutch oven, frying pan, wok
+    "pot": {469, 521, 544, 909},  # caldron, Crock Pot, Dutch oven, wok
     "lamp": {619, 846},  # lampshade, table lamp
     "chair": {423, 559, 765},  # barber chair, folding chair, rocking chair
     "laptop": {620, 681},  # laptop, notebook
     "book": {921},  # book jacket
     "crisps": {692},  # packet
-    "ball": {430, 805, 852, 890},  # basketball, soccer ball, tennis ball, volleyball
+    "football": {805},
 }
 
 

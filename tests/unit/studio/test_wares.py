@@ -122,9 +122,14 @@ def test_a_kind_s_training_photos_do_not_depend_on_what_else_is_asked_for() -> N
     assert first == beside
 
 
-def test_a_kind_that_is_not_drawn_is_refused() -> None:
-    with pytest.raises(KeyError, match="unicorn"):
-        next(training_photos(1, 1, ["unicorn"]))
+@pytest.mark.parametrize("kind", ["unicorn", "football"])  # which the demo alone has
+def test_a_kind_that_is_not_drawn_for_training_is_refused(kind: str) -> None:
+    with pytest.raises(KeyError, match=kind):
+        next(training_photos(1, 1, [kind]))
+
+
+def test_every_kind_has_a_design() -> None:
+    assert {ware.kind for collection in (DEMO, TRAINING) for ware in collection.wares} == set(KINDS)
 
 
 @pytest.mark.parametrize("collection", [DEMO, TRAINING], ids=["demo", "training"])
