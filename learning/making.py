@@ -1,8 +1,8 @@
-"""`vitrine train`: makes a model pack from labelled photos, or teaches one anew what is unknown."""
+"""`vitrine train`: makes a model pack from labelled photos."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from math import isnan
 from pathlib import Path
 
 import numpy as np
@@ -11,23 +11,21 @@ from numpy.typing import NDArray
 
 from learning.card import write_card
 from learning.curves import Curves
-from learning.ensemble import Member, classifier_to_train, joined, member_of, members_to_start_from
 from learning.evaluation import measured
 from learning.fine_tuning import Augmented, Photos, Picked, Recipe, Stepped, fine_tune
 from learning.meters import Meters, meters
 from learning.packing import manifest_of, write_manifest, write_weights
 from learning.sources import PhotosUnusable, Sample, read_samples
 from learning.strangers import photos_of_packages
+from learning.trunks import Member, classifier_to_train, generalist, joined, member_of, members_of
 from learning.training import (
     drawn_samples,
     features_of_pictures,
     fit_heads,
-    fit_unknown,
     held_out,
-    photos_under,
     pictures_of,
     strange_samples,
-    taxonomy_of,
+    taught_taxonomy,
 )
 from shared.malloc import keep_freed_memory
 from shared.photos import Pixels
@@ -40,10 +38,9 @@ from shared.vision.trunk import Network, canvases_of, load_network, nearest_canv
 from studio import training_photos
 
 DRAWN_SEED = 5
+DRAWN_WARES = tuple(TRAINING_KINDS)
 KEPT_SIDE = 288  # of the pictures that are augmented: as many as the longest that is trained on
 CANVASES = canvases_of(224)
-FEWEST_STRANGERS = 50
-LEARNED_STRANGERS = "learned_strangers_cross_fitted_unknown"
 VIEWS = 2  # of each photo, beside itself, that the embedding learns from
 ARCHITECTURES = ("tf_efficientnet_lite2", "tf_efficientnet_lite0")
 
@@ -58,7 +55,6 @@ class Commission:
     version: int
     generation: int
     drawn: int
-    strangers: Path | None
     recipes: Mapping[str, Recipe]  # of each architecture that is trained
     start: Pack | None  # its trunks of these architectures are trained on, and its others stay beside
 
@@ -99,73 +95,33 @@ def make_pack(commission: Commission) -> Manifest:
     with meters() as progress:
         given = _given(commission.data, commission.drawn, progress)
         _demand_enough(commission.data, given.samples)
-        to_learn = strangers_to_learn(commission.strangers)
         samples, to = given.samples, commission.to
-        photos = _kept(samples, settings, progress)
-        members = _trained(commission, settings, samples, photos, progress)
-        network, linear = joined(members)
-        architectures = tuple(member.architecture for member in members)
-        spec = TrunkSpec(architectures=architectures, canvases=CANVASES, final=network.final, stages=network.stages)
+        taxonomy = taught_taxonomy(samples)
+        photos = _kept(samples, taxonomy, settings, progress)
+        network, audience = joined(_trained(commission, settings, samples, photos, taxonomy, progress))
+        architectures = (*network.architectures,)
+        spec = TrunkSpec(
+            architectures=architectures,
+            canvases=CANVASES,
+            finals=tuple(finals(network.trunks)),
+            stages=network.stages,
+        )
         network, runtime = _as_it_will_serve(network, architectures, commission.work, settings)
         rows = progress.features_of(samples, runtime, spec, "features")
-        strange = progress.features_of(to_learn, runtime, spec, "strangers")
         learned = np.flatnonzero([sample.split == "train" for sample in samples])
         views = _features_of_views(Picked(photos, learned), runtime, next(iter(commission.recipes.values())), progress)
         judged_by = progress.features_of(strange_samples(photos_of_packages()), runtime, spec, "judged by")
 
-    fitted = fit_heads(samples, rows, views, spec.widths, linear, strange)
+    fitted = fit_heads(samples, rows, views, spec.widths, audience, generalist())
     write_weights(to, network, fitted.heads)
     manifest = manifest_of(to, fitted, spec, _runs(commission), commission.version, commission.generation)
-    return _completed(to, manifest, given, to_learn, runtime, rows, judged_by, fitted.strangers_found)
-
-
-def learn_unknown(start: Pack, data: Path, strange_folder: Path, to: Path, drawn: int) -> Manifest:
-    """A pack like the one to start from but for what it calls unknown. Raises Unusable."""
-    settings = Settings()
-    spec = start.manifest.trunk
-    with meters() as progress:
-        given = _given(data, drawn, progress)
-        _demand_same_photos(start, given.samples)
-        _demand_enough(data, given.samples)
-        to_learn = strangers_to_learn(strange_folder)
-        runtime = runtime_of(start, settings)
-        rows = progress.features_of(given.samples, runtime, spec, "features")
-        strange = progress.features_of(to_learn, runtime, spec, "strangers")
-        judged_by = progress.features_of(strange_samples(photos_of_packages()), runtime, spec, "judged by")
-
-    fitted = fit_unknown(given.samples, rows, spec.widths, strange)
-    before, (version, generation) = start.manifest, next_of(to)
-    write_weights(to, load_network(spec.architectures, start.folder / TRUNK), fitted.put_into(start.heads))
-    manifest = before.model_copy(
-        update={
-            "name": to.name,
-            "version": max(version, before.version + 1),
-            "generation": max(generation, before.generation + 1),
-            "bars": before.bars.model_copy(update={"strange_beyond": round(fitted.beyond, 6)}),
-            "files": {file: sha256_of(to / file) for file in (TRUNK, HEADS)},
-        }
-    )
-    return _completed(to, manifest, given, to_learn, runtime, rows, judged_by, fitted.strangers_found)
-
-
-def strangers_to_learn(folder: Path | None) -> list[Sample]:
-    """The photos under the folder; none without one. Raises PhotosUnusable when they are too few."""
-    if folder is None:
-        return []
-    strange = strange_samples(photos_under(folder))
-    if len(strange) < FEWEST_STRANGERS:
-        raise PhotosUnusable(
-            f"{folder} has {len(strange)} photos of strangers: fewer than {FEWEST_STRANGERS} teach little"
-        )
-    return strange
+    return _completed(to, manifest, given, runtime, rows, judged_by)
 
 
 def _given(data: Path, drawn: int, progress: Meters) -> _Given:
-    """Those that teach a leaf."""
-    real = read_samples(data)
-    made = drawn_samples(progress.counted(training_photos(DRAWN_SEED, drawn), "drawing"))
-    leaves = set(taxonomy_of([*real, *made]).leaves)
-    return _Given([sample for sample in real if sample.category in leaves], made)
+    return _Given(
+        read_samples(data), drawn_samples(progress.counted(training_photos(DRAWN_SEED, drawn, DRAWN_WARES), "drawing"))
+    )
 
 
 def _demand_enough(data: Path, samples: list[Sample]) -> None:
@@ -177,43 +133,45 @@ def _demand_enough(data: Path, samples: list[Sample]) -> None:
         raise PhotosUnusable(f"{data} has too few photos: a category needs two groups ({groups}), one to be held out")
 
 
-def _demand_same_photos(start: Pack, samples: list[Sample]) -> None:
-    """Raises PhotosUnusable when a pack was not made of these: its voters are those photos in their order."""
-    if taxonomy_of(samples).leaves != start.taxonomy.leaves:
-        raise PhotosUnusable(f"{start.folder} knows other categories than these photos")
-    leaves = [start.taxonomy.number(sample.category) for sample in samples if sample.split == "train"]
-    if leaves != start.heads.voter_leaves.tolist():
-        raise PhotosUnusable(f"{start.folder} was made of other photos: give those, and as many drawn ones (--drawn)")
-
-
-def _kept(samples: list[Sample], settings: Settings, progress: Meters) -> Photos:
+def _kept(samples: list[Sample], taxonomy: Taxonomy, settings: Settings, progress: Meters) -> Photos:
+    """Leaves as the taxonomy numbers them; -1 where a photo teaches none."""
     decoding = progress.add("pictures", len(samples))
     kept = pictures_of(samples, KEPT_SIDE, settings.home / "cache", decoding.advance)
-    taxonomy = taxonomy_of(samples)
-    leaf = np.array([taxonomy.number(sample.category) for sample in samples], np.int64)
+    numbers = {leaf: number for number, leaf in enumerate(taxonomy.leaves)}
+    leaf = np.array([numbers.get(sample.category, -1) for sample in samples], np.int64)
     kids = np.array([-1 if sample.kids is None else int(sample.kids) for sample in samples], np.int64)
     return Photos(kept.pixels, kept.ratios, leaf, kids)
 
 
 def _trained(
-    commission: Commission, settings: Settings, samples: list[Sample], photos: Photos, progress: Meters
+    commission: Commission,
+    settings: Settings,
+    samples: list[Sample],
+    photos: Photos,
+    taxonomy: Taxonomy,
+    progress: Meters,
 ) -> list[Member]:
     """Those that only stand beside first, then those that were trained."""
-    members = members_to_start_from(commission.start, taxonomy_of(samples))
+    members = members_of(commission.start)
     beside = [member for member in members if member.architecture not in commission.recipes]
-    tune = _tuning(members, settings, samples, photos, progress)
+    tune = _tuning(members, settings, samples, photos, taxonomy, progress)
     return [*beside, *(tune(name, recipe, commission.work / name) for name, recipe in commission.recipes.items())]
 
 
 def _tuning(
-    members: list[Member], settings: Settings, samples: list[Sample], photos: Photos, progress: Meters
+    members: list[Member],
+    settings: Settings,
+    samples: list[Sample],
+    photos: Photos,
+    taxonomy: Taxonomy,
+    progress: Meters,
 ) -> Callable[[str, Recipe, Path], Member]:
     """What fine-tunes one architecture by a recipe, with checkpoint and curves in a folder."""
-    taxonomy, held = taxonomy_of(samples), held_out(samples)
+    held, teaches = held_out(samples), photos.leaf >= 0
     learned = np.array([sample.split == "train" for sample in samples]) & ~held
 
     def picked(rows: NDArray[np.bool_]) -> Picked:
-        return Picked(photos, np.nonzero(rows)[0])
+        return Picked(photos, np.nonzero(rows & teaches)[0])
 
     def tune(architecture: str, recipe: Recipe, work: Path) -> Member:
         meter = progress.add("training")
@@ -222,9 +180,10 @@ def _tuning(
             said = f"{architecture}, epoch {step.epoch + 1}, loss {step.loss:.2f}, right {step.accuracy:.0%}"
             meter.show(step.number, total, said)
 
-        start = classifier_to_train(architecture, recipe, members, taxonomy).to(open_device(settings.device))
+        start = classifier_to_train(architecture, recipe, members, len(taxonomy.leaves))
         curves = Curves(work)
-        tuned = fine_tune(start, picked(learned), picked(held), taxonomy, recipe, work, stepped, curves.add)
+        device = open_device(settings.device)
+        tuned = fine_tune(start.to(device), picked(learned), picked(held), taxonomy, recipe, work, stepped, curves.add)
         return member_of(architecture, tuned)
 
     return tune
@@ -271,14 +230,7 @@ def _run(architecture: str, recipe: Recipe) -> dict[str, str]:
 
 
 def _completed(
-    folder: Path,
-    manifest: Manifest,
-    given: _Given,
-    to_learn: list[Sample],
-    runtime: Runtime,
-    rows: Array,
-    judged_by: Array,
-    strangers_found: float,
+    folder: Path, manifest: Manifest, given: _Given, runtime: Runtime, rows: Array, judged_by: Array
 ) -> Manifest:
     """The manifest with its figures, after the card is written.
 
@@ -286,21 +238,18 @@ def _completed(
     """
     write_manifest(folder, manifest)
     figures = measured(open_pack(str(folder)), runtime, given.real, rows[: len(given.real)], judged_by)
-    if not isnan(strangers_found):
-        figures |= {LEARNED_STRANGERS: strangers_found}
     rounded = {name: round(value, 4) for name, value in figures.items()}
-    return write_card(
-        folder, manifest.model_copy(update={"measured": rounded, "photos": _counts(given, len(to_learn))})
-    )
+    return write_card(folder, manifest.model_copy(update={"measured": rounded, "photos": _counts(given)}))
 
 
-def _counts(given: _Given, strangers: int) -> dict[str, int]:
+def _counts(given: _Given) -> dict[str, int]:
     real = [sample for sample in given.real if not sample.staged]
+    train = Counter(sample.source for sample in real if sample.split == "train")
+    val = Counter(sample.source for sample in real if sample.split == "val")
     return {
-        "real, train": sum(sample.split == "train" for sample in real),
-        "of these, not shown to the trunk": int(held_out(given.samples).sum()),
-        "real, val (measured only)": sum(sample.split == "val" for sample in real),
+        **{f"{source}, train": count for source, count in train.items()},
+        "of these, not shown to the trunks": int(held_out(given.samples).sum()),
+        **{f"{source}, val (measured only)": count for source, count in val.items()},
         "iconic": len(given.real) - len(real),
         f"drawn, seed {DRAWN_SEED}": len(given.drawn),
-        "strangers, learned from": strangers,
     }

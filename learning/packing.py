@@ -15,7 +15,6 @@ from shared.vision.pack import (
     HEADS,
     MANIFEST,
     TRUNK,
-    Bars,
     EmbeddingSpec,
     Manifest,
     TrunkSpec,
@@ -24,18 +23,17 @@ from shared.vision.pack import (
 )
 from shared.vision.trunk import Network, save_network
 
-LEAF_AT_LEAST = 0.15
-NODE_AT_LEAST = 0.5
+WRONG_NAME = 0.25  # chosen by `vitrine evaluate pack --curve`
 
 # Too many to keep at full precision, and none of them needs it.
-_HALVED = ("leaf_weight", "embedding_projection", "voters", "known_projection", "known_landmarks")
+_HALVED = ("class_weight", "row_weight", "embedding_projection", "voters")
 
 
 def write_weights(folder: Path, network: Network, heads: Heads) -> None:
     arrays: dict[str, NDArray[np.generic]] = {
         name: array.astype(np.float16) if name in _HALVED else array
         for name, array in vars(heads).items()
-        if name != "widths"
+        if name not in ("widths", "leaves")
     }
     folder.mkdir(parents=True, exist_ok=True)
     save_network(network, folder / TRUNK)
@@ -58,9 +56,7 @@ def manifest_of(
         categories=categories_of(trained.taxonomy),
         embedding=EmbeddingSpec(space=f"{name}@{version}", dimensions=int(trained.heads.embedding_projection.shape[1])),
         votes=VotesSpec(**asdict(trained.votes)),
-        bars=Bars(
-            leaf_at_least=LEAF_AT_LEAST, node_at_least=NODE_AT_LEAST, strange_beyond=round(trained.strange_beyond, 6)
-        ),
+        wrong_name=WRONG_NAME,
         files={file: sha256_of(folder / file) for file in (TRUNK, HEADS)},
         runs=tuple(map(dict, runs)),
         measured={},

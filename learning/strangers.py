@@ -1,5 +1,6 @@
 """Where photographs are that show nothing a pack knows, and some of products: strangers.toml says in which packages."""
 
+import csv
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 _FILE = Path(__file__).with_suffix(".toml")
+_GATHERED = Path(__file__).with_name("gathered.tsv")
+_DIGITS = "0123456789"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,7 @@ class DebianPhotos:
 
 @dataclass(frozen=True, slots=True)
 class DebianProducts:
-    """Photographs of products in a Debian package; learning/labels.tsv lists them for the source.
+    """Photographs of products in a Debian package; gathered.tsv lists them for the source.
 
     `resources` and `photos` as above; `without`: names of files and of folders whose files are none.
     """
@@ -84,6 +87,17 @@ def photos_of_packages() -> list[Path]:
         if (spec := find_spec(package)) is not None and spec.origin is not None:
             paths += [path for name in names if (path := Path(spec.origin).parent / name).is_file()]
     return paths
+
+
+def label_of(source: str, path: Path) -> str | None:
+    """The label of a picture by its file's name without the number at its end; None where gathered.tsv lists none."""
+    return _gathered().get((source, path.stem.rstrip(_DIGITS)))
+
+
+@cache
+def _gathered() -> Mapping[tuple[str, str], str]:
+    with _GATHERED.open(newline="", encoding="utf-8") as file:
+        return {(row["source"], row["name"]): row["path"] for row in csv.DictReader(file, delimiter="\t")}
 
 
 @cache

@@ -18,13 +18,11 @@ from pathlib import Path
 from PIL import Image
 
 from learning.sources import LABELS
-from learning.strangers import DebianPhotos, DebianProducts, debian_photos, debian_products
-from learning.vocabulary import label_path
+from learning.strangers import DebianPhotos, DebianProducts, debian_photos, debian_products, label_of
 
 SMALLEST_SIDE = 150  # pixels: what is smaller is an icon
 SMALLEST_PRODUCT = 100  # pixels of the longer side: what is cut out has no ground around it
 PRODUCTS = "products"
-DIGITS = "0123456789"
 
 
 def main(folder: Path) -> None:
@@ -50,7 +48,7 @@ def gather(which: DebianPhotos, unpacked: Path, to: Path) -> None:
         for one in debian_products()
         if one.package == which.package
         for path, body in named_photos(one, unpacked)
-        if label_of(one, path) is not None
+        if label_of(one.source, path) is not None
     }
     for name in which.resources:
         _cut_out(folder / name, to, products)
@@ -68,24 +66,14 @@ def gather_products(which: DebianProducts, unpacked: Path, to: Path) -> None:
     to.mkdir(parents=True)
     rows = []
     for path, body in named_photos(which, unpacked):
-        label = label_of(which, path)
+        label = label_of(which.source, path)
         if label is not None and _longer_side(body) >= SMALLEST_PRODUCT:
             (to / path.name).write_bytes(body)
             rows.append((path.name, label, "val"))
     if not rows:
-        sys.exit(f"{which.package} has no photo any more that learning/labels.tsv lists for {which.source}")
+        sys.exit(f"{which.package} has no photo any more that learning/gathered.tsv lists for {which.source}")
     with (to / LABELS).open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("image", "label", "split"), *rows])
-
-
-def label_of(which: DebianProducts, path: Path) -> str | None:
-    """A file's name without the number at its end; None where learning/labels.tsv doesn't list it."""
-    label = path.stem.rstrip(DIGITS)
-    try:
-        label_path(which.source, label)
-    except ValueError:
-        return None
-    return label
 
 
 def named_photos(which: DebianProducts, unpacked: Path) -> Iterator[tuple[Path, bytes]]:

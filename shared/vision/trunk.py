@@ -57,6 +57,7 @@ class Network(nn.Module):
     def __init__(self, architectures: Sequence[str]) -> None:
         """Raises RuntimeError when timm knows no such network."""
         super().__init__()
+        self.architectures = tuple(architectures)
         self.trunks = nn.ModuleList(timm.create_model(name, pretrained=False, num_classes=0) for name in architectures)
 
     @property

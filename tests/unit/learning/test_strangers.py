@@ -10,9 +10,18 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from learning.sources import read_samples
-from learning.strangers import DebianPhotos, DebianProducts, debian_photos, debian_products, photos_of_packages
+from learning.sources import category_of, read_samples
+from learning.strangers import (
+    DebianPhotos,
+    DebianProducts,
+    debian_photos,
+    debian_products,
+    label_of,
+    photos_of_packages,
+)
 from tests.conftest import PROJECT
+
+GATHERED = PROJECT / "learning" / "gathered.tsv"
 
 
 def webp(side: int) -> bytes:
@@ -81,8 +90,19 @@ def test_products_are_gathered_with_their_names_and_are_no_strangers(script: Any
     [sample] = read_samples(tmp_path / "to" / "products")
     assert (sample.category, sample.split, sample.body()) == (("tools", "hand", "hammer"), "val", hammer)
     with (tmp_path / "to" / "products" / "gcompris" / "labels.csv").open() as file:
-        assert [row["label"] for row in csv.DictReader(file)] == ["hammer"]
+        assert [row["label"] for row in csv.DictReader(file)] == ["tools/hand/hammer"]
     assert {path.read_bytes() for path in (tmp_path / "to" / "learn").rglob("*.webp")} == {fish}
+
+
+def test_what_products_show_are_nodes_of_the_tree() -> None:
+    for source in ("gcompris", "tuxpaint"):
+        named = label_of(source, Path("scissors_small_open.png" if source == "tuxpaint" else "scissors4.webp"))
+        assert named == "tools/scissors"
+    with GATHERED.open() as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    assert {row["source"] for row in rows} == {one.source for one in debian_products()}
+    for row in rows:
+        assert "/".join(category_of(row["source"], row["path"])) == row["path"].removeprefix("-"), row
 
 
 def test_cartoons_and_what_is_too_small_are_no_photos_of_products(script: Any, tmp_path: Path) -> None:
