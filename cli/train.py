@@ -10,7 +10,7 @@ from cli.plain import Group
 from cli.tables import number, say, show, text
 from learning.card import CARD, NOTES, write_card
 from learning.fine_tuning import Phase, Recipe
-from learning.making import ARCHITECTURES, Commission, learn_unknown, make_pack, next_of, recipe_for
+from learning.making import ARCHITECTURES, Commission, make_pack, next_of, recipe_for
 from learning.meters import meters
 from learning.regions import Recipe as RegionRecipe
 from learning.regions import train_regions, write_regions
@@ -22,7 +22,6 @@ from shared.vision.trunk import IMAGENET, STEP
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 PHASES = "160x16,192x5,224x2"
-STRANGERS_HELP = "Photos of nothing that the pack should know: they teach it what to call unknown."
 _data = click.option("--data", required=True, type=FOLDER, help="Photos.")
 _to = click.option(
     "--to", required=True, type=click.Path(file_okay=False, path_type=Path), help="The new pack's folder."
@@ -47,7 +46,6 @@ def train() -> None:
 @click.option("--work", type=click.Path(path_type=Path), help="Checkpoint and curves; a run begun there goes on.")
 @click.option("--version", type=click.IntRange(1), help="Of pack and embedding space; else one above that replaced.")
 @click.option("--generation", type=click.IntRange(1), help="Results of a higher one supersede; else one above, too.")
-@click.option("--strangers", "strange", type=FOLDER, help=STRANGERS_HELP)
 @_drawn
 @click.option(
     "--architecture",
@@ -56,7 +54,7 @@ def train() -> None:
     default=ARCHITECTURES,
     show_default=True,
     type=click.Choice(sorted(IMAGENET)),
-    help="A trunk to train, one after the other; the pack's trunks look at a photo side by side.",
+    help="A trunk to train, one after the other; they look at a photo side by side, and beside a frozen generalist.",
 )
 @click.option(
     "--start",
@@ -73,7 +71,6 @@ def pack(
     work: Path | None,
     version: int | None,
     generation: int | None,
-    strange: Path | None,
     drawn: int,
     architectures: tuple[str, ...],
     start_name: str | None,
@@ -92,31 +89,9 @@ def pack(
     work = work or Settings().home / "training" / begun
     next_version, next_generation = next_of(to)
     version, generation = version or next_version, generation or next_generation
-    manifest = make_pack(Commission(data, to, work, version, generation, drawn, strange, recipes, start))
+    manifest = make_pack(Commission(data, to, work, version, generation, drawn, recipes, start))
     show(_figures(manifest))
     say(f"{to}: {manifest.pack_name}, trained in {time.monotonic() - started:.0f} s; curves are in {work}")
-
-
-@train.command()
-@click.argument("name", default="builtin")
-@_data
-@click.option("--strangers", "strange", required=True, type=FOLDER, help=STRANGERS_HELP)
-@_to
-@_replace_shipped
-@_drawn
-def unknown(name: str, data: Path, strange: Path, to: Path, replace_shipped: bool, drawn: int) -> None:
-    """Learn anew what the pack NAME (or in a folder) calls unknown.
-
-    Its categories and vectors stay as they are, so that vectors made before can be compared with those to come.
-    """
-    started = time.monotonic()
-    to = _folder_to_write(to, replace_shipped)
-    start = open_pack(name)
-    if to == start.folder.resolve():
-        raise click.UsageError(f"{to} is the pack that is read: name another folder with --to")
-    manifest = learn_unknown(start, data, strange, to, drawn)
-    show(_figures(manifest))
-    say(f"{to}: {manifest.pack_name}, made in {time.monotonic() - started:.0f} s")
 
 
 @train.command()

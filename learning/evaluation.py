@@ -146,7 +146,6 @@ def measured(
     return (
         answer_figures(answers(pack, samples, features))
         | _stranger_figures(pack, strange)
-        | _unknown_class_figures(pack, samples, features)
         | _audience_figures(pack, samples, features)
         | _unseen_sender_figures(pack, samples, features)
         | embedding_figures(samples, pack.heads.vectors(features), embed, canvases, advance)
@@ -283,19 +282,6 @@ def said(judgement: Judgement) -> str:
 def _stranger_figures(pack: Pack, strange: Array) -> dict[str, float]:
     unknown = np.array([not judgement.path for judgement in pack.judge(strange)], np.bool_)
     return _told({"strangers_unknown": _share(unknown), "strangers_photos": float(len(strange))})
-
-
-def _unknown_class_figures(pack: Pack, samples: Sequence[Sample], features: Array) -> dict[str, float]:
-    """How often a photo gets no leaf from heads that know nothing of its class, although the trunk has seen it."""
-    val = judged_numbers(samples)
-    unnamed: dict[str, list[bool]] = {"garments": [], "groceries": []}
-    for leaf, path in enumerate(pack.taxonomy.leaves):
-        rows = [i for i in val if samples[i].category == path]
-        if rows and (pack.heads.voter_leaves != leaf).any():
-            judged = replace(pack, heads=pack.heads.without_leaf(leaf)).judge(features[rows])
-            unnamed[path[0]] += [not one.complete for one in judged]
-    shares = {f"unnamed_{name}_of_no_known_class": _share(np.array(all_, np.bool_)) for name, all_ in unnamed.items()}
-    return _told(shares)
 
 
 def _audience_figures(pack: Pack, samples: Sequence[Sample], features: Array) -> dict[str, float]:

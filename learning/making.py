@@ -1,7 +1,7 @@
 """`vitrine train`: makes a model pack from labelled photos."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -17,7 +17,6 @@ from learning.meters import Meters, meters
 from learning.packing import manifest_of, write_manifest, write_weights
 from learning.sources import PhotosUnusable, Sample, read_samples
 from learning.strangers import photos_of_packages
-from learning.trunks import Member, classifier_to_train, generalist, joined, member_of, members_of
 from learning.training import (
     drawn_samples,
     features_of_pictures,
@@ -27,18 +26,20 @@ from learning.training import (
     strange_samples,
     taught_taxonomy,
 )
+from learning.trunks import Member, classifier_to_train, generalist, joined, member_of, members_of
 from shared.malloc import keep_freed_memory
 from shared.photos import Pixels
 from shared.settings import Settings
 from shared.vision.heads import Array
-from shared.vision.pack import HEADS, MANIFEST, TRUNK, Manifest, Pack, TrunkSpec, open_pack, read_manifest, sha256_of
-from shared.vision.reader import runtime_of
+from shared.vision.pack import MANIFEST, TRUNK, Manifest, Pack, TrunkSpec, open_pack, read_manifest, sha256_of
 from shared.vision.runtime import Runtime, open_device, open_runtime
-from shared.vision.trunk import Network, canvases_of, load_network, nearest_canvas, save_network
+from shared.vision.taxonomy import Taxonomy
+from shared.vision.trunk import Network, canvases_of, finals, load_network, nearest_canvas, save_network
 from studio import training_photos
+from studio.templates import TRAINING
 
 DRAWN_SEED = 5
-DRAWN_WARES = tuple(TRAINING_KINDS)
+DRAWN_WARES = tuple(sorted({ware.kind for ware in TRAINING.wares}))  # kinds of solid things
 KEPT_SIDE = 288  # of the pictures that are augmented: as many as the longest that is trained on
 CANVASES = canvases_of(224)
 VIEWS = 2  # of each photo, beside itself, that the embedding learns from
@@ -99,14 +100,13 @@ def make_pack(commission: Commission) -> Manifest:
         taxonomy = taught_taxonomy(samples)
         photos = _kept(samples, taxonomy, settings, progress)
         network, audience = joined(_trained(commission, settings, samples, photos, taxonomy, progress))
-        architectures = (*network.architectures,)
         spec = TrunkSpec(
-            architectures=architectures,
+            architectures=network.architectures,
             canvases=CANVASES,
             finals=tuple(finals(network.trunks)),
             stages=network.stages,
         )
-        network, runtime = _as_it_will_serve(network, architectures, commission.work, settings)
+        network, runtime = _as_it_will_serve(network, commission.work, settings)
         rows = progress.features_of(samples, runtime, spec, "features")
         learned = np.flatnonzero([sample.split == "train" for sample in samples])
         views = _features_of_views(Picked(photos, learned), runtime, next(iter(commission.recipes.values())), progress)
@@ -189,13 +189,11 @@ def _tuning(
     return tune
 
 
-def _as_it_will_serve(
-    network: Network, architectures: Sequence[str], work: Path, settings: Settings
-) -> tuple[Network, Runtime]:
+def _as_it_will_serve(network: Network, work: Path, settings: Settings) -> tuple[Network, Runtime]:
     """At the precision that is shipped, on the engine of this machine."""
     weights = work / TRUNK
     save_network(network, weights)
-    network = load_network(architectures, weights)
+    network = load_network(network.architectures, weights)
     device = open_device(settings.device)
     runtime = open_runtime(network, CANVASES, sha256_of(weights), device, settings.threads, settings.home / "cache")
     return network, runtime

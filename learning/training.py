@@ -201,9 +201,11 @@ def fit_heads(
     held = held_out(samples)
     votes = Votes(NEIGHBOURS, SOFTNESS, SHARE, temperature=1.0)
     # As if the photos held out did not exist: then they are asked about.
-    asked = _HeldOut(features[held], given.labels[held], [one.source for one, out in zip(samples, held, strict=True) if out])
+    asked = _HeldOut(
+        features[held], given.labels[held], [one.source for one, out in zip(samples, held, strict=True) if out]
+    )
     votes = calibrated(votes, given.heads(~held, audience), asked)
-    kids = np.array([-1 if one.kids is None else int(one.kids) for one, out in zip(samples, held, strict=True) if out])
+    kids = np.array([-1 if sample.kids is None else int(sample.kids) for sample in asked_samples])
     complete = _with_audience_calibrated(given.heads(np.ones_like(held), audience), asked.features, kids)
     return Trained(complete, given.taxonomy, votes)
 
@@ -315,7 +317,7 @@ def _labels(samples: Iterable[Sample], taxonomy: Taxonomy) -> Numbers:
 def _rows_of(
     features: Array, labels: Numbers, sources: Sequence[str], widths: Widths, generalist: Generalist, classes: Numbers
 ) -> Array:
-    """G x R: a row for each leaf among the labels. Of sources, larger ones count more, but less than their photos do."""
+    """G x R: a row for each leaf among the labels. A source counts as the square root of its photos."""
     names, counts = np.unique(sources, return_counts=True)
     of_source = dict(zip(names.tolist(), (1 / np.sqrt(counts)).tolist(), strict=True))
     lesson = Lesson(

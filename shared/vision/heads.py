@@ -44,7 +44,7 @@ class Votes:
 
 @dataclass(frozen=True)
 class Heads:
-    """F features of which G are final, g of them the last trunk's; L leaves, D dimensions of the embedding, K known photos.
+    """F features, of which G are final, g of those the last trunk's; L leaves, D dimensions of a vector, K known photos.
 
     The last trunk is a generalist, left as it was: the C classes that it was trained on stand in one softmax beside R
     rows that were learned here. A leaf's probability is the sum of its classes' and rows'; what falls to classes that
@@ -89,7 +89,9 @@ class Heads:
             if (its_own := getattr(self, name).shape) != shape:
                 raise ValueError(f"{name} has shape {its_own}, not {shape}")
         for name, most in (
-            ("class_leaves", self.leaves), ("row_leaves", self.leaves - 1), ("voter_leaves", self.leaves - 1)
+            ("class_leaves", self.leaves),
+            ("row_leaves", self.leaves - 1),
+            ("voter_leaves", self.leaves - 1),
         ):
             named = getattr(self, name)
             if not ((named >= 0) & (named <= most)).all():

@@ -143,7 +143,9 @@ class Manifest(_Strict):
     embedding: EmbeddingSpec
     votes: VotesSpec
     wrong_name: float = Field(
-        ge=0, allow_inf_nan=False, description="What a wrong name costs, where none costs nothing and a right leaf gains 1"
+        ge=0,
+        allow_inf_nan=False,
+        description="What a wrong name costs, where none costs nothing and a right leaf gains 1",
     )
     files: dict[str, str] = Field(description="sha256 of every other file of the pack")
     runs: tuple[dict[str, str], ...] = Field(description="How trunks were trained, oldest first: settings by name")
