@@ -66,7 +66,8 @@ CARD_TEXT = """\
 these shapes (height x width): {shapes}. All but the last are fine-tuned; the last is
 a generalist, left as ImageNet made it. Heads on their features: category ({leaves} leaves; rows that were learned here
 and ImageNet's classes in one softmax, coarser nodes are sums; the {neighbours} nearest training photos vote with a
-share of {share} in leaves that have any), audience of garments (kids or adult), an embedding of {dimensions} dimensions.
+share of {share} in leaves that have any), audience of garments (kids or adult), an embedding of {dimensions}
+dimensions.
 
 Whence its photos come, under which licences, and what else people remark on it: at the end, from NOTES.md.
 

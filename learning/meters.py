@@ -47,7 +47,7 @@ class Meters:
     def features_of(self, samples: Sequence[Sample], runtime: Runtime, spec: TrunkSpec, what: str) -> Array:
         """One row per sample; there may be none. Raises PhotosUnusable."""
         if not samples:
-            return np.zeros((0, sum(spec.widths)), np.float32)
+            return np.zeros((0, spec.widths.all), np.float32)
         return features_of(samples, runtime, spec.canvases, self.add(what, len(samples)).advance)
 
     def counted(self, items: Iterable[T], what: str) -> Iterator[T]:

@@ -201,9 +201,8 @@ def fit_heads(
     held = held_out(samples)
     votes = Votes(NEIGHBOURS, SOFTNESS, SHARE, temperature=1.0)
     # As if the photos held out did not exist: then they are asked about.
-    asked = _HeldOut(
-        features[held], given.labels[held], [one.source for one, out in zip(samples, held, strict=True) if out]
-    )
+    asked_samples = [sample for sample, out in zip(samples, held, strict=True) if out]
+    asked = _HeldOut(features[held], given.labels[held], [sample.source for sample in asked_samples])
     votes = calibrated(votes, given.heads(~held, audience), asked)
     kids = np.array([-1 if sample.kids is None else int(sample.kids) for sample in asked_samples])
     complete = _with_audience_calibrated(given.heads(np.ones_like(held), audience), asked.features, kids)
@@ -252,7 +251,7 @@ class _Given:
         rows = _rows_of(
             np.concatenate([self.features[learned], *self.views[shown].swapaxes(0, 1)]),
             np.tile(self.labels[learned], 1 + self.views.shape[1]),
-            [self.samples[i].source for i in np.flatnonzero(learned)] * (1 + self.views.shape[1]),
+            [self.samples[i].source for i in np.flatnonzero(learned).tolist()] * (1 + self.views.shape[1]),
             self.widths,
             self.generalist,
             self.generalist.numbers(self.taxonomy),
@@ -289,7 +288,7 @@ def refit(pack: Pack, samples: Sequence[Sample], features: Array) -> Pack:
     labels, classes = _labels(samples, taxonomy), generalist.numbers(taxonomy)
     taught = labels >= 0
     known = taught & (labels < len(taxonomy.leaves))
-    sources = [samples[n].source for n in np.flatnonzero(taught)]
+    sources = [samples[n].source for n in np.flatnonzero(taught).tolist()]
     refitted = replace(
         heads,
         class_leaves=classes.astype(np.float32),

@@ -44,7 +44,7 @@ class Votes:
 
 @dataclass(frozen=True)
 class Heads:
-    """F features, of which G are final, g of those the last trunk's; L leaves, D dimensions of a vector, K known photos.
+    """F features, G of them final, g of those the last trunk's; L leaves, D dimensions of a vector, K known photos.
 
     The last trunk is a generalist, left as it was: the C classes that it was trained on stand in one softmax beside R
     rows that were learned here. A leaf's probability is the sum of its classes' and rows'; what falls to classes that
