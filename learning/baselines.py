@@ -88,7 +88,7 @@ def _of_network(
     device = open_device(settings.device)
     identity = f"{name} {' '.join(architectures)} {RANDOM_SEED}"
     runtime = open_runtime(network, canvases, identity, device, settings.threads, settings.home / "cache")
-    return Baseline(name, runtime, network.final)
+    return Baseline(name, runtime, sum(network.finals))
 
 
 def _imagenet(architectures: Sequence[str]) -> Network:

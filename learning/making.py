@@ -34,7 +34,7 @@ from shared.vision.heads import Array
 from shared.vision.pack import MANIFEST, TRUNK, Manifest, Pack, TrunkSpec, open_pack, read_manifest, sha256_of
 from shared.vision.runtime import Runtime, open_device, open_runtime
 from shared.vision.taxonomy import Taxonomy
-from shared.vision.trunk import Network, canvases_of, finals, load_network, nearest_canvas, save_network
+from shared.vision.trunk import Network, canvases_of, load_network, nearest_canvas, save_network
 from studio import training_photos
 from studio.templates import TRAINING
 
@@ -103,7 +103,7 @@ def make_pack(commission: Commission) -> Manifest:
         spec = TrunkSpec(
             architectures=network.architectures,
             canvases=CANVASES,
-            finals=tuple(finals(network.trunks)),
+            finals=network.finals,
             stages=network.stages,
         )
         network, runtime = _as_it_will_serve(network, commission.work, settings)

@@ -12,7 +12,7 @@ from learning.training import Audience, Generalist
 from learning.vocabulary import imagenet_classes
 from shared.vision.heads import Array
 from shared.vision.pack import TRUNK, Pack
-from shared.vision.trunk import Network, finals, imagenet, imagenet_classifier, load_network
+from shared.vision.trunk import Network, imagenet, imagenet_classifier, load_network
 
 GENERALIST = "tf_efficientnet_lite0"  # at 224 pixels it knows more of ImageNet than lite2, which was made for 260
 
@@ -84,7 +84,6 @@ def joined(members: Sequence[Member]) -> tuple[Network, Audience]:
     for trunk, member in zip(network.trunks, members, strict=False):
         trunk.load_state_dict(member.weights)
     network.trunks[-1].load_state_dict(imagenet([GENERALIST]).trunks[0].state_dict())
-    *_, general = finals(network.trunks)
     weights: list[Array] = [member.audience.weight / np.float32(len(members)) for member in members]
     bias = np.mean([member.audience.bias for member in members], axis=0)
-    return network.eval(), Audience(np.concatenate([*weights, np.zeros(general, np.float32)]), bias)
+    return network.eval(), Audience(np.concatenate([*weights, np.zeros(network.finals[-1], np.float32)]), bias)

@@ -144,8 +144,8 @@ def runtime_of(pack: Pack, settings: Settings) -> Runtime:
     spec, path = pack.manifest.trunk, pack.folder / TRUNK
     device = open_device(settings.device)
     network = load_network(spec.architectures, path)
-    if (network.final, network.stages) != (spec.final, spec.stages):
-        given = f"{network.final} and {network.stages} features"
+    if (network.finals, network.stages) != (spec.finals, spec.stages):
+        given = f"{network.finals} and {network.stages} features"
         raise PackUnusable(f"{path}: gives {given}, the manifest says otherwise")
     try:
         sha256 = pack.manifest.files[TRUNK]

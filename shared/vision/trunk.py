@@ -61,9 +61,10 @@ class Network(nn.Module):
         self.trunks = nn.ModuleList(timm.create_model(name, pretrained=False, num_classes=0) for name in architectures)
 
     @property
-    def final(self) -> int:
-        """How many features come from the last layers."""
-        return sum(finals(self.trunks))
+    def finals(self) -> tuple[int, ...]:
+        """How many features come from the last layer of each."""
+        trunks: Any = self.trunks
+        return tuple(int(trunk.num_features) for trunk in trunks)
 
     @property
     def stages(self) -> tuple[int, ...]:
@@ -72,7 +73,7 @@ class Network(nn.Module):
         return tuple(int(stage[-1].conv_pwl.out_channels) for trunk in trunks for stage in trunk.blocks[-STAGES:])
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """n x height x width x RGB, uint8, to n x (final + 2 * sum(stages))."""
+        """n x height x width x RGB, uint8, to n x (sum(finals) + 2 * sum(stages))."""
         # NHWC memory seen as NCHW: that already is channels-last.
         scaled = pictures.permute(0, 3, 1, 2).to(torch.float32).div(255).sub(MEAN).div(STD)
         final, statistics = [], []
@@ -85,12 +86,6 @@ class Network(nn.Module):
                     statistics += [maps.mean((2, 3)), maps.std((2, 3))]
             final.append(trunk.bn2(trunk.conv_head(maps)).mean((2, 3)))
         return torch.cat([*final, *statistics], dim=1)
-
-
-def finals(trunks: nn.ModuleList) -> list[int]:
-    """How many features come from the last layer of each."""
-    each: Any = trunks
-    return [int(trunk.num_features) for trunk in each]
 
 
 def imagenet(architectures: Sequence[str]) -> Network:
