@@ -44,6 +44,7 @@ async def _join(settings: JoinSettings, process: Process) -> None:
     # Here, so that serve needs neither Faust nor Kafka's client.
     from aiokafka.errors import KafkaError  # type: ignore[import-untyped]
 
+    from services.recommendation import weighing
     from services.recommendation.join import GROUP, READS, WRITES, Join, Settlement, faust_app
     from shared.stream.admin import Broker
     from shared.stream.offsets import committed_stamps
@@ -64,6 +65,7 @@ async def _join(settings: JoinSettings, process: Process) -> None:
         await records.resume(await asyncio.to_thread(committed_stamps, settings.kafka, [GROUP]))
 
     health.needs("redis", "broker", "group")
+    await asyncio.to_thread(weighing.warm_up)  # here, that no event waits for it
     health.started()
     await wait_for(health, "redis", records.ping)
     await wait_for(health, "broker", broker.check)

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
@@ -19,6 +20,7 @@ from shared.errors import Unusable
 from shared.product_taxonomy import product_taxonomy
 from shared.vision.heads import Array, Heads, Votes
 from shared.vision.taxonomy import Judgement, Taxonomy
+from shared.vision.taxonomy import Path as CategoryPath
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 SHIPPED = MODELS / "builtin"  # the pack that is served unless another is named
@@ -29,6 +31,11 @@ NAME = "[a-z0-9][a-z0-9-]*"
 
 # What only text on the product tells. A category with one of these is worth reading.
 READ_ATTRIBUTES = frozenset({"brand", "size", "volume", "weight", "memory"})
+
+# Leaves that a photo may show: how many are told, and from which probability on.
+MOST_CANDIDATES, CANDIDATE_FROM = 8, 0.02
+# The share of strange photos that show something known all the same: garments as catalogues show them.
+KNOWN_OF_STRANGE = 0.25
 
 T = TypeVar("T")
 
@@ -249,6 +256,16 @@ class Pack:
                 strangeness, self.heads.share_nearer(strangeness), leaves, strict=True
             )
         ]
+
+    def candidates(self, features: Array) -> list[list[tuple[CategoryPath, float]]]:
+        """Per row of trunk features: the leaves that it may show with their probabilities, the likeliest first.
+
+        The probabilities sum to 1 at most: the rest are other leaves, or things that the pack doesn't know.
+        """
+        leaves = self.heads.leaf_probabilities(features, self.manifest.votes.votes)
+        strange = self.heads.strangeness(features) > self.manifest.bars.strange_beyond
+        leaves[strange] *= np.float32(KNOWN_OF_STRANGE)
+        return [self.taxonomy.likeliest(row, MOST_CANDIDATES, CANDIDATE_FROM) for row in leaves]
 
     def meaning_of(self, path: Sequence[str]) -> Meaning:
         """What a category means, as far down as it is known."""

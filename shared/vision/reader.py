@@ -104,6 +104,16 @@ class Reader:
             for judged in self._answers(photos, "category", self._pack.judge)
         ]
 
+    def candidates(self, photos: Sequence[Photo]) -> list[list[image_pb2.Candidate]]:
+        """The leaves that each photo may show, the likeliest first: see Pack.candidates."""
+        return [
+            [
+                image_pb2.Candidate(path=path, taxonomy_id=self._pack.taxonomy_id(path), probability=probability)
+                for path, probability in likeliest
+            ]
+            for likeliest in self._answers(photos, "candidates", self._pack.candidates)
+        ]
+
     def audiences(self, photos: Sequence[Photo]) -> list[tuple[str, float]]:
         """("kids" or "adult", its probability) per photo. Means something for garments only."""
         return self._answers(photos, "audience", self._audience)
