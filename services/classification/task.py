@@ -35,7 +35,5 @@ class ClassificationTask:
 
     def conclude(self, photo: Photo, found: image_pb2.ImageClassified) -> Sequence[Finding]:
         assessment = assess(photo.upload, self._reader.pack_name, self._reader.generation)
-        message = image_pb2.ImageClassified(
-            assessment=assessment, category=found.category, candidates=found.candidates
-        )
+        message = image_pb2.ImageClassified(assessment=assessment, category=found.category, candidates=found.candidates)
         return [Finding(message)]

@@ -57,8 +57,9 @@ class Category(BaseModel):
     origin: str | None = Field(
         default=None,
         description="Of a listing's category: from what it comes. photo: what the first photo shows; claims: what the "
-        "seller's claims mean, then the path is empty unless the photo might show it; both. null for a photo's own, "
-        "which comes from the photo",
+        "seller's claims mean, then the path is empty unless the photo might show it; both. A photo's own comes from "
+        "the photo",
+        exclude_if=lambda said: said is None,
     )
 
 

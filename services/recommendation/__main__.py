@@ -12,6 +12,7 @@ from services.recommendation.index import RedisVectorIndex
 from services.recommendation.settings import JoinSettings, ServeSettings
 from services.recommendation.store import RedisRecords
 from shared import metrics
+from shared.claims import weighing
 from shared.errors import Transient
 from shared.health import wait_for, watch
 from shared.process import Process, run
@@ -44,7 +45,6 @@ async def _join(settings: JoinSettings, process: Process) -> None:
     # Here, so that serve needs neither Faust nor Kafka's client.
     from aiokafka.errors import KafkaError  # type: ignore[import-untyped]
 
-    from services.recommendation import weighing
     from services.recommendation.join import GROUP, READS, WRITES, Join, Settlement, faust_app
     from shared.stream.admin import Broker
     from shared.stream.offsets import committed_stamps

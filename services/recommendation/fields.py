@@ -16,7 +16,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from numpy.typing import NDArray
 from vitrine.events.v1 import enriched_pb2, image_pb2, listing_pb2
 
-from services.recommendation.weighing import category_of
+from shared.claims.weighing import category_of
 from shared.errors import Poison
 from shared.events import parse
 from shared.topics import (

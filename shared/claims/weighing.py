@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from vitrine.events.v1 import image_pb2, listing_pb2
 
-from shared.claims import Meaning, claims_meaning
+from shared.claims.meaning import Meaning, claims_meaning
 from shared.product_taxonomy import ids_down_to, is_at_or_below, product_taxonomy
 
 # How much more often a category is claimed of what it fits than of anything that is sold.
@@ -75,7 +75,8 @@ def claimed(meaning: Meaning) -> Sequence[Claimed]:
 def weighed(seen: image_pb2.ImageClassified, meant: Sequence[Claimed]) -> Category:
     """What is likeliest to be sold, as deep as it is likely enough, with its probability and from what it comes.
 
-    Where claims add nothing to what the photo was seen as, that stays, and they make it more or less sure.
+    Where claims add nothing to what the photo was seen as, that stays, and they make it more or less sure; unless they
+    speak so much against it that something above it is all that can be said.
     """
     if not meant:
         return _as_seen(seen.category, seen.category.confidence, PHOTO)
@@ -84,7 +85,9 @@ def weighed(seen: image_pb2.ImageClassified, meant: Sequence[Claimed]) -> Catego
     if is_at_or_below(seen.category.taxonomy_id, sold):
         path = tuple(seen.category.path)
         own = [one for one in hypotheses if path and one.path[: len(path)] == path]
-        return _as_seen(seen.category, _sum(own) if own else seen.category.confidence, _origin(own))
+        confidence = _sum(own) if own else seen.category.confidence
+        if not sold or confidence >= min(SAID_FROM, seen.category.confidence):
+            return _as_seen(seen.category, confidence, _origin(own))
     path = _deepest_path(hypotheses)
     told = [one for one in hypotheses if is_at_or_below(one.taxonomy_id, sold)]
     return Category(
