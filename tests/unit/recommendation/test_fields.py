@@ -163,7 +163,7 @@ def test_of_an_unknown_photo_the_category_is_what_is_claimed_found_by_its_id() -
     assert not record.photos[0].category.taxonomy_id
     assert matches(record, Filter(taxonomy_id="aa-6")) and not matches(record, Filter(category_path=["garments"]))
     assert index_attributes(record)["taxonomy"] == ["aa", "aa-6", "aa-6-11"]
-    assert name_categories(record, "de").category.display_name == "Armbanduhren"
+    assert name_categories(record, "de").category.display_name == "Armbanduhren & Taschenuhren"
 
 
 def test_two_colours_of_one_photo_are_both_the_listings_and_a_filter_finds_it_by_either() -> None:
