@@ -29,6 +29,16 @@ from learning.claims_evaluation import (
 from learning.evaluation import answers, judged_numbers, measured, of_first_sources
 from learning.evaluation_files import write_files
 from learning.holding_out import CLASS_FOLDS, without_each_class, without_each_source
+from learning.listing_evaluation import (
+    BY_CLAIMS,
+    BY_PHOTO,
+    HOW_RIGHT,
+    JOINED,
+    SURELY_WRONG,
+    listing_answers,
+    outcome_shares,
+    right_by_origin,
+)
 from learning.meters import Meters, meters
 from learning.scenes import read_catalogue
 from learning.sources import FIRST_SOURCES, PhotosUnusable, Sample, read_samples, sources_of
@@ -52,7 +62,7 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 @click.group(cls=Group)
 def evaluate() -> None:
-    """Measure a model pack, or the understanding of claims."""
+    """Measure a model pack, the understanding of claims, or both together."""
 
 
 @evaluate.command()
@@ -171,6 +181,33 @@ def claims(name: str, each: int, seed: int) -> None:
     show(_columns(title, "language", {name: accused_by(some, _language) for name, some in columns.items()}))
     show(_columns("honest ones accused, by what is claimed", "claimed", {"share": accused_by(honest, _way)}))
     show(_columns("false ones accused, by what sellers do to names", "way", {"share": accused_by(false, _way)}))
+
+
+@evaluate.command()
+@click.argument("name", default="builtin")
+@click.option(
+    "--data", required=True, type=FOLDER, help="A folder with catalogue/labels.csv: image, label, color, group, name."
+)
+def listing(name: str, data: Path) -> None:
+    """Measure what names as titles add to photos: the category by the pack NAME, by the title, and by both.
+
+    `right` is the kind that the shop names or something below it, `above` a node above it, `beside` another of the same
+    department.
+    """
+    photos = read_catalogue(data)
+    opened = open_pack(name)
+    runtime = runtime_of(opened, Settings())
+    samples = [Sample(photo.path, (photo.kind,), "val", photo.product, staged=True) for photo in photos]
+    with meters() as progress:
+        features = progress.features_of(samples, runtime, opened.manifest.trunk, "features")
+    given = list(listing_answers(opened, photos, features))
+    rows = {by: outcome_shares(given, by) for by in (BY_PHOTO, BY_CLAIMS, JOINED)}
+    title = f"categories of {len(photos)} listings, by {opened.manifest.pack_name}"
+    show(_shares(title, "by", rows, (*HOW_RIGHT, SURELY_WRONG)))
+    table = Rows(text("the joined one comes from"), number("listings"), number("right"))
+    for origin, (count, right) in right_by_origin(given).items():
+        table.add_row(origin, str(count), f"{right / count:.3f}")
+    show(table)
 
 
 def _language(pair: Pair) -> str:

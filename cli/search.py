@@ -92,13 +92,12 @@ def table(hits: Sequence[recommendation_pb2.Hit]) -> Rows:
     )
     for hit in hits:
         listing = hit.listing
-        category = listing.category.label or f"unknown ({'/'.join(listing.category.path)})".replace(" ()", "")
         rows.add_row(
             f"{hit.similarity:.3f}",
             listing.listing_id,
             listing.seller_id,
             listing.claims.title,
-            category,
+            _category(listing.category),
             ", ".join(_spelled(attribute) for attribute in listing.attributes),
             _price(listing.claims),
         )
@@ -110,6 +109,14 @@ def _attribute(said: str) -> recommendation_pb2.AttributeFilter:
     if not (name and equals and value):
         raise click.BadParameter(f"{said!r}: write it like colour=red", param_hint="--attribute")
     return recommendation_pb2.AttributeFilter(name=name.strip(), value=value.strip())
+
+
+def _category(category: image_pb2.Category) -> str:
+    """t-shirt; Watches (claimed); unknown (garments)."""
+    path = "/".join(category.path)
+    if category.origin == image_pb2.Category.ORIGIN_CLAIMS:
+        return f"{category.label or category.display_name or category.taxonomy_id} (claimed)"
+    return category.label or f"unknown ({path})".replace(" ()", "")
 
 
 def _spelled(attribute: image_pb2.Attribute) -> str:

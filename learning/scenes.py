@@ -78,6 +78,7 @@ class Shown:
     kind: str
     colour: str
     product: str  # photos of one show the same thing in several colours
+    name: str = ""  # what the shop calls it
 
     @property
     def is_held(self) -> bool:
@@ -101,7 +102,13 @@ def read_catalogue(folder: Path) -> list[Shown]:
     try:
         with (folder / "catalogue" / "labels.csv").open(newline="") as file:
             return [
-                Shown(folder / "catalogue" / "images" / row["image"], row["label"], row["color"], row["group"])
+                Shown(
+                    folder / "catalogue" / "images" / row["image"],
+                    row["label"],
+                    row["color"],
+                    row["group"],
+                    row.get("name", ""),
+                )
                 for row in csv.DictReader(file)
             ]
     except (OSError, KeyError) as why:

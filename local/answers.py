@@ -178,8 +178,14 @@ def _source(attribute: image_pb2.Attribute) -> str:
 
 def as_json(listing: enriched_pb2.EnrichedListing) -> dict[str, Any]:
     """The answers of a listing: category, attributes and fraud decision with its reasons."""
-    path = list(listing.category.path)
-    category = {"label": listing.category.label or None, "path": path, "confidence": listing.category.confidence}
+    sold = listing.category
+    category = {
+        "label": sold.label or None,
+        "path": list(sold.path),
+        "confidence": sold.confidence,
+        "taxonomy": sold.taxonomy_id or None,
+        "origin": word(image_pb2.Category.Origin, sold.origin) or None,
+    }
     return {
         "listing_id": listing.listing_id,
         "revision": listing.revision,

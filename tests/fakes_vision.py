@@ -65,6 +65,12 @@ class FakeReader:
     def categories(self, photos: Sequence[Photo]) -> list[image_pb2.Category]:
         return [self._category for _ in photos]
 
+    def candidates(self, photos: Sequence[Photo]) -> list[list[image_pb2.Candidate]]:
+        """What it was told; nothing else may be there."""
+        seen = self._category
+        leaf = image_pb2.Candidate(path=seen.path, taxonomy_id=seen.taxonomy_id, probability=seen.confidence)
+        return [[leaf] if seen.label else [] for _ in photos]
+
     def audiences(self, photos: Sequence[Photo]) -> list[tuple[str, float]]:
         return [self._audience for _ in photos]
 

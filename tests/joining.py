@@ -63,7 +63,7 @@ def assessed(listing_id: str, revision: int, photo: str, generation: int = 1, at
     return assessment
 
 
-def classified(about: image_pb2.Assessment, path: Sequence[str] = ("garments", "t-shirt")) -> Message:
+def classified(about: image_pb2.Assessment, path: Sequence[str] = ("garments", "t-shirt")) -> image_pb2.ImageClassified:
     taxonomy_id = "aa-1-13-8" if path == ("garments", "t-shirt") else ""
     category = image_pb2.Category(label=path[-1], path=path, confidence=0.9, taxonomy_id=taxonomy_id)
     return image_pb2.ImageClassified(assessment=about, category=category)

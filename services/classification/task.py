@@ -1,4 +1,4 @@
-"""What a photo shows: a category from general to leaf, with a calibrated confidence."""
+"""What a photo shows: a category from general to leaf, with a calibrated confidence, and which leaves it may show."""
 
 from collections.abc import Sequence
 
@@ -25,13 +25,15 @@ class ClassificationTask:
         """Raises Poison."""
         self._reader.prepare(photo)
 
-    def infer(self, photos: Sequence[Photo], inputs: Sequence[None]) -> Sequence[image_pb2.Category]:
-        """Raises OutOfMemory."""
-        return self._reader.categories(photos)
+    def infer(self, photos: Sequence[Photo], inputs: Sequence[None]) -> Sequence[image_pb2.ImageClassified]:
+        """One per photo, that doesn't say yet which photo it is about. Raises OutOfMemory."""
+        found = zip(self._reader.categories(photos), self._reader.candidates(photos), strict=True)
+        return [image_pb2.ImageClassified(category=category, candidates=leaves) for category, leaves in found]
 
-    def takes_long(self, found: image_pb2.Category) -> bool:
+    def takes_long(self, found: image_pb2.ImageClassified) -> bool:
         return False
 
-    def conclude(self, photo: Photo, found: image_pb2.Category) -> Sequence[Finding]:
+    def conclude(self, photo: Photo, found: image_pb2.ImageClassified) -> Sequence[Finding]:
         assessment = assess(photo.upload, self._reader.pack_name, self._reader.generation)
-        return [Finding(image_pb2.ImageClassified(assessment=assessment, category=found))]
+        message = image_pb2.ImageClassified(assessment=assessment, category=found.category, candidates=found.candidates)
+        return [Finding(message)]

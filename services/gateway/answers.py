@@ -54,6 +54,13 @@ class Category(BaseModel):
         "ids above it",
     )
     name: str | None = Field(description="That id's name, in the language that Accept-Language asks for")
+    origin: str | None = Field(
+        default=None,
+        description="Of a listing's category: from what it comes. photo: what the first photo shows; claims: what the "
+        "seller's claims mean, then the path is empty unless the photo might show it; both. A photo's own comes from "
+        "the photo",
+        exclude_if=lambda said: said is None,
+    )
 
 
 class Attribute(BaseModel):
@@ -126,6 +133,7 @@ class Listing(BaseModel):
                         "confidence": 0.93,
                         "taxonomy": "aa-1-13-8",
                         "name": "T-Shirts",
+                        "origin": "both",
                     },
                     "attributes": [{"name": "colour", "value": "blue", "confidence": 0.9, "source": "seen"}],
                     "fraud": {"score": 0.02, "decision": "allow", "reasons": []},
@@ -142,7 +150,9 @@ class Listing(BaseModel):
     revision: int | None = None
     seller_id: str | None = None
     claims: Claims | None = None
-    category: Category | None = Field(default=None, description="Of the first photo")
+    category: Category | None = Field(
+        default=None, description="What is sold: what the first photo shows, weighed against what the claims mean"
+    )
     attributes: list[Attribute] = []
     fraud: Fraud | None = Field(
         default=None, description="The worst decision of all photos, with the reasons of all; null for shoppers"
@@ -211,6 +221,7 @@ def _category(category: image_pb2.Category) -> Category:
         confidence=category.confidence,
         taxonomy=category.taxonomy_id or None,
         name=category.display_name or None,
+        origin=word(image_pb2.Category.Origin, category.origin) or None,
     )
 
 

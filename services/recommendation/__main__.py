@@ -12,6 +12,7 @@ from services.recommendation.index import RedisVectorIndex
 from services.recommendation.settings import JoinSettings, ServeSettings
 from services.recommendation.store import RedisRecords
 from shared import metrics
+from shared.claims import weighing
 from shared.errors import Transient
 from shared.health import wait_for, watch
 from shared.process import Process, run
@@ -64,6 +65,7 @@ async def _join(settings: JoinSettings, process: Process) -> None:
         await records.resume(await asyncio.to_thread(committed_stamps, settings.kafka, [GROUP]))
 
     health.needs("redis", "broker", "group")
+    await asyncio.to_thread(weighing.warm_up)  # here, that no event waits for it
     health.started()
     await wait_for(health, "redis", records.ping)
     await wait_for(health, "broker", broker.check)

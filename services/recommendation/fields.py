@@ -16,6 +16,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from numpy.typing import NDArray
 from vitrine.events.v1 import enriched_pb2, image_pb2, listing_pb2
 
+from shared.claims.weighing import category_of
 from shared.errors import Poison
 from shared.events import parse
 from shared.topics import (
@@ -211,6 +212,8 @@ def _message(ranked: bytes) -> bytes:
 def enriched(fields: Fields) -> Enriched | None:
     """The joined record; None until the listing itself is known.
 
+    Its category is what is sold, by the first photo and the claims together; a photo's own is what is seen in it.
+
     What is seen in a photo holds for every revision that shows this photo. A fraud decision also rests on the claims,
     so for each revision it is waited for anew; until then the photo's decision is missing, while the listing as a whole
     keeps the earlier one: an edit doesn't free a blocked listing. The listing has a decision as soon as every photo
@@ -231,8 +234,8 @@ def enriched(fields: Fields) -> Enriched | None:
         embedding_space=photos[0].embedding_space,
         photos=photos,
     )
-    if photos[0].HasField("category"):
-        record.category.CopyFrom(photos[0].category)
+    if (seen := _classified(fields, photos[0].photo)) is not None:
+        record.category.CopyFrom(category_of(seen, change.listing.claims))
     if fraud := _worst([_fraud(fields, photo.photo.sha256) for photo in photos]):
         record.fraud.CopyFrom(fraud)
     return record
@@ -281,8 +284,8 @@ def uploaded_at(fields: Fields) -> float | None:
 
 def _photo(fields: Fields, photo: listing_pb2.Photo, revision: int) -> enriched_pb2.EnrichedPhoto:
     joined = enriched_pb2.EnrichedPhoto(photo=photo)
-    if ranked := fields.get(f"{_CATEGORY}/{photo.sha256}"):
-        joined.category.CopyFrom(image_pb2.ImageClassified.FromString(_message(ranked)).category)
+    if (seen := _classified(fields, photo)) is not None:
+        joined.category.CopyFrom(seen.category)
     else:
         joined.missing.append(enriched_pb2.FACET_CATEGORY)
     if ranked := fields.get(f"{_ATTRIBUTES}/{photo.sha256}"):
@@ -300,6 +303,11 @@ def _photo(fields: Fields, photo: listing_pb2.Photo, revision: int) -> enriched_
     else:
         joined.missing.append(enriched_pb2.FACET_FRAUD)
     return joined
+
+
+def _classified(fields: Fields, photo: listing_pb2.Photo) -> image_pb2.ImageClassified | None:
+    ranked = fields.get(f"{_CATEGORY}/{photo.sha256}")
+    return image_pb2.ImageClassified.FromString(_message(ranked)) if ranked else None
 
 
 def _status(photos: list[enriched_pb2.EnrichedPhoto]) -> "Enriched.Status.ValueType":

@@ -20,6 +20,7 @@ from shared.product_taxonomy import product_taxonomy
 from shared.vision.decision import Decision
 from shared.vision.heads import Array, Heads, Votes, Widths
 from shared.vision.taxonomy import Judgement, Taxonomy
+from shared.vision.taxonomy import Path as CategoryPath
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 SHIPPED = MODELS / "builtin"  # the pack that is served unless another is named
@@ -31,6 +32,8 @@ NAME = "[a-z0-9][a-z0-9-]*"
 # What only text on the product tells. A category with one of these is worth reading.
 READ_ATTRIBUTES = frozenset({"brand", "size", "volume", "weight", "memory"})
 
+# Leaves that a photo may show: how many are told, and from which probability on.
+MOST_CANDIDATES, CANDIDATE_FROM = 8, 0.02
 T = TypeVar("T")
 
 Side = Annotated[int, Field(ge=32, le=1024, description="Pixels")]
@@ -247,6 +250,14 @@ class Pack:
     def judge(self, features: Array) -> list[Judgement]:
         """One per row of trunk features. What is not worth naming has an empty path."""
         return self._decision.judge(self.heads.leaf_probabilities(features, self.manifest.votes.votes))
+
+    def candidates(self, features: Array) -> list[list[tuple[CategoryPath, float]]]:
+        """Per row of trunk features: the leaves that it may show with their probabilities, the likeliest first.
+
+        The probabilities sum to 1 at most: the rest are other leaves, or no product.
+        """
+        leaves = self.heads.leaf_probabilities(features, self.manifest.votes.votes)
+        return [self.taxonomy.likeliest(row, MOST_CANDIDATES, CANDIDATE_FROM) for row in leaves]
 
     def meaning_of(self, path: Sequence[str]) -> Meaning:
         """What a category means, as far down as it is known."""

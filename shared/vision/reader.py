@@ -3,7 +3,7 @@
 Features and answers stay on the photo, so tasks that share a photo share the work.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeVar
 
 import cv2
@@ -18,6 +18,8 @@ from shared.vision.decode import decode
 from shared.vision.heads import Array
 from shared.vision.pack import TRUNK, CategorySpec, Meaning, Pack, PackUnusable, open_pack
 from shared.vision.runtime import Runtime, known_good, open_device, open_runtime
+from shared.vision.taxonomy import Judgement
+from shared.vision.taxonomy import Path as CategoryPath
 from shared.vision.trunk import load_network, model_input
 
 FEATURES = "trunk/features"
@@ -94,15 +96,12 @@ class Reader:
 
     def categories(self, photos: Sequence[Photo]) -> list[image_pb2.Category]:
         """One per photo. An unknown photo has no label; its path goes as far as is known."""
-        return [
-            image_pb2.Category(
-                label=judged.label or "",
-                path=judged.path,
-                confidence=judged.confidence,
-                taxonomy_id=self._pack.taxonomy_id(judged.path),
-            )
-            for judged in self._answers(photos, "category", self._pack.judge)
-        ]
+        return [category_in(self._pack, judged) for judged in self._answers(photos, "category", self._pack.judge)]
+
+    def candidates(self, photos: Sequence[Photo]) -> list[list[image_pb2.Candidate]]:
+        """The leaves that each photo may show, the likeliest first: see Pack.candidates."""
+        likeliest = self._answers(photos, "candidates", self._pack.candidates)
+        return [candidates_in(self._pack, leaves) for leaves in likeliest]
 
     def audiences(self, photos: Sequence[Photo]) -> list[tuple[str, float]]:
         """("kids" or "adult", its probability) per photo. Means something for garments only."""
@@ -152,6 +151,24 @@ def runtime_of(pack: Pack, settings: Settings) -> Runtime:
         return open_runtime(network, spec.canvases, sha256, device, settings.threads, settings.home / "cache")
     except Unusable as why:
         raise PackUnusable(f"{path}: {why}") from why
+
+
+def category_in(pack: Pack, judged: Judgement) -> image_pb2.Category:
+    """As events carry it."""
+    return image_pb2.Category(
+        label=judged.label or "",
+        path=judged.path,
+        confidence=judged.confidence,
+        taxonomy_id=pack.taxonomy_id(judged.path),
+    )
+
+
+def candidates_in(pack: Pack, likeliest: Iterable[tuple[CategoryPath, float]]) -> list[image_pb2.Candidate]:
+    """The same of leaves with their probabilities."""
+    return [
+        image_pb2.Candidate(path=path, taxonomy_id=pack.taxonomy_id(path), probability=probability)
+        for path, probability in likeliest
+    ]
 
 
 def photo_of(body: bytes) -> Photo:

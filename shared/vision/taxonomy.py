@@ -52,6 +52,11 @@ class Taxonomy:
         """Raises ValueError for what is no leaf."""
         return self.leaves.index(tuple(leaf))
 
+    def likeliest(self, probabilities: NDArray[np.float32], most: int, at_least: float) -> list[tuple[Path, float]]:
+        """The likeliest leaves that are likely enough, the likeliest first. `probabilities`: one per leaf."""
+        order = np.argsort(-probabilities, kind="stable")[:most]
+        return [(self.leaves[i], min(float(probabilities[i]), 1.0)) for i in order if probabilities[i] >= at_least]
+
     def judge(self, probabilities: NDArray[np.float32], leaf_at_least: float, node_at_least: float) -> Judgement:
         """The likeliest leaf when it is likely enough, else the deepest node that is. `probabilities`: one per leaf.
 

@@ -244,6 +244,7 @@ async def test_a_search_by_id_finds_this_category_and_all_below_it_on_a_real_red
             (old, image_pb2.Category(path=["garments", "t-shirt"])),
         )
     ):
+        category.confidence = 0.95
         about = assessed(name, 1, "a", at=9)
         found = image_pb2.ImageClassified(assessment=about, category=category)
         await filled(records, index, changed(name, 1), *results(name, 1, seed=seed), found)

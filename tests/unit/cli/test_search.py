@@ -74,6 +74,16 @@ def test_hits_are_shown_as_a_table(service: FakeRecommendation, photo: str) -> N
     assert service.asked[0].limit == 10
 
 
+def test_a_category_that_only_the_seller_claims_is_shown_as_claimed(service: FakeRecommendation, photo: str) -> None:
+    claims = image_pb2.Category.ORIGIN_CLAIMS
+    watch = enriched_pb2.EnrichedListing(listing_id="l2", category=image_pb2.Category(taxonomy_id="aa-6-11"))
+    watch.category.display_name, watch.category.origin = "Watches", claims
+    service.hits = [recommendation_pb2.Hit(listing=watch, similarity=0.8)]
+    assert "Watches (claimed)" in called(photo, "--service", service.address).output
+    answer = json.loads(called(photo, "--service", service.address, "--json").output)
+    assert answer["hits"][0]["listing"]["category"]["origin"] == "ORIGIN_CLAIMS"
+
+
 def test_json_is_the_whole_answer(service: FakeRecommendation, photo: str) -> None:
     answer = json.loads(called(photo, "--service", service.address, "--json").output)
     category = answer["hits"][0]["listing"]["category"]

@@ -519,7 +519,11 @@ async def test_a_lookup_tells_in_plain_words_what_was_found(gateway: Gateway) ->
         seller_id="seller-42",
         status=enriched_pb2.EnrichedListing.STATUS_PARTIAL,
         category=image_pb2.Category(
-            label="t-shirt", path=["garments", "t-shirt"], confidence=0.9, taxonomy_id="aa-1-13-8"
+            label="t-shirt",
+            path=["garments", "t-shirt"],
+            confidence=0.9,
+            taxonomy_id="aa-1-13-8",
+            origin=image_pb2.Category.ORIGIN_BOTH,
         ),
         attributes=[
             image_pb2.Attribute(
@@ -545,6 +549,7 @@ async def test_a_lookup_tells_in_plain_words_what_was_found(gateway: Gateway) ->
         "confidence": 0.9,
         "taxonomy": "aa-1-13-8",
         "name": "T-Shirts",
+        "origin": "both",
     }
     assert [(one["source"], one["lab_distance"]) for one in told["attributes"]] == [("seen", 4.5), ("read", None)]
     assert (told["fraud"]["decision"], told["fraud"]["reasons"][0]["code"]) == ("block", "copy")
@@ -578,6 +583,7 @@ async def test_names_come_in_the_callers_language(
     told = response.json()
     assert told["category"]["name"] == told["photos"][0]["category"]["name"] == name
     assert (told["photos"][1]["category"]["taxonomy"], told["photos"][1]["category"]["name"]) == (None, None)
+    assert "origin" not in told["photos"][0]["category"], "it comes from the photo"
     assert (response.headers["Content-Language"], response.headers["Vary"]) == (language, "Accept-Language")
 
 

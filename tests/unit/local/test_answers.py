@@ -13,6 +13,7 @@ from local.answers import as_json, correct, faults
 from local.following import Answer
 from local.report import Outcome
 from local.showing import attributes, score, varied
+from local.showing import category as shown_category
 from studio.demo import Expected
 
 SHIRT = ("garments", "t-shirt")
@@ -126,6 +127,16 @@ def test_answers_are_compared_with_the_truth() -> None:
     assert correct(wrong, expected) == {"category": False, "fraud": True, "memory": False, "brand": False}
 
 
+def test_a_category_that_only_the_seller_claims_is_shown_and_reported_as_claimed() -> None:
+    claims = image_pb2.Category.ORIGIN_CLAIMS
+    watch = listing()
+    watch.category.CopyFrom(image_pb2.Category(taxonomy_id="aa-6-11", confidence=0.65, origin=claims))
+    reported = as_json(watch)["category"]
+    assert (reported["path"], reported["taxonomy"], reported["origin"]) == ([], "aa-6-11", "claims")
+    assert str(shown_category(watch.category)) == "aa-6-11 (claimed) 65%"
+    assert list(faults(watch, Pack())) == []
+
+
 def test_of_two_colours_the_surer_is_compared_and_reported_and_both_are_shown() -> None:
     white_and_blue = listing(attributes=[attribute("colour", "white"), attribute("colour", "blue", confidence=0.6)])
     assert correct(white_and_blue, Expected(SHIRT, "white", {}))["colour"]
@@ -174,7 +185,8 @@ def test_the_report_names_what_is_missing() -> None:
     assert report["pack"] == "small@1"
     assert report["counts"]["joined_photos"] == 1
     assert [one["faults"] for one in report["listings"]] == [[], ["not joined"]]
-    assert report["listings"][0]["category"] == {"label": "t-shirt", "path": list(SHIRT), "confidence": 0.9}
+    reported = report["listings"][0]["category"]
+    assert (reported["label"], reported["path"], reported["confidence"]) == ("t-shirt", list(SHIRT), 0.9)
 
 
 def test_the_table_shows_every_category_and_decision_before_it_repeats_one() -> None:

@@ -21,7 +21,8 @@ from services.recommendation.fields import (
     uploaded_at,
     vectors,
 )
-from services.recommendation.rank import Filter, matches
+from services.recommendation.names import name_categories
+from services.recommendation.rank import Filter, index_attributes, matches
 from shared.errors import Poison
 from tests.joining import (
     ALLOW,
@@ -136,6 +137,33 @@ def test_the_first_photo_gives_category_and_vector_and_the_surest_gives_each_att
     assert {x.name: x.value for x in record.attributes} == {"colour": "blue", "brand": "Acme"}
     assert record.fraud.decision == REVIEW and [r.code for r in record.fraud.reasons] == ["copy"]
     assert vectors(fields)[SPACE] @ unit(1) == pytest.approx(1)
+
+
+def test_the_category_is_what_photo_and_claims_say_together_and_the_photos_own_is_what_is_seen() -> None:
+    shown = classified(assessed("x", 1, "a"))
+    shown.category.confidence = 0.6
+    shown.candidates.add(path=["garments", "t-shirt"], taxonomy_id="aa-1-13-8", probability=0.6)
+    shown.candidates.add(path=["garments", "pants"], taxonomy_id="aa-1-12", probability=0.3)
+    record = record_of(joined(shown, changed("x", 1, title="Sahara pants, black")))
+    assert (list(record.category.path), record.category.taxonomy_id) == (["garments", "pants"], "aa-1-12")
+    assert record.category.origin == image_pb2.Category.ORIGIN_BOTH
+    assert record.photos[0].category == shown.category, "fraud compares what is seen with what is claimed"
+    assert matches(record, Filter(category_path=["garments", "pants"], taxonomy_id="aa-1-12"))
+    assert not matches(record, Filter(category_path=["garments", "t-shirt"]))
+    edited = record_of(joined(shown, changed("x", 1, title="Sahara pants"), changed("x", 2, title="Sahara t-shirt")))
+    assert edited.category.label == "t-shirt", "an edit has the same photo weighed against the new title"
+
+
+def test_of_an_unknown_photo_the_category_is_what_is_claimed_found_by_its_id() -> None:
+    unknown = image_pb2.ImageClassified(assessment=assessed("x", 1, "a"))
+    unknown.category.confidence = 0.9
+    record = record_of(joined(unknown, changed("x", 1, title="Summit Watch")))
+    assert (list(record.category.path), record.category.label) == ([], "")
+    assert (record.category.taxonomy_id, record.category.origin) == ("aa-6-11", image_pb2.Category.ORIGIN_CLAIMS)
+    assert not record.photos[0].category.taxonomy_id
+    assert matches(record, Filter(taxonomy_id="aa-6")) and not matches(record, Filter(category_path=["garments"]))
+    assert index_attributes(record)["taxonomy"] == ["aa", "aa-6", "aa-6-11"]
+    assert name_categories(record, "de").category.display_name == "Armbanduhren & Taschenuhren"
 
 
 def test_two_colours_of_one_photo_are_both_the_listings_and_a_filter_finds_it_by_either() -> None:

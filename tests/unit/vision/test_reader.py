@@ -8,7 +8,8 @@ from vitrine.events.v1 import image_pb2
 from services.classification.task import ClassificationTask
 from services.embedding.task import EmbeddingTask
 from shared.photos import Photo, Pixels
-from shared.vision.pack import Pack, open_pack
+from shared.vision.heads import Heads
+from shared.vision.pack import CANDIDATE_FROM, KNOWN_OF_STRANGE, MOST_CANDIDATES, Pack, open_pack
 from shared.vision.reader import Reader
 from shared.vision.taxonomy import Judgement
 from tests.fakes_vision import BUILTIN
@@ -91,6 +92,28 @@ def test_classification_answers_with_its_pack_and_the_uploads_revision(reader: R
     assert isinstance(message, image_pb2.ImageClassified)
     assert (message.assessment.pack, message.assessment.revision) == (BUILTIN.pack_name, 7)
     assert 0 <= message.category.confidence <= 1
+    assert list(message.candidates) == reader.candidates([shown])[0]
+
+
+def test_leaves_that_a_photo_may_show_are_few_with_their_ids_the_likeliest_first(reader: Reader) -> None:
+    for leaves in reader.candidates([photo(n) for n in range(4)]):
+        probabilities = [leaf.probability for leaf in leaves]
+        assert len(leaves) <= MOST_CANDIDATES and sum(probabilities) <= 1
+        assert probabilities == sorted(probabilities, reverse=True)
+        assert all(probability >= CANDIDATE_FROM for probability in probabilities)
+        assert [leaf.taxonomy_id for leaf in leaves] == [reader.meaning_of(leaf.path).taxonomy_id for leaf in leaves]
+        assert sum(leaf.ByteSize() for leaf in leaves) < 1000, "results carry them, and so does Redis"
+
+
+def test_a_strange_photo_may_show_something_known_but_less_likely(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = np.random.default_rng(1).random((1, sum(BUILTIN.trunk.widths)), np.float32)
+    monkeypatch.setattr(Heads, "strangeness", lambda _heads, rows: np.full(len(rows), -9, np.float32))
+    known = dict(reader.pack.candidates(row)[0])
+    monkeypatch.setattr(Heads, "strangeness", lambda _heads, rows: np.full(len(rows), 9, np.float32))
+    strange = dict(reader.pack.candidates(row)[0])
+    assert strange and strange == pytest.approx({leaf: KNOWN_OF_STRANGE * known[leaf] for leaf in strange})
 
 
 def test_embedding_answers_with_a_unit_vector_in_a_named_space(reader: Reader) -> None:

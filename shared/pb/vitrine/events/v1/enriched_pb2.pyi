@@ -115,7 +115,7 @@ class EnrichedListing(_message.Message):
     def claims(self) -> _listing_pb2.Claims: ...
     @_builtins.property
     def category(self) -> _image_pb2.Category:
-        """Of the first photo."""
+        """What is sold: what the first photo shows, weighed against what the claims mean."""
 
     @_builtins.property
     def attributes(self) -> _containers.RepeatedCompositeFieldContainer[_image_pb2.Attribute]:

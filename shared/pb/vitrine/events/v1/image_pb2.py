@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from vitrine.events.v1 import listing_pb2 as vitrine_dot_events_dot_v1_dot_listing__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dvitrine/events/v1/image.proto\x12\x11vitrine.events.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fvitrine/events/v1/listing.proto\"\xdf\x01\n\rImageUploaded\x12\x12\n\nlisting_id\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\x11\n\tseller_id\x18\x03 \x01(\t\x12)\n\x06\x63laims\x18\x04 \x01(\x0b\x32\x19.vitrine.events.v1.Claims\x12\'\n\x05photo\x18\x05 \x01(\x0b\x32\x18.vitrine.events.v1.Photo\x12\x10\n\x08position\x18\x06 \x01(\r\x12/\n\x0buploaded_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xcc\x01\n\nAssessment\x12\x12\n\nlisting_id\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\x14\n\x0cphoto_sha256\x18\x03 \x01(\t\x12\x0c\n\x04pack\x18\x04 \x01(\t\x12\x12\n\ngeneration\x18\x05 \x01(\r\x12/\n\x0b\x61ssessed_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0buploaded_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"s\n\x0fImageClassified\x12\x31\n\nassessment\x18\x01 \x01(\x0b\x32\x1d.vitrine.events.v1.Assessment\x12-\n\x08\x63\x61tegory\x18\x02 \x01(\x0b\x32\x1b.vitrine.events.v1.Category\"v\n\x0fImageAttributed\x12\x31\n\nassessment\x18\x01 \x01(\x0b\x32\x1d.vitrine.events.v1.Assessment\x12\x30\n\nattributes\x18\x02 \x03(\x0b\x32\x1c.vitrine.events.v1.Attribute\"a\n\rImageEmbedded\x12\x31\n\nassessment\x18\x01 \x01(\x0b\x32\x1d.vitrine.events.v1.Assessment\x12\r\n\x05space\x18\x02 \x01(\t\x12\x0e\n\x06vector\x18\x03 \x03(\x02\"i\n\x0bImageScored\x12\x31\n\nassessment\x18\x01 \x01(\x0b\x32\x1d.vitrine.events.v1.Assessment\x12\'\n\x05\x66raud\x18\x02 \x01(\x0b\x32\x18.vitrine.events.v1.Fraud\"f\n\x08\x43\x61tegory\x12\r\n\x05label\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x03(\t\x12\x12\n\nconfidence\x18\x03 \x01(\x01\x12\x13\n\x0btaxonomy_id\x18\x04 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x05 \x01(\t\"\xef\x01\n\tAttribute\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x0c\n\x04unit\x18\x03 \x01(\t\x12\x12\n\nconfidence\x18\x04 \x01(\x01\x12\x33\n\x06source\x18\x05 \x01(\x0e\x32#.vitrine.events.v1.Attribute.Source\x12\x19\n\x0clab_distance\x18\x06 \x01(\x01H\x00\x88\x01\x01\"B\n\x06Source\x12\x16\n\x12SOURCE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bSOURCE_SEEN\x10\x01\x12\x0f\n\x0bSOURCE_READ\x10\x02\x42\x0f\n\r_lab_distance\"\xda\x01\n\x05\x46raud\x12\r\n\x05score\x18\x01 \x01(\x01\x12\x33\n\x08\x64\x65\x63ision\x18\x02 \x01(\x0e\x32!.vitrine.events.v1.Fraud.Decision\x12*\n\x07reasons\x18\x03 \x03(\x0b\x32\x19.vitrine.events.v1.Reason\"a\n\x08\x44\x65\x63ision\x12\x18\n\x14\x44\x45\x43ISION_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x44\x45\x43ISION_ALLOW\x10\x01\x12\x13\n\x0f\x44\x45\x43ISION_REVIEW\x10\x02\x12\x12\n\x0e\x44\x45\x43ISION_BLOCK\x10\x03\"\xf4\x01\n\x06Reason\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x10\n\x08strength\x18\x02 \x01(\x01\x12\x13\n\x0b\x65xplanation\x18\x03 \x01(\t\x12\x18\n\x10other_listing_id\x18\x04 \x01(\t\x12\x1a\n\x12other_photo_sha256\x18\x05 \x01(\t\x12\x10\n\x08\x64istance\x18\x06 \x01(\r\x12\x0f\n\x07\x63laimed\x18\x07 \x01(\t\x12\x0c\n\x04seen\x18\x08 \x01(\t\x12\x17\n\x0fother_seller_id\x18\t \x01(\t\x12\x35\n\x11other_uploaded_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dvitrine/events/v1/image.proto\x12\x11vitrine.events.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fvitrine/events/v1/listing.proto\"\xdf\x01\n\rImageUploaded\x12\x12\n\nlisting_id\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\x11\n\tseller_id\x18\x03 \x01(\t\x12)\n\x06\x63laims\x18\x04 \x01(\x0b\x32\x19.vitrine.events.v1.Claims\x12\'\n\x05photo\x18\x05 \x01(\x0b\x32\x18.vitrine.events.v1.Photo\x12\x10\n\x08position\x18\x06 \x01(\r\x12/\n\x0buploaded_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xcc\x01\n\nAssessment\x12\x12\n\nlisting_id\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\x14\n\x0cphoto_sha256\x18\x03 \x01(\t\x12\x0c\n\x04pack\x18\x04 \x01(\t\x12\x12\n\ngeneration\x18\x05 \x01(\r\x12/\n\x0b\x61ssessed_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0buploaded_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa5\x01\n\x0fImageClassified\x12\x31\n\nassessment\x18\x01 \x01(\x0b\x32\x1d.vitrine.events.v1.Assessment\x12-\n\x08\x63\x61tegory\x18\x02 \x01(\x0b\x32\x1b.vitrine.events.v1.Category\x12\x30\n\ncandidates\x18\x03 \x03(\x0b\x32\x1c.vitrine.events.v1.Candidate\"C\n\tCandidate\x12\x0c\n\x04path\x18\x01 \x03(\t\x12\x13\n\x0btaxonomy_id\x18\x02 \x01(\t\x12\x13\n\x0bprobability\x18\x03 \x01(\x01\"v\n\x0fImageAttributed\x12\x31\n\nassessment\x18\x01 \x01(\x0b\x32\x1d.vitrine.events.v1.Assessment\x12\x30\n\nattributes\x18\x02 \x03(\x0b\x32\x1c.vitrine.events.v1.Attribute\"a\n\rImageEmbedded\x12\x31\n\nassessment\x18\x01 \x01(\x0b\x32\x1d.vitrine.events.v1.Assessment\x12\r\n\x05space\x18\x02 \x01(\t\x12\x0e\n\x06vector\x18\x03 \x03(\x02\"i\n\x0bImageScored\x12\x31\n\nassessment\x18\x01 \x01(\x0b\x32\x1d.vitrine.events.v1.Assessment\x12\'\n\x05\x66raud\x18\x02 \x01(\x0b\x32\x18.vitrine.events.v1.Fraud\"\xf2\x01\n\x08\x43\x61tegory\x12\r\n\x05label\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x03(\t\x12\x12\n\nconfidence\x18\x03 \x01(\x01\x12\x13\n\x0btaxonomy_id\x18\x04 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x05 \x01(\t\x12\x32\n\x06origin\x18\x06 \x01(\x0e\x32\".vitrine.events.v1.Category.Origin\"V\n\x06Origin\x12\x16\n\x12ORIGIN_UNSPECIFIED\x10\x00\x12\x10\n\x0cORIGIN_PHOTO\x10\x01\x12\x11\n\rORIGIN_CLAIMS\x10\x02\x12\x0f\n\x0bORIGIN_BOTH\x10\x03\"\xef\x01\n\tAttribute\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x0c\n\x04unit\x18\x03 \x01(\t\x12\x12\n\nconfidence\x18\x04 \x01(\x01\x12\x33\n\x06source\x18\x05 \x01(\x0e\x32#.vitrine.events.v1.Attribute.Source\x12\x19\n\x0clab_distance\x18\x06 \x01(\x01H\x00\x88\x01\x01\"B\n\x06Source\x12\x16\n\x12SOURCE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bSOURCE_SEEN\x10\x01\x12\x0f\n\x0bSOURCE_READ\x10\x02\x42\x0f\n\r_lab_distance\"\xda\x01\n\x05\x46raud\x12\r\n\x05score\x18\x01 \x01(\x01\x12\x33\n\x08\x64\x65\x63ision\x18\x02 \x01(\x0e\x32!.vitrine.events.v1.Fraud.Decision\x12*\n\x07reasons\x18\x03 \x03(\x0b\x32\x19.vitrine.events.v1.Reason\"a\n\x08\x44\x65\x63ision\x12\x18\n\x14\x44\x45\x43ISION_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x44\x45\x43ISION_ALLOW\x10\x01\x12\x13\n\x0f\x44\x45\x43ISION_REVIEW\x10\x02\x12\x12\n\x0e\x44\x45\x43ISION_BLOCK\x10\x03\"\xf4\x01\n\x06Reason\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x10\n\x08strength\x18\x02 \x01(\x01\x12\x13\n\x0b\x65xplanation\x18\x03 \x01(\t\x12\x18\n\x10other_listing_id\x18\x04 \x01(\t\x12\x1a\n\x12other_photo_sha256\x18\x05 \x01(\t\x12\x10\n\x08\x64istance\x18\x06 \x01(\r\x12\x0f\n\x07\x63laimed\x18\x07 \x01(\t\x12\x0c\n\x04seen\x18\x08 \x01(\t\x12\x17\n\x0fother_seller_id\x18\t \x01(\t\x12\x35\n\x11other_uploaded_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,24 +37,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_IMAGEUPLOADED']._serialized_end=342
   _globals['_ASSESSMENT']._serialized_start=345
   _globals['_ASSESSMENT']._serialized_end=549
-  _globals['_IMAGECLASSIFIED']._serialized_start=551
-  _globals['_IMAGECLASSIFIED']._serialized_end=666
-  _globals['_IMAGEATTRIBUTED']._serialized_start=668
-  _globals['_IMAGEATTRIBUTED']._serialized_end=786
-  _globals['_IMAGEEMBEDDED']._serialized_start=788
-  _globals['_IMAGEEMBEDDED']._serialized_end=885
-  _globals['_IMAGESCORED']._serialized_start=887
-  _globals['_IMAGESCORED']._serialized_end=992
-  _globals['_CATEGORY']._serialized_start=994
-  _globals['_CATEGORY']._serialized_end=1096
-  _globals['_ATTRIBUTE']._serialized_start=1099
-  _globals['_ATTRIBUTE']._serialized_end=1338
-  _globals['_ATTRIBUTE_SOURCE']._serialized_start=1255
-  _globals['_ATTRIBUTE_SOURCE']._serialized_end=1321
-  _globals['_FRAUD']._serialized_start=1341
-  _globals['_FRAUD']._serialized_end=1559
-  _globals['_FRAUD_DECISION']._serialized_start=1462
-  _globals['_FRAUD_DECISION']._serialized_end=1559
-  _globals['_REASON']._serialized_start=1562
-  _globals['_REASON']._serialized_end=1806
+  _globals['_IMAGECLASSIFIED']._serialized_start=552
+  _globals['_IMAGECLASSIFIED']._serialized_end=717
+  _globals['_CANDIDATE']._serialized_start=719
+  _globals['_CANDIDATE']._serialized_end=786
+  _globals['_IMAGEATTRIBUTED']._serialized_start=788
+  _globals['_IMAGEATTRIBUTED']._serialized_end=906
+  _globals['_IMAGEEMBEDDED']._serialized_start=908
+  _globals['_IMAGEEMBEDDED']._serialized_end=1005
+  _globals['_IMAGESCORED']._serialized_start=1007
+  _globals['_IMAGESCORED']._serialized_end=1112
+  _globals['_CATEGORY']._serialized_start=1115
+  _globals['_CATEGORY']._serialized_end=1357
+  _globals['_CATEGORY_ORIGIN']._serialized_start=1271
+  _globals['_CATEGORY_ORIGIN']._serialized_end=1357
+  _globals['_ATTRIBUTE']._serialized_start=1360
+  _globals['_ATTRIBUTE']._serialized_end=1599
+  _globals['_ATTRIBUTE_SOURCE']._serialized_start=1516
+  _globals['_ATTRIBUTE_SOURCE']._serialized_end=1582
+  _globals['_FRAUD']._serialized_start=1602
+  _globals['_FRAUD']._serialized_end=1820
+  _globals['_FRAUD_DECISION']._serialized_start=1723
+  _globals['_FRAUD_DECISION']._serialized_end=1820
+  _globals['_REASON']._serialized_start=1823
+  _globals['_REASON']._serialized_end=2067
 # @@protoc_insertion_point(module_scope)

@@ -117,23 +117,63 @@ class ImageClassified(_message.Message):
 
     ASSESSMENT_FIELD_NUMBER: _builtins.int
     CATEGORY_FIELD_NUMBER: _builtins.int
+    CANDIDATES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def assessment(self) -> Global___Assessment: ...
     @_builtins.property
     def category(self) -> Global___Category: ...
+    @_builtins.property
+    def candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___Candidate]:
+        """The likeliest leaves, the likeliest first, at most 8: what claims may choose among. None where nothing is known, and
+        in what was found before there were any.
+        """
+
     def __init__(
         self,
         *,
         assessment: Global___Assessment | None = ...,
         category: Global___Category | None = ...,
+        candidates: _abc.Iterable[Global___Candidate] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["assessment", b"assessment", "category", b"category"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assessment", b"assessment", "category", b"category"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assessment", b"assessment", "candidates", b"candidates", "category", b"category"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ImageClassified: _TypeAlias = ImageClassified  # noqa: Y015
+
+@_typing.final
+class Candidate(_message.Message):
+    """A leaf that a photo may show."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    TAXONOMY_ID_FIELD_NUMBER: _builtins.int
+    PROBABILITY_FIELD_NUMBER: _builtins.int
+    taxonomy_id: _builtins.str
+    """As a category's."""
+    probability: _builtins.float
+    """Calibrated. What those of a photo lack to 1 are other leaves, or things that the pack doesn't know."""
+    @_builtins.property
+    def path(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """From general to leaf."""
+
+    def __init__(
+        self,
+        *,
+        path: _abc.Iterable[_builtins.str] | None = ...,
+        taxonomy_id: _builtins.str = ...,
+        probability: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["path", b"path", "probability", b"probability", "taxonomy_id", b"taxonomy_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Candidate: _TypeAlias = Candidate  # noqa: Y015
 
 @_typing.final
 class ImageAttributed(_message.Message):
@@ -223,11 +263,35 @@ Global___ImageScored: _TypeAlias = ImageScored  # noqa: Y015
 class Category(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    class _Origin:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _OriginEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Category._Origin.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        ORIGIN_UNSPECIFIED: Category._Origin.ValueType  # 0
+        ORIGIN_PHOTO: Category._Origin.ValueType  # 1
+        """What the photo shows; the claims mean nothing, or something else that the photo outweighs."""
+        ORIGIN_CLAIMS: Category._Origin.ValueType  # 2
+        """What the claims mean, of which the photo says nothing: the path is empty then, unless the photo might show it."""
+        ORIGIN_BOTH: Category._Origin.ValueType  # 3
+        """What the photo shows or might show and the claims mean."""
+
+    class Origin(_Origin, metaclass=_OriginEnumTypeWrapper): ...
+    ORIGIN_UNSPECIFIED: Category.Origin.ValueType  # 0
+    ORIGIN_PHOTO: Category.Origin.ValueType  # 1
+    """What the photo shows; the claims mean nothing, or something else that the photo outweighs."""
+    ORIGIN_CLAIMS: Category.Origin.ValueType  # 2
+    """What the claims mean, of which the photo says nothing: the path is empty then, unless the photo might show it."""
+    ORIGIN_BOTH: Category.Origin.ValueType  # 3
+    """What the photo shows or might show and the claims mean."""
+
     LABEL_FIELD_NUMBER: _builtins.int
     PATH_FIELD_NUMBER: _builtins.int
     CONFIDENCE_FIELD_NUMBER: _builtins.int
     TAXONOMY_ID_FIELD_NUMBER: _builtins.int
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
     label: _builtins.str
     """The leaf's name; empty when unknown."""
     confidence: _builtins.float
@@ -238,6 +302,8 @@ class Category(_message.Message):
     """
     display_name: _builtins.str
     """The taxonomy's name for that id in the language of who asked, "T-Shirts". In answers only."""
+    origin: Global___Category.Origin.ValueType
+    """Of a listing's category: from what it comes. A photo's own comes from the photo, and doesn't say so."""
     @_builtins.property
     def path(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """From general to leaf, as far as is known. The path identifies a category, the label alone does not."""
@@ -250,10 +316,11 @@ class Category(_message.Message):
         confidence: _builtins.float = ...,
         taxonomy_id: _builtins.str = ...,
         display_name: _builtins.str = ...,
+        origin: Global___Category.Origin.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["confidence", b"confidence", "display_name", b"display_name", "label", b"label", "path", b"path", "taxonomy_id", b"taxonomy_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confidence", b"confidence", "display_name", b"display_name", "label", b"label", "origin", b"origin", "path", b"path", "taxonomy_id", b"taxonomy_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
