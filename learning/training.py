@@ -255,6 +255,7 @@ class _Given:
             self.widths,
             self.generalist,
             self.generalist.numbers(self.taxonomy),
+            row_leaves,
         )
         return Heads(
             class_weight=self.generalist.weight,
@@ -289,11 +290,12 @@ def refit(pack: Pack, samples: Sequence[Sample], features: Array) -> Pack:
     taught = labels >= 0
     known = taught & (labels < len(taxonomy.leaves))
     sources = [samples[n].source for n in np.flatnonzero(taught).tolist()]
+    row_leaves = np.unique(labels[known])
     refitted = replace(
         heads,
         class_leaves=classes.astype(np.float32),
-        row_weight=_rows_of(features[taught], labels[taught], sources, heads.widths, generalist, classes),
-        row_leaves=np.unique(labels[known]).astype(np.float32),
+        row_weight=_rows_of(features[taught], labels[taught], sources, heads.widths, generalist, classes, row_leaves),
+        row_leaves=row_leaves.astype(np.float32),
         voters=heads.vectors(features[known]),
         voter_leaves=labels[known].astype(np.float32),
         leaves=len(taxonomy.leaves),
@@ -314,9 +316,15 @@ def _labels(samples: Iterable[Sample], taxonomy: Taxonomy) -> Numbers:
 
 
 def _rows_of(
-    features: Array, labels: Numbers, sources: Sequence[str], widths: Widths, generalist: Generalist, classes: Numbers
+    features: Array,
+    labels: Numbers,
+    sources: Sequence[str],
+    widths: Widths,
+    generalist: Generalist,
+    classes: Numbers,
+    row_leaves: Numbers,
 ) -> Array:
-    """G x R: a row for each leaf among the labels. A source counts as the square root of its photos."""
+    """G x R: a row for each of the leaves. A source counts as the square root of its photos."""
     names, counts = np.unique(sources, return_counts=True)
     of_source = dict(zip(names.tolist(), (1 / np.sqrt(counts)).tolist(), strict=True))
     lesson = Lesson(
@@ -325,7 +333,7 @@ def _rows_of(
         leaves=labels,
         weights=np.array([of_source[source] for source in sources]),
     )
-    return fit_rows(lesson, classes, np.unique(labels[labels < np.max(classes, initial=0) + 1]).tolist())
+    return fit_rows(lesson, classes, row_leaves.tolist())
 
 
 @dataclass(frozen=True)
