@@ -198,7 +198,8 @@ def fit_heads(
     but `held_out`. A sample of a node above some leaf teaches nothing.
     """
     given = _Given(samples, features, views, widths, generalist)
-    held = held_out(samples)
+    # A leaf to the photos may be a node above some to the generalist: then nobody can say which of those is right.
+    held = held_out(samples) & (given.labels >= 0)
     votes = Votes(NEIGHBOURS, SOFTNESS, SHARE, temperature=1.0)
     # As if the photos held out did not exist: then they are asked about.
     asked_samples = [sample for sample, out in zip(samples, held, strict=True) if out]
