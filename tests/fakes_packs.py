@@ -8,8 +8,8 @@ import numpy as np
 
 from learning.sources import CLOTHING, GROCERY, Sample
 from learning.training import features_of
-from shared.vision.heads import Array, Heads, described, unit_rows
-from shared.vision.pack import Bars, CategorySpec, EmbeddingSpec, Manifest, Pack, TrunkSpec, VotesSpec
+from shared.vision.heads import Array, Heads, Widths, described, rooted, unit_rows
+from shared.vision.pack import CategorySpec, EmbeddingSpec, Manifest, Pack, TrunkSpec, VotesSpec
 from shared.vision.runtime import Runtime
 from shared.vision.taxonomy import Taxonomy
 from tests.fakes_vision import jpeg, scenery
@@ -22,6 +22,9 @@ SIDE = 32
 CANVASES = ((SIDE, SIDE),)
 SMALL = 4  # the fake trunk's features are the pixels of so small a picture
 WIDTH = SMALL * SMALL * 3
+WIDTHS = Widths((WIDTH,), ())
+ALIKE = np.float32(1000)  # the logit of a photo that is known, whose cosine with itself is 1
+NEARLY = np.float32(0.995)  # the cosine with a known photo at which a photo may as well be no product
 
 
 class Shrunk:
@@ -57,30 +60,29 @@ def features(some: Sequence[Sample]) -> Array:
 
 
 def pack_of(rows: Array, leaves: Sequence[int]) -> Pack:
-    """Knows these rows, and lets only their leaves vote."""
-    seen = described(rows, [WIDTH])
+    """Knows these rows, and that all else is no product: a row of the classifier for each, beside a class for none."""
+    seen = described(rows, WIDTHS)
     mean = seen.mean(axis=0)
-    projection = np.eye(WIDTH, dtype=np.float32)
     heads = Heads(
-        leaf_weight=np.zeros((WIDTH, len(LEAVES)), np.float32),
-        leaf_bias=np.zeros(len(LEAVES), np.float32),
+        class_weight=np.zeros((WIDTH, 1), np.float32),
+        class_bias=np.full(1, ALIKE * NEARLY, np.float32),
+        class_leaves=np.full(1, len(LEAVES), np.float32),
+        row_weight=ALIKE * rooted(rows, WIDTHS).T,
+        row_leaves=np.array(leaves, np.float32),
         audience_weight=np.zeros(WIDTH, np.float32),
         audience_bias=np.ones(1, np.float32),
         embedding_mean=mean,
-        embedding_projection=projection,
+        embedding_projection=np.eye(WIDTH, dtype=np.float32),
         voters=unit_rows(seen - mean),
         voter_leaves=np.array(leaves, np.float32),
-        known_projection=projection,
-        known_landmarks=seen,
-        known_direction=np.zeros(WIDTH, np.float32),
-        known_distances=np.linspace(0, 1, 101, dtype=np.float32),
-        widths=(WIDTH,),
+        widths=WIDTHS,
+        leaves=len(LEAVES),
     )
     manifest = Manifest(
         name="tiny",
         version=1,
         generation=1,
-        trunk=TrunkSpec(architectures=("shrunk",), canvases=CANVASES, final=WIDTH, stages=()),
+        trunk=TrunkSpec(architectures=("shrunk",), canvases=CANVASES, finals=(WIDTH,), stages=()),
         taxonomy=LEAVES,
         categories=(
             CategorySpec(path=()),
@@ -88,7 +90,7 @@ def pack_of(rows: Array, leaves: Sequence[int]) -> Pack:
         ),
         embedding=EmbeddingSpec(space="tiny@1", dimensions=WIDTH),
         votes=VotesSpec(neighbours=1, softness=0.05, share=1.0, temperature=1.0),
-        bars=Bars(leaf_at_least=0.1, node_at_least=0.5, strange_beyond=0.01),
+        wrong_name=1.0,
         files={},
         runs=(),
         measured={},

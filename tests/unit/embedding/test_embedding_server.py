@@ -49,7 +49,7 @@ class FakeTrunk:
         if self.breaks:
             raise ZeroDivisionError
         return np.stack(
-            [np.random.default_rng(int(x.sum())).random(sum(BUILTIN.trunk.widths), np.float32) for x in inputs]
+            [np.random.default_rng(int(x.sum())).random(BUILTIN.trunk.widths.all, np.float32) for x in inputs]
         )
 
 

@@ -73,5 +73,5 @@ def test_a_name_says_which_garment_of_a_photo_is_sold(monkeypatch: pytest.Monkey
     monkeypatch.setattr(Pack, "judge", lambda _pack, rows: [Judgement(shirt, 0.6, complete=True) for _ in rows])
     monkeypatch.setattr(Pack, "candidates", lambda _pack, rows: [[(shirt, 0.6), (pants, 0.3)] for _ in rows])
     photos = [Shown(Path("a.jpg"), "Pants", "Blue", "p1", "Sahara Yoga Pants")]
-    answers = list(listing_answers(pack, photos, np.zeros((1, sum(pack.manifest.trunk.widths)), np.float32)))
+    answers = list(listing_answers(pack, photos, np.zeros((1, pack.manifest.trunk.widths.all), np.float32)))
     assert {one.by: one.outcome for one in answers} == {BY_PHOTO: BESIDE, BY_CLAIMS: UNKNOWN, JOINED: RIGHT}

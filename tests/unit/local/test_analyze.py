@@ -29,7 +29,7 @@ class SmallTrunk:
         if len(inputs) > self.room:
             raise OutOfMemory("full")
         return np.stack(
-            [np.random.default_rng(int(x.sum())).random(sum(BUILTIN.trunk.widths), np.float32) for x in inputs]
+            [np.random.default_rng(int(x.sum())).random(BUILTIN.trunk.widths.all, np.float32) for x in inputs]
         )
 
 

@@ -24,7 +24,7 @@ class CountingTrunk:
     def features(self, inputs: list[Pixels]) -> NDArray[np.float32]:
         self.forwards.append(len(inputs))
         return np.stack(
-            [np.random.default_rng(int(x.mean())).random(sum(BUILTIN.trunk.widths), np.float32) for x in inputs]
+            [np.random.default_rng(int(x.mean())).random(BUILTIN.trunk.widths.all, np.float32) for x in inputs]
         )
 
 
@@ -108,7 +108,7 @@ def test_leaves_that_a_photo_may_show_are_few_with_their_ids_the_likeliest_first
 def test_a_strange_photo_may_show_something_known_but_less_likely(
     reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    row = np.random.default_rng(1).random((1, sum(BUILTIN.trunk.widths)), np.float32)
+    row = np.random.default_rng(1).random((1, BUILTIN.trunk.widths.all), np.float32)
     monkeypatch.setattr(Heads, "strangeness", lambda _heads, rows: np.full(len(rows), -9, np.float32))
     known = dict(reader.pack.candidates(row)[0])
     monkeypatch.setattr(Heads, "strangeness", lambda _heads, rows: np.full(len(rows), 9, np.float32))
