@@ -87,6 +87,7 @@ def test_the_dearer_a_wrong_name_the_less_is_named() -> None:
     assert [cost for cost, _ in rows] == list(COSTS)
     assert all(row.right == 1 for _, row in rows)  # each photo is its own nearest neighbour
     votes = pack.manifest.votes.model_copy(update={"share": 0.0})  # the classifier tells none from another
-    unsure = replace(pack, manifest=pack.manifest.model_copy(update={"votes": votes}))
+    heads = replace(pack.heads, row_weight=0 * pack.heads.row_weight, class_bias=0 * pack.heads.class_bias)
+    unsure = replace(pack, manifest=pack.manifest.model_copy(update={"votes": votes}), heads=heads)
     unknown = [row.unknown for _, row in curve(unsure, some, features(some))]
     assert unknown == sorted(unknown) and (unknown[0], unknown[-1]) == (0, 1)

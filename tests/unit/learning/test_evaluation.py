@@ -38,6 +38,7 @@ from shared.vision.heads import Array, unit_rows
 from shared.vision.pack import Pack
 from shared.vision.taxonomy import Judgement
 from tests.fakes_packs import (
+    ALIKE,
     CANVASES,
     HAT,
     KIWI,
@@ -222,8 +223,6 @@ def test_a_pack_that_knows_every_photo_gets_all_of_them_right() -> None:
         "without_leaf",
         "strangers_unknown",
         "strangers_photos",
-        "unnamed_garments_of_no_known_class",
-        "unnamed_groceries_of_no_known_class",
         "audience_balanced_accuracy",
         "embedding_same_class_nearest",
         "copies_crop",
@@ -240,24 +239,13 @@ def test_a_pack_that_knows_every_photo_gets_all_of_them_right() -> None:
     assert found["copies_recompress"] == 1
 
 
-def test_a_photo_of_a_class_taken_away_is_unnamed_unless_it_looks_like_another_class() -> None:
-    red, blue = (jpeg(np.full((SIDE, SIDE, 3), colour, np.uint8)) for colour in ((220, 20, 20), (20, 20, 220)))
-    some = [
-        replace(sample(category, 0, split), photo=body)
-        for body, category in ((red, HAT), (blue, LEMON), (blue, LIME))
-        for split in ("train", "val")
-    ]
-    found = measured(knowing_all(some), RUNTIME, some, features(some), features(some)[:0])
-    assert found["unnamed_garments_of_no_known_class"] == 1
-    assert found["unnamed_groceries_of_no_known_class"] == 0
-
-
 def test_garments_of_senders_not_learned_from_are_judged_by_the_classifier_alone() -> None:
     some = [sample(HAT, seed, "train") for seed in range(8)] + [sample(SHIRT, seed, "train") for seed in range(50, 66)]
     some += [sample(KIWI, seed, "train") for seed in range(100, 116)]
     # Neighbours would be right of all; the classifier calls all a shirt.
     knowing = knowing_all(some)
-    always_shirt = replace(knowing, heads=replace(knowing.heads, leaf_bias=np.eye(len(LEAVES), dtype=np.float32)[1]))
+    of_shirts = {"class_bias": np.full(1, 2 * ALIKE, np.float32), "class_leaves": np.ones(1, np.float32)}
+    always_shirt = replace(knowing, heads=replace(knowing.heads, **of_shirts))
     found = measured(always_shirt, RUNTIME, some, features(some), features(some)[:0])
     held = [one.category for one, out in zip(some, held_out(some), strict=True) if out]
     assert {HAT, SHIRT, KIWI} == set(held)

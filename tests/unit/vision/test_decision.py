@@ -34,10 +34,10 @@ def test_nothing_is_named_that_would_cost_more_than_it_gains() -> None:
     assert judged(0.6, 0, 0, 0.4, wrong_name=1.6).path == ()
 
 
-def test_a_node_is_worth_the_bits_that_it_tells() -> None:
-    # Two of four leaves: half of what a leaf is worth, so .8 gains .4 where a wrong name costs .2.
-    assert judged(0.4, 0.4, 0.1, 0.1, wrong_name=1.9).path == ("garments",)
-    assert judged(0.4, 0.4, 0.1, 0.1, wrong_name=2.1).path == ()
+def test_a_node_is_worth_half_of_the_bits_that_it_tells() -> None:
+    # Two of four leaves: half of a leaf's bits, and a node above gains half of those. So .8 gains .2 and costs .2.
+    assert judged(0.4, 0.4, 0.1, 0.1, wrong_name=0.9).path == ("garments",)
+    assert judged(0.4, 0.4, 0.1, 0.1, wrong_name=1.1).path == ()
 
 
 def test_what_is_probably_no_product_is_unknown_with_the_probability_that_a_name_were_wrong() -> None:
