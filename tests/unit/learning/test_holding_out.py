@@ -92,3 +92,12 @@ def test_a_refitted_pack_knows_only_what_it_is_given() -> None:
     assert [one.path for one in judged] == [one.category for one in learned]
     assert len(without.heads.voters) == len(learned)
     assert np.allclose(np.linalg.norm(without.heads.voters, axis=1), 1, atol=1e-5)
+
+
+def test_a_pack_refitted_to_photos_of_no_product_has_no_row_for_them() -> None:
+    some = [*samples(), replace(sample(HAT, 300, "train"), category=(), source="clutter")]
+    again = refit(knowing_all(samples()), some, features(some))
+    assert again.heads.row_leaves.tolist() == list(range(len(LEAVES)))
+    assert len(again.heads.voters) == len(LEAVES)
+    [judged] = again.judge(features(some[-1:]))
+    assert judged.path == ()

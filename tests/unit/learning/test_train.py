@@ -14,20 +14,20 @@ from click.testing import CliRunner
 
 from cli.train import train
 from learning.card import CARD
-from learning.ensemble import Member, classifier_to_train, joined, members_of, members_to_start_from, take_over
-from learning.fine_tuning import Classifier, Phase, Recipe, predict
-from learning.making import FEWEST_STRANGERS, _demand_same_photos, next_of, recipe_for, strangers_to_learn
-from learning.sources import PhotosUnusable, Sample
-from learning.training import Linear
+from learning.fine_tuning import Phase, Recipe, predict
+from learning.making import next_of, recipe_for
+from learning.training import Audience
+from learning.trunks import GENERALIST, Member, classifier_to_train, generalist, joined, member_of, members_of
+from learning.vocabulary import imagenet_classes
 from shared.errors import Unusable
 from shared.vision.pack import TRUNK, Pack, PackUnusable, open_pack
 from shared.vision.runtime import Rows, Torch, known_good
-from shared.vision.taxonomy import Taxonomy
-from shared.vision.trunk import IMAGENET, Network, save_network
-from tests.fakes_vision import jpeg, labelled_photos
+from shared.vision.trunk import IMAGENET, Network, imagenet, imagenet_classifier, save_network
+from tests.fakes_vision import labelled_photos
 
 SIDE = 96
 PICTURES = known_good((SIDE, SIDE))
+RECIPE = Recipe((Phase(64, 0),))
 
 
 @pytest.fixture(scope="module")
@@ -39,63 +39,81 @@ def member(seed: int, architecture: str) -> Member:
     """Untrained."""
     torch.manual_seed(seed)
     random = np.random.default_rng(seed)
-    trunk = Network([architecture]).trunks[0]
-    linear = Linear(
-        leaf_weight=random.normal(size=(1280, 3)).astype(np.float32),
-        leaf_bias=random.normal(size=3).astype(np.float32),
-        audience_weight=random.normal(size=1280).astype(np.float32),
-        audience_bias=random.normal(size=1).astype(np.float32),
-    )
-    return Member(architecture, trunk.state_dict(), linear)
+    weight, bias = random.normal(size=1280).astype(np.float32), random.normal(size=1).astype(np.float32)
+    return Member(architecture, Network([architecture]).trunks[0].state_dict(), Audience(weight, bias))
 
 
-def logits(members: list[Member]) -> tuple[Rows, Rows]:
-    network, linear = joined(members)
-    final = Torch(network, torch.device("cpu")).features(list(PICTURES))[:, : network.final]
-    return final @ linear.leaf_weight + linear.leaf_bias, final @ linear.audience_weight + linear.audience_bias
+def audience_logits(members: list[Member]) -> Rows:
+    network, audience = joined(members)
+    final = Torch(network, torch.device("cpu")).features(list(PICTURES))[:, : sum(network.finals)]
+    return final @ audience.weight + audience.bias
 
 
 def test_what_goes_on_from_a_pack_says_what_that_trunk_of_the_pack_says(builtin: Pack) -> None:
     for one in members_of(builtin):
-        classifier = Classifier(one.architecture, len(builtin.taxonomy.leaves))
-        take_over(classifier, one)
-        leaf, kids = predict(classifier, PICTURES, (SIDE, SIDE))
-        expected_leaf, expected_kids = logits([one])
-        np.testing.assert_allclose(leaf, expected_leaf, atol=1e-3)
-        np.testing.assert_allclose(kids, expected_kids, atol=1e-3)
+        classifier = classifier_to_train(one.architecture, RECIPE, [one], leaves=3)
+        _, kids = predict(classifier, PICTURES, (SIDE, SIDE))
+        np.testing.assert_allclose(kids, audience_logits([one]), atol=1e-3)
+        again = member_of(one.architecture, classifier)
+        np.testing.assert_array_equal(again.audience.weight, one.audience.weight)
 
 
-def test_a_packs_members_together_say_what_the_pack_says(builtin: Pack) -> None:
-    network, linear = joined(members_of(builtin))
-    assert (network.final, network.stages) == (builtin.manifest.trunk.final, builtin.manifest.trunk.stages)
-    for name in ("leaf_weight", "leaf_bias", "audience_weight", "audience_bias"):
-        np.testing.assert_allclose(getattr(linear, name), getattr(builtin.heads, name), atol=1e-6)
+def test_a_packs_members_together_are_the_pack(builtin: Pack) -> None:
+    members = members_of(builtin)
+    assert [one.architecture for one in members] == list(builtin.manifest.trunk.architectures[:-1])
+    network, audience = joined(members)
+    spec = builtin.manifest.trunk
+    assert (network.architectures, network.finals, network.stages) == (spec.architectures, spec.finals, spec.stages)
+    np.testing.assert_allclose(audience.weight, builtin.heads.audience_weight, atol=1e-6)
+    np.testing.assert_allclose(audience.bias, builtin.heads.audience_bias, atol=1e-6)
 
 
 def test_trunks_side_by_side_say_the_mean_of_what_each_says() -> None:
     members = [member(1, "tf_efficientnet_lite0"), member(2, "tf_efficientnet_lite2")]
-    each = [logits([one]) for one in members]
-    leaf, kids = logits(members)
-    np.testing.assert_allclose(leaf, (each[0][0] + each[1][0]) / 2, atol=1e-3)
-    np.testing.assert_allclose(kids, (each[0][1] + each[1][1]) / 2, atol=1e-3)
+    each = [audience_logits([one]) for one in members]
+    np.testing.assert_allclose(audience_logits(members), (each[0] + each[1]) / 2, atol=1e-3)
 
 
-def test_a_pack_of_other_categories_cannot_be_gone_on_from(builtin: Pack) -> None:
-    fewer = replace(builtin, taxonomy=Taxonomy(builtin.taxonomy.leaves[:-1]))
-    with pytest.raises(PhotosUnusable, match="other categories"):
-        members_to_start_from(fewer, builtin.taxonomy)
+def test_the_generalist_stands_last_as_imagenet_made_it_and_is_not_asked_for_the_audience() -> None:
+    network, audience = joined([member(1, "tf_efficientnet_lite2")])
+    assert network.architectures == ("tf_efficientnet_lite2", GENERALIST)
+    assert not audience.weight[-network.finals[-1] :].any()
+    made = imagenet([GENERALIST]).trunks[0].state_dict()
+    for name, tensor in network.trunks[-1].state_dict().items():
+        torch.testing.assert_close(tensor, made[name])
+
+
+def test_classes_that_say_nothing_are_none_of_the_generalists() -> None:
+    given = generalist()
+    silent = {one.number for one in imagenet_classes() if one.path is None}
+    assert silent
+    assert given.weight.shape == (1280, 1000 - len(silent)) and given.bias.shape == (1000 - len(silent),)
+    assert given.paths == tuple(one.path for one in imagenet_classes() if one.number not in silent)
+    weight, bias = imagenet_classifier(GENERALIST)
+    first = min(silent)
+    np.testing.assert_array_equal(given.weight[:, first], weight[:, first + 1])
+    np.testing.assert_array_equal(given.bias[first], bias[first + 1])
 
 
 def test_only_a_trunk_that_goes_on_does_so_at_half_the_rates(builtin: Pack) -> None:
     recipe = Recipe((Phase(160, 2),), seed=3)
-    on = recipe_for("tf_efficientnet_lite0", builtin, recipe)
+    fine_tuned, *_ = builtin.manifest.trunk.architectures
+    on = recipe_for(fine_tuned, builtin, recipe)
     assert (on.trunk_rate, on.head_rate, on.start) == (
         recipe.trunk_rate / 2,
         recipe.head_rate / 2,
         builtin.manifest.pack_name,
     )
     assert recipe_for("tf_efficientnet_lite1", builtin, recipe) == recipe
-    assert recipe_for("tf_efficientnet_lite0", None, recipe) == recipe
+    assert recipe_for(fine_tuned, None, recipe) == recipe
+
+
+def test_a_packs_generalist_is_nothing_to_go_on_from(builtin: Pack) -> None:
+    trunk = builtin.manifest.trunk.model_copy(
+        update={"architectures": ("tf_efficientnet_lite2", GENERALIST), "finals": (1280, 1280)}
+    )
+    alone = replace(builtin, manifest=builtin.manifest.model_copy(update={"trunk": trunk}))
+    assert recipe_for(GENERALIST, alone, RECIPE) == RECIPE
 
 
 def test_a_pack_supersedes_the_one_that_it_replaces(builtin: Pack, tmp_path: Path) -> None:
@@ -122,57 +140,20 @@ def trained(folder: Path, name: str, *words: str) -> None:
 @pytest.mark.timeout(900)  # it trains on whatever the cores have left
 def test_a_pack_is_made_of_photos_and_gone_on_from(tmp_path: Path) -> None:
     labelled_photos(tmp_path / "photos", each=12)  # with those drawn a batch of 48, and a few held out
-    strange = ("--strangers", str(strangers(tmp_path / "strangers", FEWEST_STRANGERS)))
     lite0, first = ("pack", "--architecture", "tf_efficientnet_lite0"), str(tmp_path / "first")
     trained(tmp_path, "first", *lite0, "--phases", "64x0")
-    trained(tmp_path, "second", *lite0, "--phases", "64x1", "--start", first, *strange)
-    # This one forks nothing: no process of its own, which would load all libraries once more.
-    home = {"VITRINE_HOME": str(tmp_path / "home")}
-    unknown = CliRunner(env=home).invoke(train, ["unknown", first, *strange, *to(tmp_path, "third")])
-    assert unknown.exit_code == 0, unknown.output
-    packs = [open_pack(str(tmp_path / name)) for name in ("first", "second", "third")]
-    before, after, third = (pack.manifest for pack in packs)
-    assert [bool(pack.heads.known_direction.any()) for pack in packs] == [False, True, True]
+    trained(tmp_path, "second", *lite0, "--phases", "64x1", "--start", first)
+    packs = [open_pack(str(tmp_path / name)) for name in ("first", "second")]
+    before, after = (pack.manifest for pack in packs)
+    # Beside the trunk that is trained stands the generalist, whose leaves are known too.
+    assert after.trunk.architectures == ("tf_efficientnet_lite0", GENERALIST)
+    assert {("garments", "hat"), ("music", "strings", "violin")} < set(after.taxonomy)
     assert before.runs == ()  # ImageNet's trunk as it is
     assert [(run["start"], run["phases"]) for run in after.runs] == [("first@1", "1 at 64 px")]
     assert after.files[TRUNK] != before.files[TRUNK]
     assert {"garments_top1", "groceries_fine_top1", "copies_mean"} < after.measured.keys()
-    # What is unknown was learned anew, and vectors stay comparable.
-    assert (third.pack_name, third.generation, third.embedding, third.files[TRUNK]) == (
-        "third@2",
-        2,
-        before.embedding,
-        before.files[TRUNK],
-    )
-    np.testing.assert_array_equal(packs[2].heads.voters, packs[0].heads.voters)
-    assert (
-        "learned_strangers_cross_fitted_unknown"
-        in after.measured.keys() & third.measured.keys() - before.measured.keys()
-    )
     card = (tmp_path / "second" / CARD).read_text()
-    assert "| trunk | tf_efficientnet_lite0 |" in card and f"| strangers, learned from | {FEWEST_STRANGERS} |" in card
-
-
-def test_a_pack_is_not_written_over_the_one_that_is_read(builtin: Pack, tmp_path: Path) -> None:
-    words = ["unknown", "--data", str(tmp_path), "--strangers", str(tmp_path)]
-    found = CliRunner().invoke(train, [*words, "--to", str(builtin.folder)])
-    assert CliRunner().invoke(train, [*words, "--to", str(tmp_path / "New_Pack")]).exit_code == 2
-    assert found.exit_code == 2 and "name another folder with --to" in found.output
-
-
-def test_what_is_unknown_is_not_learned_from_photos_of_other_categories(builtin: Pack, tmp_path: Path) -> None:
-    labelled_photos(tmp_path / "photos")
-    words = ["unknown", "--data", str(tmp_path / "photos"), "--strangers", str(tmp_path / "photos")]
-    found = CliRunner().invoke(train, [*words, "--to", str(tmp_path / "new"), "--drawn", "1"])
-    assert found.exit_code == 1 and f"{builtin.folder} knows other categories" in found.output
-    assert not (tmp_path / "new").exists()
-
-
-def test_what_is_unknown_is_not_learned_from_other_photos_than_the_packs(builtin: Pack) -> None:
-    category, *_ = builtin.taxonomy.leaves
-    one = [Sample(b"", leaf, "train", group=str(number)) for number, leaf in enumerate(builtin.taxonomy.leaves)]
-    with pytest.raises(PhotosUnusable, match="made of other photos"):
-        _demand_same_photos(builtin, [*one, Sample(b"", category, "train", group="another")])
+    assert "| trunk | tf_efficientnet_lite0 |" in card
 
 
 def test_photos_of_which_none_can_be_held_out_or_measured_on_are_refused_before_anything_is_learned(
@@ -198,29 +179,14 @@ def test_phases_that_make_no_sense_are_refused_before_anything_is_learned(tmp_pa
 
 
 def test_without_the_package_that_carries_imagenets_weights_its_name_is_said(
-    builtin: Pack, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(IMAGENET, "tf_efficientnet_lite0", "no_such_package")
     with pytest.raises(Unusable, match="no_such_package is not installed"):
-        classifier_to_train("tf_efficientnet_lite0", Recipe((Phase(64, 0),)), [], builtin.taxonomy)
+        classifier_to_train("tf_efficientnet_lite0", Recipe((Phase(64, 0),)), [], leaves=3)
 
 
 def test_a_pack_whose_trunk_is_another_network_is_not_gone_on_from(builtin: Pack, tmp_path: Path) -> None:
     save_network(Network(["tf_efficientnet_lite0"]), tmp_path / TRUNK)
     with pytest.raises(PackUnusable, match=re.escape(f"{tmp_path / TRUNK}: not the weights of")):
         members_of(replace(builtin, folder=tmp_path))
-
-
-def test_too_few_strangers_teach_nothing(tmp_path: Path) -> None:
-    folder = strangers(tmp_path, FEWEST_STRANGERS - 1)
-    assert strangers_to_learn(None) == []
-    with pytest.raises(PhotosUnusable, match=f"{folder} has 49 photos"):
-        strangers_to_learn(folder)
-
-
-def strangers(folder: Path, count: int) -> Path:
-    folder.mkdir(exist_ok=True)
-    for seed in range(count):
-        noise = np.random.default_rng(seed).integers(0, 256, (96, 128, 3), np.uint8)
-        (folder / f"{seed:02d}.jpg").write_bytes(jpeg(noise))
-    return folder

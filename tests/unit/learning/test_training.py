@@ -1,11 +1,15 @@
 """Which photos are held out of training, and what heads are fitted to the others."""
 
+import numpy as np
 
 from learning.sources import Sample
-from learning.training import FOLDS, HELD, fold_of, held_out
+from learning.training import FOLDS, HELD, Audience, Generalist, Trained, fit_heads, fold_of, held_out
+from shared.vision.heads import Array, Widths
 
 HAT, SHOES = ("garments", "hat"), ("garments", "shoes")
 LIME = ("groceries", "Fruit", "Lime", "Lime")
+HOME, MUG = ("home",), ("home", "mug")
+WIDTHS = Widths(finals=(6, 4), kinds=(3, 3))
 
 
 def test_folds_never_divide_a_group_and_each_category_is_in_all() -> None:
@@ -35,3 +39,45 @@ def test_of_categories_with_few_groups_not_each_has_one_held_out() -> None:
     assert held.sum() == len(samples) / HELD
     whole = {sample.group for sample, out in zip(samples, held, strict=True) if not out}
     assert not whole & {sample.group for sample, out in zip(samples, held, strict=True) if out}
+
+
+GENERALIST = Generalist(np.eye(4, 2, dtype=np.float32), np.zeros(2, np.float32), (MUG, ()))
+KINDS = (HAT, SHOES, (), HOME)
+
+
+def shown(category: tuple[str, ...], source: str, count: int = 24) -> list[Sample]:
+    return [Sample(b"", category, "train", group=f"{source} {category} {n}", source=source) for n in range(count)]
+
+
+def features(samples: list[Sample]) -> Array:
+    """Those of one kind are alike in one of the final ones."""
+    rows = np.abs(np.random.default_rng(7).normal(size=(len(samples), WIDTHS.all), scale=0.2)).astype(np.float32)
+    rows[np.arange(len(samples)), [KINDS.index(sample.category) for sample in samples]] += 2
+    return rows
+
+
+def fitted(samples: list[Sample]) -> Trained:
+    rows = features(samples)
+    audience = Audience(np.zeros(WIDTHS.final, np.float32), np.zeros(1, np.float32))
+    return fit_heads(samples, rows, np.stack([rows, rows], axis=1), WIDTHS, audience, GENERALIST)
+
+
+def test_rows_are_of_the_leaves_that_photos_show_and_leaves_are_the_generalists_too() -> None:
+    samples = [*shown(HAT, "clothing"), *shown(SHOES, "clothing"), *shown((), "clutter")]
+    trained = fitted(samples)
+    assert trained.taxonomy.leaves == (HAT, SHOES, MUG)
+    assert trained.heads.row_leaves.tolist() == [0, 1]
+    assert trained.heads.class_leaves.tolist() == [2, 3]  # three leaves: 3 is no product
+    assert len(trained.heads.voters) == 48
+    leaves = trained.heads.leaf_probabilities(features(samples), trained.votes)
+    assert (leaves[:48].argmax(axis=1) == np.repeat([0, 1], 24)).all()
+    assert leaves[:48].max(axis=1).min() > 0.5
+    assert leaves[48:, :2].sum(axis=1).max() < 0.5
+
+
+def test_a_leaf_that_the_generalist_divides_teaches_nothing_and_no_temperature_is_fitted_to_it() -> None:
+    samples = [*shown(HAT, "clothing"), *shown(SHOES, "clothing")]
+    without, beside = fitted(samples), fitted([*samples, *shown(HOME, "attic")])
+    assert beside.taxonomy == without.taxonomy
+    assert beside.votes == without.votes
+    assert len(beside.heads.voters) == 48

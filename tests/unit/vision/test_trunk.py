@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torchvision.transforms import v2  # type: ignore[import-untyped]
 from vitrine.events.v1 import image_pb2
 
@@ -14,16 +15,22 @@ from learning.fine_tuning import Phase, Recipe
 from learning.making import KEPT_SIDE
 from shared.photos import Photo, Pixels
 from shared.vision.decode import decode
+from shared.vision.pack import PackUnusable
+from shared.vision.runtime import Torch, known_good
 from shared.vision.trunk import (
     RATIOS,
+    SCALE,
     STEP,
     Canvas,
+    Network,
     canvases_of,
     detail_of,
     fitted,
+    load_network,
     model_input,
     nearest_canvas,
     resized,
+    save_network,
 )
 
 SHAPES = canvases_of(224)
@@ -104,3 +111,56 @@ def test_photos_are_shown_as_softly_as_the_trunks_learned_them(photos: Path) -> 
     learned = {side: sharpness(framed(picture, side) for picture in some) for side in (192, 224)}
     served = sharpness(fitted(picture, SHAPES) for picture in some)
     assert 0.9 * learned[224] < served < 1.1 * learned[192]
+
+
+LITE = "tf_efficientnet_lite0"
+
+
+@pytest.fixture(scope="module")
+def network() -> Network:
+    """Untrained."""
+    torch.manual_seed(3)
+    return Network([LITE]).eval()
+
+
+def test_filters_come_back_from_8_bits_to_half_a_step_of_their_channel(network: Network, tmp_path: Path) -> None:
+    save_network(network, tmp_path / "trunk")
+    again = load_network([LITE], tmp_path / "trunk").trunks.state_dict()
+    for name, tensor in network.trunks.state_dict().items():
+        if tensor.ndim > 1:
+            flat = tensor.flatten(1)
+            step = flat.abs().amax(1, keepdim=True) / 127
+            assert ((again[name].flatten(1) - flat).abs() <= 0.51 * step).all(), name
+        else:
+            torch.testing.assert_close(again[name], tensor, rtol=1e-3, atol=1e-6)
+
+
+def test_a_trunk_of_8_bits_sees_nearly_what_it_saw_in_a_quarter_of_the_bytes(network: Network, tmp_path: Path) -> None:
+    save_network(network, tmp_path / "trunk")
+    whole = sum(tensor.numel() * tensor.element_size() for tensor in network.trunks.state_dict().values())
+    assert (tmp_path / "trunk").stat().st_size < 0.3 * whole
+    pictures = list(known_good((96, 96)))
+    before, after = (
+        Torch(one, torch.device("cpu")).features(pictures)
+        for one in (network, load_network([LITE], tmp_path / "trunk"))
+    )
+    cosines = (before * after).sum(axis=1) / np.linalg.norm(before, axis=1) / np.linalg.norm(after, axis=1)
+    assert cosines.min() > 0.99
+
+
+def test_a_filter_of_zeros_stays_one(network: Network, tmp_path: Path) -> None:
+    silenced = Network([LITE])
+    silenced.load_state_dict(network.state_dict())
+    with torch.no_grad():
+        silenced.trunks[0].conv_stem.weight[0].zero_()  # type: ignore[union-attr, index, operator]
+    save_network(silenced, tmp_path / "trunk")
+    again = load_network([LITE], tmp_path / "trunk").trunks.state_dict()["0.conv_stem.weight"]
+    assert (again[0] == 0).all() and torch.isfinite(again).all()
+
+
+def test_8_bits_without_their_scale_are_refused(network: Network, tmp_path: Path) -> None:
+    save_network(network, tmp_path / "trunk")
+    kept = {name: tensor for name, tensor in load_file(tmp_path / "trunk").items() if not name.endswith(SCALE)}
+    save_file(kept, tmp_path / "trunk")
+    with pytest.raises(PackUnusable, match=f"not the weights of {LITE}"):
+        load_network([LITE], tmp_path / "trunk")
