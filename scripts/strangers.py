@@ -1,8 +1,8 @@
-"""Gathers photographs from Debian packages: of no product, to learn from and to judge by, and of products, to judge by.
+"""Gathers photographs from Debian packages: of no product and of products, to judge packs by.
 
-python scripts/strangers.py FOLDER makes FOLDER/learn (for `vitrine train pack --strangers`), FOLDER/judge (for
-`vitrine evaluate pack --strangers`) and FOLDER/products (for `vitrine evaluate pack --data`). learning/strangers.toml
-says which. Run it on Debian 12, with its package lists up to date; nothing is installed.
+python scripts/strangers.py FOLDER makes FOLDER/learn and FOLDER/judge (for `vitrine evaluate pack --strangers`: earlier
+packs learned from the former), and FOLDER/products (for `vitrine evaluate pack --data`). learning/strangers.toml says
+which. Run it on Debian 12, with its package lists up to date; nothing is installed.
 """
 
 import csv
