@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from safetensors.numpy import load_file, save_file
 
 from cli.packs import packs
-from learning.vocabulary import NOT_KNOWN, categories_of
+from learning.vocabulary import NOT_KNOWN, categories_of, imagenet_leaves
 from shared.product_taxonomy import product_taxonomy
 from shared.settings import Settings
 from shared.vision import pack as packing
@@ -36,7 +36,8 @@ def rewrite(folder: Path, **changes: object) -> None:
 
 def test_the_built_in_pack_is_whole_and_small() -> None:
     pack = open_pack("builtin")
-    assert len(pack.taxonomy.leaves) == 17 + 81 + 2
+    assert set(imagenet_leaves()) < set(pack.taxonomy.leaves)
+    assert len(pack.taxonomy.leaves) > 400
     assert sum(file.stat().st_size for file in pack.folder.iterdir()) < 30 * 1024 * 1024
 
 
@@ -134,6 +135,27 @@ def test_a_manifest_from_before_categories_had_meanings_is_told_what_to_do(copy:
         open_pack(str(copy))
 
 
+def test_a_pack_from_before_names_had_a_cost_is_told_what_to_do(copy: Path) -> None:
+    rewrite(copy, bars={"leaf_at_least": 0.4, "node_at_least": 0.6, "strange_beyond": 0.3})
+    with pytest.raises(PackUnusable, match=r"manifest\.json: .*bars: packs made before wrong_name .* anew") as why:
+        open_pack(str(copy))
+    assert "\n" not in str(why.value)
+
+
+def test_each_trunk_says_how_many_final_features_it_has(copy: Path) -> None:
+    trunk = json.loads((copy / MANIFEST).read_text())["trunk"]
+    rewrite(copy, trunk=trunk | {"finals": trunk["finals"][:-1]})
+    with pytest.raises(PackUnusable, match="2 finals for 3 architectures"):
+        open_pack(str(copy))
+
+
+@pytest.mark.parametrize("cost", [-0.1, float("nan"), float("inf")])
+def test_a_wrong_name_costs_nothing_or_more(copy: Path, cost: float) -> None:
+    rewrite(copy, wrong_name=cost)
+    with pytest.raises(PackUnusable, match="wrong_name"):
+        open_pack(str(copy))
+
+
 def test_a_manifest_from_before_claims_were_compared_with_ids_is_told_what_to_do(copy: Path) -> None:
     categories = json.loads((copy / MANIFEST).read_text())["categories"]
     rewrite(copy, categories=[*categories[:-1], categories[-1] | {"kinds": ["top"]}])
@@ -168,20 +190,20 @@ def test_one_flipped_byte_is_told_with_the_file_it_is_in(copy: Path) -> None:
 
 def test_a_wrong_shape_is_told_even_when_the_checksum_is_right(copy: Path) -> None:
     arrays = load_file(copy / HEADS)
-    save_file(arrays | {"leaf_bias": np.zeros(3, np.float32)}, copy / HEADS)
+    save_file(arrays | {"class_bias": np.zeros(3, np.float32)}, copy / HEADS)
     rewrite(copy, files={name: sha256_of(copy / name) for name in (TRUNK, HEADS)})
-    with pytest.raises(PackUnusable, match="leaf_bias has shape"):
+    with pytest.raises(PackUnusable, match="class_bias has shape"):
         open_pack(str(copy))
 
 
-def test_outputs_must_be_as_many_as_leaves(copy: Path) -> None:
+def test_classes_of_leaves_that_there_are_not_are_refused(copy: Path) -> None:
     taxonomy = json.loads((copy / MANIFEST).read_text())["taxonomy"]
     taxonomy.remove(["garments", "hat"])
     categories = [
         one for one in json.loads((copy / MANIFEST).read_text())["categories"] if one["path"] != ["garments", "hat"]
     ]
     rewrite(copy, taxonomy=taxonomy, categories=categories)
-    with pytest.raises(PackUnusable, match="100 outputs for 99 leaves"):
+    with pytest.raises(PackUnusable, match=r"heads\.safetensors: class_leaves names leaves that there are not"):
         open_pack(str(copy))
 
 
