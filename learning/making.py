@@ -74,7 +74,8 @@ class _Given:
 
 def recipe_for(architecture: str, start: Pack | None, recipe: Recipe) -> Recipe:
     """At half the rates where the pack's own trunk goes on."""
-    if start is None or architecture not in start.manifest.trunk.architectures:
+    # The last is the generalist: it never was trained here, and never is.
+    if start is None or architecture not in start.manifest.trunk.architectures[:-1]:
         return recipe
     # What is trained already lies near a minimum: the full rates would throw it out again.
     trunk_rate, head_rate = recipe.trunk_rate / 2, recipe.head_rate / 2

@@ -198,7 +198,8 @@ def fit_heads(
     but `held_out`. A sample of a node above some leaf teaches nothing.
     """
     given = _Given(samples, features, views, widths, generalist)
-    held = held_out(samples)
+    # A leaf to the photos may be a node above some to the generalist: then nobody can say which of those is right.
+    held = held_out(samples) & (given.labels >= 0)
     votes = Votes(NEIGHBOURS, SOFTNESS, SHARE, temperature=1.0)
     # As if the photos held out did not exist: then they are asked about.
     asked_samples = [sample for sample, out in zip(samples, held, strict=True) if out]
@@ -255,6 +256,7 @@ class _Given:
             self.widths,
             self.generalist,
             self.generalist.numbers(self.taxonomy),
+            row_leaves,
         )
         return Heads(
             class_weight=self.generalist.weight,
@@ -289,11 +291,12 @@ def refit(pack: Pack, samples: Sequence[Sample], features: Array) -> Pack:
     taught = labels >= 0
     known = taught & (labels < len(taxonomy.leaves))
     sources = [samples[n].source for n in np.flatnonzero(taught).tolist()]
+    row_leaves = np.unique(labels[known])
     refitted = replace(
         heads,
         class_leaves=classes.astype(np.float32),
-        row_weight=_rows_of(features[taught], labels[taught], sources, heads.widths, generalist, classes),
-        row_leaves=np.unique(labels[known]).astype(np.float32),
+        row_weight=_rows_of(features[taught], labels[taught], sources, heads.widths, generalist, classes, row_leaves),
+        row_leaves=row_leaves.astype(np.float32),
         voters=heads.vectors(features[known]),
         voter_leaves=labels[known].astype(np.float32),
         leaves=len(taxonomy.leaves),
@@ -314,9 +317,15 @@ def _labels(samples: Iterable[Sample], taxonomy: Taxonomy) -> Numbers:
 
 
 def _rows_of(
-    features: Array, labels: Numbers, sources: Sequence[str], widths: Widths, generalist: Generalist, classes: Numbers
+    features: Array,
+    labels: Numbers,
+    sources: Sequence[str],
+    widths: Widths,
+    generalist: Generalist,
+    classes: Numbers,
+    row_leaves: Numbers,
 ) -> Array:
-    """G x R: a row for each leaf among the labels. A source counts as the square root of its photos."""
+    """G x R: a row for each of the leaves. A source counts as the square root of its photos."""
     names, counts = np.unique(sources, return_counts=True)
     of_source = dict(zip(names.tolist(), (1 / np.sqrt(counts)).tolist(), strict=True))
     lesson = Lesson(
@@ -325,7 +334,7 @@ def _rows_of(
         leaves=labels,
         weights=np.array([of_source[source] for source in sources]),
     )
-    return fit_rows(lesson, classes, np.unique(labels[labels < np.max(classes, initial=0) + 1]).tolist())
+    return fit_rows(lesson, classes, row_leaves.tolist())
 
 
 @dataclass(frozen=True)
