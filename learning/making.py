@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from learning.card import write_card
+from learning.by_source import source_figures
 from learning.curves import Curves
 from learning.evaluation import measured
 from learning.fine_tuning import Augmented, Photos, Picked, Recipe, Stepped, fine_tune
@@ -236,7 +237,8 @@ def _completed(
     `rows` are the features of the samples, `judged_by` those of strangers.
     """
     write_manifest(folder, manifest)
-    figures = measured(open_pack(str(folder)), runtime, given.real, rows[: len(given.real)], judged_by)
+    pack, features = open_pack(str(folder)), rows[: len(given.real)]
+    figures = measured(pack, runtime, given.real, features, judged_by) | source_figures(pack, given.real, features)
     rounded = {name: round(value, 4) for name, value in figures.items()}
     return write_card(folder, manifest.model_copy(update={"measured": rounded, "photos": _counts(given)}))
 
