@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from learning.card import write_card
 from learning.by_source import source_figures
+from learning.card import write_card
 from learning.curves import Curves
 from learning.evaluation import measured
 from learning.fine_tuning import Augmented, Photos, Picked, Recipe, Stepped, fine_tune
