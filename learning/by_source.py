@@ -13,6 +13,7 @@ from math import isnan, nan
 
 import numpy as np
 
+from learning.evaluation import judged_numbers
 from learning.sources import Sample
 from shared.product_taxonomy import ids_down_to
 from shared.vision.decision import Decision
@@ -112,6 +113,13 @@ def mean_of(rows: Sequence[SourceFigures]) -> SourceFigures:
         surely_wrong=mean(row.surely_wrong for row in rows),
         f1=mean(row.f1 for row in rows),
     )
+
+
+def source_figures(pack: Pack, samples: Sequence[Sample], features: Array) -> dict[str, float]:
+    """By name, of each source's photos that a pack is judged by. One row of features per sample."""
+    val = judged_numbers(samples)
+    rows = by_source(answers_of([samples[i] for i in val], pack.judge(features[val])), pack.taxonomy_id)
+    return {f"{row.source}_{name}": value for row in (*rows, mean_of(rows)) for name, value in row.shares.items()}
 
 
 def hierarchical_f1(pairs: Iterable[tuple[str, str]]) -> float:

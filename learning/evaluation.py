@@ -73,7 +73,7 @@ class Answers:
         return np.array([judgement.path[:depth] == truth[:depth] for judgement, truth in pairs], np.bool_)
 
     def of(self, domain: str) -> Marks:
-        return np.array([truth[0] == domain for truth in self.truth], np.bool_)
+        return np.array([truth[:1] == (domain,) for truth in self.truth], np.bool_)
 
     def among_likeliest(self, count: int) -> Marks:
         """n: the right leaf is among so many likeliest ones, whether or not any was named."""

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from learning.by_source import source_figures
 from learning.card import write_card
 from learning.curves import Curves
 from learning.evaluation import measured
@@ -236,7 +237,8 @@ def _completed(
     `rows` are the features of the samples, `judged_by` those of strangers.
     """
     write_manifest(folder, manifest)
-    figures = measured(open_pack(str(folder)), runtime, given.real, rows[: len(given.real)], judged_by)
+    pack, features = open_pack(str(folder)), rows[: len(given.real)]
+    figures = measured(pack, runtime, given.real, features, judged_by) | source_figures(pack, given.real, features)
     rounded = {name: round(value, 4) for name, value in figures.items()}
     return write_card(folder, manifest.model_copy(update={"measured": rounded, "photos": _counts(given)}))
 

@@ -29,7 +29,7 @@ from learning.evaluation import (
     said,
     top,
 )
-from learning.evaluation_files import CONFUSION, FIGURES, MISTAKES, PER_CLASS
+from learning.evaluation_files import CONFUSION, FIGURES, MISTAKES, PER_CLASS, write_files
 from learning.sources import Sample, read_samples
 from learning.strangers import photos_of_packages
 from learning.training import held_out
@@ -395,3 +395,18 @@ def test_photos_of_a_shop_alone_are_judged_too(tiny: Pack, tmp_path: Path) -> No
     assert found.exit_code == 0, found.output
     assert shares(found.stdout, "by source")[tmp_path.name][0] == "1"
     assert "calibration error" not in found.stdout  # of no photo of the first sources
+
+
+def test_photos_of_no_product_and_labels_above_a_leaf_have_their_figures_and_files(tmp_path: Path) -> None:
+    fruit, nothing = LIME[:2], ()
+    pairs = [(fruit, named(LIME)), (nothing, Judgement((), 0.9, complete=False)), (nothing, named(HAT, 0.7))]
+    given = answered(*pairs)
+    assert given.right.tolist() == [True, True, False]
+    assert [judged.path for _, judged in mistakes(given)] == [HAT]
+    photos = tuple(replace(one, photo=jpeg(scenery(1, 40, 40))) for one in given.samples)
+    write_files(tmp_path, "tiny@1", replace(given, samples=photos), {}, {}, [])
+    with (tmp_path / PER_CLASS).open() as file:
+        rows = {row["category"]: row for row in csv.DictReader(file)}
+    assert (rows["no product"]["photos"], rows["no product"]["right"]) == ("2", "1")
+    assert rows["no product"]["most frequent wrong answer"] == "garments / hat"
+    assert (tmp_path / CONFUSION).is_file() and (tmp_path / MISTAKES).is_file()
