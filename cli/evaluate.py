@@ -26,7 +26,7 @@ from learning.claims_evaluation import (
     shares,
     written_pairs,
 )
-from learning.evaluation import answers, judged_numbers, measured, of_first_sources
+from learning.evaluation import answers, measured, of_first_sources
 from learning.evaluation_files import write_files
 from learning.holding_out import CLASS_FOLDS, without_each_class, without_each_source
 from learning.listing_evaluation import (
@@ -41,7 +41,7 @@ from learning.listing_evaluation import (
 )
 from learning.meters import Meters, meters
 from learning.scenes import read_catalogue
-from learning.sources import FIRST_SOURCES, PhotosUnusable, Sample, read_samples, sources_of
+from learning.sources import FIRST_SOURCES, PhotosUnusable, Sample, judged_numbers, read_samples, sources_of
 from learning.strangers import photos_of_packages
 from learning.training import photos_under, refit, strange_samples
 from local.analyst import Analyst

@@ -13,8 +13,7 @@ from math import isnan, nan
 
 import numpy as np
 
-from learning.evaluation import judged_numbers
-from learning.sources import Sample
+from learning.sources import Sample, judged_numbers
 from shared.product_taxonomy import ids_down_to
 from shared.vision.decision import Decision
 from shared.vision.heads import Array

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from learning.by_source import Verdict, verdict_of
 from learning.copies import EDITS, copies_of
-from learning.sources import FIRST_SOURCES, Sample
+from learning.sources import FIRST_SOURCES, Sample, judged_numbers
 from learning.training import Advance, held_out
 from shared.photos import Pixels
 from shared.vision.decode import decode
@@ -99,11 +99,6 @@ class ClassFigures:
     @property
     def recall(self) -> float | None:
         return self.right / self.photos if self.photos else None
-
-
-def judged_numbers(samples: Sequence[Sample]) -> NDArray[np.intp]:
-    """The numbers of the samples that a pack is judged by."""
-    return np.array([i for i, sample in enumerate(samples) if sample.split == "val" and not sample.staged], np.intp)
 
 
 def of_first_sources(samples: Sequence[Sample]) -> NDArray[np.intp]:

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learning.by_source import Answer, Verdict, verdict_of
-from learning.evaluation import judged_numbers
-from learning.sources import PhotosUnusable, Sample, sources_of
+from learning.sources import PhotosUnusable, Sample, judged_numbers, sources_of
 from shared.vision.heads import Array
 from shared.vision.pack import Pack
 from shared.vision.taxonomy import Judgement

@@ -7,11 +7,14 @@ a shop, say, with a line for each photo.
 import csv
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import takewhile
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from learning.vocabulary import categories_of, label_path, tree
 from shared.errors import Unusable
@@ -67,6 +70,11 @@ def read_samples(folder: Path) -> list[Sample]:
 def sources_of(samples: Iterable[Sample]) -> list[str]:
     """Each once, in the order in which they come."""
     return list(dict.fromkeys(sample.source for sample in samples))
+
+
+def judged_numbers(samples: Sequence[Sample]) -> NDArray[np.intp]:
+    """The numbers of the samples that a pack is judged by."""
+    return np.array([i for i, sample in enumerate(samples) if sample.split == "val" and not sample.staged], np.intp)
 
 
 def leaves_of(categories: Iterable[CategoryPath]) -> tuple[CategoryPath, ...]:
