@@ -123,7 +123,7 @@ def test_a_manifest_from_before_categories_had_ids_is_told_how_many_lack_them(co
         one.pop("taxonomy", None)
         one.pop("no_taxonomy", None)
     rewrite(copy, categories=categories)
-    with pytest.raises(PackUnusable, match=r"is said of electronics and \d+ more: give each an entry"):
+    with pytest.raises(PackUnusable, match=r"is said of [a-z]+ and \d+ more: give each an entry"):
         open_pack(str(copy))
 
 
@@ -237,8 +237,8 @@ def test_a_manifest_that_vouches_for_no_weights_is_refused(copy: Path, name: str
 
 def test_another_networks_weights_are_one_line(copy: Path, tmp_path: Path) -> None:
     trunk = json.loads((copy / MANIFEST).read_text())["trunk"]
-    rewrite(copy, trunk=trunk | {"architectures": ["tf_efficientnet_lite1"]})
-    with pytest.raises(PackUnusable, match=r"trunk\.safetensors: not the weights of tf_efficientnet_lite1") as why:
+    rewrite(copy, trunk=trunk | {"architectures": 3 * ["tf_efficientnet_lite1"]})
+    with pytest.raises(PackUnusable, match=r"trunk\.safetensors: not the weights of tf_efficientnet_lite1 and") as why:
         runtime_of(open_pack(str(copy)), Settings(home=tmp_path))
     assert "\n" not in str(why.value)
 
