@@ -103,7 +103,6 @@ better, a row is silent. Photos of no product teach only that.
 `vitrine evaluate pack --data FOLDER` prints these again, and what is right source by source. They are of clothing and
 groceries, on the val split of the labelled photos, which took no part in training; what is unknown or only half known
 counts as wrong. The temperatures were fitted on training photos that the trunks were not shown.
-"Garments of unseen senders" are among those, judged by the classifier without votes.
 
 | figure | value |
 | --- | --- |

@@ -6,7 +6,7 @@ Staged samples are never judged. A figure about no photos at all is left out rat
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from math import isnan, nan
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from learning.by_source import Verdict, verdict_of
 from learning.copies import EDITS, copies_of
 from learning.sources import FIRST_SOURCES, Sample, judged_numbers
-from learning.training import Advance, held_out
+from learning.training import Advance
 from shared.photos import Pixels
 from shared.vision.decode import decode
 from shared.vision.heads import Array
@@ -142,7 +142,6 @@ def measured(
         answer_figures(answers(pack, samples, features))
         | _stranger_figures(pack, strange)
         | _audience_figures(pack, samples, features)
-        | _unseen_sender_figures(pack, samples, features)
         | embedding_figures(samples, pack.heads.vectors(features), embed, canvases, advance)
     )
 
@@ -285,18 +284,6 @@ def _audience_figures(pack: Pack, samples: Sequence[Sample], features: Array) ->
     kids = np.array([samples[i].kids is True for i in told], np.bool_)
     said_kids = pack.heads.kids_probability(features[told]) >= 0.5
     return _told({"audience_balanced_accuracy": (_share(said_kids[kids]) + _share(~said_kids[~kids])) / 2})
-
-
-def _unseen_sender_figures(pack: Pack, samples: Sequence[Sample], features: Array) -> dict[str, float]:
-    """Garments of whose senders the trunks' training saw no photo: most senders are on both sides of the val split.
-
-    By the classifier alone, since the neighbours that vote are of these senders too.
-    """
-    held = [i for i, out in enumerate(held_out(samples)) if out and samples[i].category[0] == "garments"]
-    alone = replace(pack.manifest.votes.votes, share=0.0)
-    likeliest = pack.heads.leaf_probabilities(features[held], alone).argmax(axis=1)
-    truth = np.array([pack.taxonomy.number(samples[i].category) for i in held], np.intp)
-    return _told({"garments_of_unseen_senders_top1": _share(likeliest == truth)})
 
 
 def _same_class_nearest(samples: Sequence[Sample], vectors: Array, val: NDArray[np.intp]) -> float:

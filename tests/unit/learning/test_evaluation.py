@@ -32,13 +32,11 @@ from learning.evaluation import (
 from learning.evaluation_files import CONFUSION, FIGURES, MISTAKES, PER_CLASS, write_files
 from learning.sources import Sample, read_samples
 from learning.strangers import photos_of_packages
-from learning.training import held_out
 from shared.settings import Settings
 from shared.vision.heads import Array, unit_rows
 from shared.vision.pack import Pack
 from shared.vision.taxonomy import Judgement
 from tests.fakes_packs import (
-    ALIKE,
     CANVASES,
     HAT,
     KIWI,
@@ -237,22 +235,6 @@ def test_a_pack_that_knows_every_photo_gets_all_of_them_right() -> None:
     assert (found["strangers_unknown"], found["strangers_photos"]) == (1, 1)
     assert found["audience_balanced_accuracy"] == 0.5  # it says kids of everybody
     assert found["copies_recompress"] == 1
-
-
-def test_garments_of_senders_not_learned_from_are_judged_by_the_classifier_alone() -> None:
-    some = [sample(HAT, seed, "train") for seed in range(8)] + [sample(SHIRT, seed, "train") for seed in range(50, 66)]
-    some += [sample(KIWI, seed, "train") for seed in range(100, 116)]
-    # Neighbours would be right of all; the classifier calls all a shirt.
-    knowing = knowing_all(some)
-    of_shirts = {"class_bias": np.full(1, 2 * ALIKE, np.float32), "class_leaves": np.ones(1, np.float32)}
-    always_shirt = replace(knowing, heads=replace(knowing.heads, **of_shirts))
-    found = measured(always_shirt, RUNTIME, some, features(some), features(some)[:0])
-    held = [one.category for one, out in zip(some, held_out(some), strict=True) if out]
-    assert {HAT, SHIRT, KIWI} == set(held)
-    assert found["garments_of_unseen_senders_top1"] == held.count(SHIRT) / (len(held) - held.count(KIWI))
-    assert "garments_of_unseen_senders_top1" not in measured(
-        always_shirt, RUNTIME, some[24:], features(some[24:]), features(some)[:0]
-    )
 
 
 def test_the_five_likeliest_are_what_the_heads_say_even_of_an_unknown_photo() -> None:
