@@ -1,5 +1,7 @@
 """One trunk forward per batch, whatever is asked of it; and the tasks that ask."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -8,8 +10,7 @@ from vitrine.events.v1 import image_pb2
 from services.classification.task import ClassificationTask
 from services.embedding.task import EmbeddingTask
 from shared.photos import Photo, Pixels
-from shared.vision.heads import Heads
-from shared.vision.pack import CANDIDATE_FROM, KNOWN_OF_STRANGE, MOST_CANDIDATES, Pack, open_pack
+from shared.vision.pack import CANDIDATE_FROM, MOST_CANDIDATES, Pack, open_pack
 from shared.vision.reader import Reader
 from shared.vision.taxonomy import Judgement
 from tests.fakes_vision import BUILTIN
@@ -105,15 +106,12 @@ def test_leaves_that_a_photo_may_show_are_few_with_their_ids_the_likeliest_first
         assert sum(leaf.ByteSize() for leaf in leaves) < 1000, "results carry them, and so does Redis"
 
 
-def test_a_strange_photo_may_show_something_known_but_less_likely(
-    reader: Reader, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_photo_without_a_name_may_show_something_all_the_same() -> None:
+    pack = open_pack("builtin")
+    dear = replace(pack, manifest=pack.manifest.model_copy(update={"wrong_name": 1e6}))
     row = np.random.default_rng(1).random((1, BUILTIN.trunk.widths.all), np.float32)
-    monkeypatch.setattr(Heads, "strangeness", lambda _heads, rows: np.full(len(rows), -9, np.float32))
-    known = dict(reader.pack.candidates(row)[0])
-    monkeypatch.setattr(Heads, "strangeness", lambda _heads, rows: np.full(len(rows), 9, np.float32))
-    strange = dict(reader.pack.candidates(row)[0])
-    assert strange and strange == pytest.approx({leaf: KNOWN_OF_STRANGE * known[leaf] for leaf in strange})
+    assert [judged.path for judged in dear.judge(row)] == [()]
+    assert dear.candidates(row) == pack.candidates(row) != [[]]
 
 
 def test_embedding_answers_with_a_unit_vector_in_a_named_space(reader: Reader) -> None:
