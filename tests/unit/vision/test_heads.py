@@ -20,7 +20,7 @@ ONLY_VOTES = Votes(neighbours=1, softness=0.1, share=1.0, temperature=1.0)
 
 def arrays(**changes: np.ndarray) -> dict[str, np.ndarray]:
     random = np.random.default_rng(2)
-    made = {
+    made: dict[str, np.ndarray] = {
         "class_weight": random.normal(size=(WIDTHS.finals[-1], len(CLASS_LEAVES))).astype(np.float16),
         "class_bias": random.normal(size=len(CLASS_LEAVES)).astype(np.float32),
         "class_leaves": np.array(CLASS_LEAVES, np.float32),

@@ -75,7 +75,7 @@ def test_every_engine_of_this_machine_agrees_with_torch(network: Network, tmp_pa
     assert all(one.agreement >= AGREEMENT and not one.why_not for one in found.tried)
     assert found.engine.name == min(found.tried, key=lambda one: one.milliseconds).name
     pictures = list(known_good(CANVAS, 3))
-    assert found.features(pictures).shape == (3, network.final + 2 * sum(network.stages))
+    assert found.features(pictures).shape == (3, sum(network.finals) + 2 * sum(network.stages))
 
 
 FIRST_PICTURES = """
