@@ -10,10 +10,6 @@ from shared.vision.taxonomy import Judgement, Path, Taxonomy
 
 ABOVE = 0.5  # of what a node above a leaf tells
 
-ABOVE = 0.5  # of what a node above a leaf tells
-
-ABOVE = 0.5  # of what a node above a leaf tells
-
 
 @dataclass(frozen=True)
 class Decision:
