@@ -224,11 +224,11 @@ def test_where_nothing_can_be_written_a_network_is_converted_in_memory(network: 
     assert "OpenVINO" in {one.name for one in found.tried}
 
 
-def test_weights_come_back_from_safetensors_to_half_precision(network: Network, tmp_path: Path) -> None:
+def test_weights_come_back_from_safetensors_nearly_as_they_were(network: Network, tmp_path: Path) -> None:
     save_network(network, tmp_path / "trunk.safetensors")
     found = right_answers(load_network(["tf_efficientnet_lite0"], tmp_path / "trunk.safetensors"))
     wanted = right_answers(network)
-    assert np.abs(found - wanted).max() < 0.02 * np.abs(wanted).max()
+    assert np.abs(found - wanted).max() < 0.1 * np.abs(wanted).max()  # filters have 8 bits
 
 
 def test_known_good_pictures_differ_from_each_other() -> None:
