@@ -23,7 +23,7 @@ from shared.vision.pack import (
 )
 from shared.vision.trunk import Network, save_network
 
-WRONG_NAME = 0.4  # chosen by `vitrine evaluate pack --curve`
+WRONG_NAME = 0.4  # `vitrine evaluate pack --curve` shows what other costs give
 
 # Too many to keep at full precision, and none of them needs it.
 _HALVED = ("class_weight", "row_weight", "embedding_projection", "voters")
