@@ -87,8 +87,8 @@ Whence its photos come, under which licences, and what else people remark on it:
 
 `vitrine train pack --data FOLDER`: AdamW, cosine, random crops, TrivialAugment, erasing, label smoothing, a loss for
 the node above the leaf and one for the audience, averaged weights (EMA); batches of mixed photos (CutMix, MixUp) and
-layers skipped at random where a share is named. Trunks are trained one by one, each with linear layers of its own; what
-they say is averaged. One that goes on from a pack starts at half the rates.
+layers skipped at random where a share is named. Trunks are trained one by one, each with linear layers of its own, of
+which the audience's are kept and averaged. One that goes on from a pack starts at half the rates.
 
 The embedding is a projection of all features: linear discriminants first, then trained on two augmented views beside
 each photo, with a classification loss (0.8) and one that tells photos apart (InfoNCE, 0.2).
@@ -100,9 +100,10 @@ better, a row is silent. Photos of no product teach only that.
 
 ## Measured
 
-`vitrine evaluate pack --data FOLDER` prints these again, and what is right source by source. They are of clothing and
-groceries, on the val split of the labelled photos, which took no part in training; what is unknown or only half known
-counts as wrong. The temperatures were fitted on training photos that the trunks were not shown.
+`vitrine evaluate pack --data FOLDER` prints these again. Those that begin with a source's name are of its photos, the
+others of clothing and groceries; all are on the val split of the labelled photos, which took no part in training. What
+is unknown or only half known counts as wrong, but in the sources' own. The temperatures were fitted on training photos
+that the trunks were not shown.
 
 | figure | value |
 | --- | --- |

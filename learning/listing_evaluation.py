@@ -84,7 +84,7 @@ def classified(pack: Pack, features: Array) -> list[image_pb2.ImageClassified]:
     """What the classification says of each row."""
     return [
         image_pb2.ImageClassified(category=category_in(pack, judged), candidates=candidates_in(pack, leaves))
-        for judged, leaves in zip(pack.judge(features), pack.candidates(features), strict=True)
+        for judged, leaves in pack.classify(features)
     ]
 
 

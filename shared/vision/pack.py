@@ -251,13 +251,14 @@ class Pack:
         """One per row of trunk features. What is not worth naming has an empty path."""
         return self._decision.judge(self.heads.leaf_probabilities(features, self.manifest.votes.votes))
 
-    def candidates(self, features: Array) -> list[list[tuple[CategoryPath, float]]]:
-        """Per row of trunk features: the leaves that it may show with their probabilities, the likeliest first.
+    def classify(self, features: Array) -> list[tuple[Judgement, list[tuple[CategoryPath, float]]]]:
+        """As judge; and the leaves that a row may show with their probabilities, the likeliest first.
 
         The probabilities sum to 1 at most: the rest are other leaves, or no product.
         """
         leaves = self.heads.leaf_probabilities(features, self.manifest.votes.votes)
-        return [self.taxonomy.likeliest(row, MOST_CANDIDATES, CANDIDATE_FROM) for row in leaves]
+        likeliest = (self.taxonomy.likeliest(row, MOST_CANDIDATES, CANDIDATE_FROM) for row in leaves)
+        return list(zip(self._decision.judge(leaves), likeliest, strict=True))
 
     def meaning_of(self, path: Sequence[str]) -> Meaning:
         """What a category means, as far down as it is known."""

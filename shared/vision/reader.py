@@ -96,12 +96,11 @@ class Reader:
 
     def categories(self, photos: Sequence[Photo]) -> list[image_pb2.Category]:
         """One per photo. An unknown photo has no label; its path goes as far as is known."""
-        return [category_in(self._pack, judged) for judged in self._answers(photos, "category", self._pack.judge)]
+        return [category_in(self._pack, judged) for judged, _ in self._classified(photos)]
 
     def candidates(self, photos: Sequence[Photo]) -> list[list[image_pb2.Candidate]]:
-        """The leaves that each photo may show, the likeliest first: see Pack.candidates."""
-        likeliest = self._answers(photos, "candidates", self._pack.candidates)
-        return [candidates_in(self._pack, leaves) for leaves in likeliest]
+        """The leaves that each photo may show, the likeliest first: see Pack.classify."""
+        return [candidates_in(self._pack, leaves) for _, leaves in self._classified(photos)]
 
     def audiences(self, photos: Sequence[Photo]) -> list[tuple[str, float]]:
         """("kids" or "adult", its probability) per photo. Means something for garments only."""
@@ -111,6 +110,9 @@ class Reader:
         """n x dimensions, unit rows."""
         rows = self._answers(photos, "vector", lambda features: list(self._pack.heads.vectors(features)))
         return np.stack(rows) if rows else np.zeros((0, self.dimensions), np.float32)
+
+    def _classified(self, photos: Sequence[Photo]) -> list[tuple[Judgement, list[tuple[CategoryPath, float]]]]:
+        return self._answers(photos, "category", self._pack.classify)
 
     def _audience(self, features: Array) -> list[tuple[str, float]]:
         return [
