@@ -70,8 +70,8 @@ def test_outcomes_are_shares_of_those_by_one() -> None:
 def test_a_name_says_which_garment_of_a_photo_is_sold(monkeypatch: pytest.MonkeyPatch) -> None:
     pack = open_pack("builtin")
     shirt, pants = ("garments", "t-shirt"), ("garments", "pants")
-    monkeypatch.setattr(Pack, "judge", lambda _pack, rows: [Judgement(shirt, 0.6, complete=True) for _ in rows])
-    monkeypatch.setattr(Pack, "candidates", lambda _pack, rows: [[(shirt, 0.6), (pants, 0.3)] for _ in rows])
+    seen = Judgement(shirt, 0.6, complete=True), [(shirt, 0.6), (pants, 0.3)]
+    monkeypatch.setattr(Pack, "classify", lambda _pack, rows: [seen for _ in rows])
     photos = [Shown(Path("a.jpg"), "Pants", "Blue", "p1", "Sahara Yoga Pants")]
     answers = list(listing_answers(pack, photos, np.zeros((1, pack.manifest.trunk.widths.all), np.float32)))
     assert {one.by: one.outcome for one in answers} == {BY_PHOTO: BESIDE, BY_CLAIMS: UNKNOWN, JOINED: RIGHT}
