@@ -29,9 +29,8 @@ class Member:
 def generalist() -> Generalist:
     """ImageNet's classes but for those that say nothing. Raises Unusable without the package that carries them."""
     weight, bias = imagenet_classifier(GENERALIST)
-    telling = [one for one in imagenet_classes() if one.path is not None]
-    numbers = [one.number for one in telling]
-    return Generalist(weight[:, numbers], bias[numbers], tuple(one.path for one in telling if one.path is not None))
+    told = {one.number: one.path for one in imagenet_classes() if one.path is not None}
+    return Generalist(weight[:, list(told)], bias[list(told)], tuple(told.values()))
 
 
 def members_of(pack: Pack | None) -> list[Member]:

@@ -77,7 +77,7 @@ def test_answers_outlive_the_pixels(reader: Reader, trunk: CountingTrunk) -> Non
 
 def test_an_answer_has_the_id_of_its_deepest_node_that_has_one(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = [("garments", "t-shirt"), ("groceries", "Fruit", "Apple", "Granny-Smith"), ()]
-    judged = [(Judgement(path, 0.9, complete=bool(path)), []) for path in paths]
+    judged = [(Judgement(path, 0.9, complete=bool(path)), list[object]()) for path in paths]
     monkeypatch.setattr(Pack, "classify", lambda _pack, _features: judged)
     categories = reader.categories([photo(n) for n in (1, 2, 3)])
     assert [category.taxonomy_id for category in categories] == ["aa-1-13-8", "fb-2-10-7-1", ""]
