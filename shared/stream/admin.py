@@ -15,9 +15,15 @@ from shared.topics import TOPICS, Topic
 
 REQUEST_SECONDS = 15.0
 CONNECT_SECONDS = 10.0
-# Of a broker that has just started, or that another one hands its groups to.
+# Of a broker that has just started, or that another one hands its groups or partitions to.
 NOT_YET = frozenset(
-    {KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.NOT_COORDINATOR}
+    {
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+    }
 )
 T = TypeVar("T")
 
@@ -112,7 +118,7 @@ class Broker:
 
 
 def once_ready(ask: Callable[[], T]) -> T:
-    """What `ask` returns, asked again while the broker is only just getting its coordinators ready.
+    """What `ask` returns, asked again while the broker is only just getting its coordinators or leaders ready.
 
     Raises KafkaException for any other refusal, and when it isn't ready after REQUEST_SECONDS.
     """

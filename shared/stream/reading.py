@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Iterator
+from functools import partial
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from shared.errors import Transient
-from shared.stream.admin import REQUEST_SECONDS, cluster
+from shared.stream.admin import REQUEST_SECONDS, cluster, once_ready
 from shared.topics import Topic
 
 
@@ -15,7 +16,8 @@ def watermarks(consumer: Consumer, bootstrap: str, topic: Topic) -> dict[int, tu
     there = cluster(consumer, bootstrap).topics.get(topic.name)
     marks = {}
     for partition in sorted(there.partitions if there else ()):
-        mark = consumer.get_watermark_offsets(TopicPartition(topic.name, partition), timeout=REQUEST_SECONDS)
+        asked = TopicPartition(topic.name, partition)
+        mark = once_ready(partial(consumer.get_watermark_offsets, asked, timeout=REQUEST_SECONDS))
         if mark is None:
             raise Transient(f"the broker at {bootstrap} stopped answering")
         marks[partition] = mark

@@ -14,11 +14,12 @@ from typing import Any
 
 import httpx
 import pytest
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Message
 from vitrine.events.v1 import image_pb2, listing_pb2
 
-from shared.stream.admin import create_topics
-from shared.topics import IMAGE_UPLOADED, LISTING_CHANGED
+from shared.stream.admin import create_topics, reader
+from shared.stream.reading import read_all
+from shared.topics import IMAGE_UPLOADED, LISTING_CHANGED, Topic
 from tests.gateway import CLAIMS, form, photo, problem
 
 LISTINGS = "/v1/listings"
@@ -92,23 +93,11 @@ def gateway(process: Running) -> httpx.Client:
     return process.client
 
 
-def records(kafka: str, topic: str, key: str) -> list[Message]:
+def records(kafka: str, topic: Topic, key: str) -> list[Message]:
     """All records of one listing in a topic, as they lie there now."""
-    consumer = Consumer({"bootstrap.servers": kafka, "group.id": "reading-back", "enable.auto.commit": False})
+    consumer = reader(kafka)
     try:
-        partitions = [
-            TopicPartition(topic, p) for p in consumer.list_topics(topic, timeout=10).topics[topic].partitions
-        ]
-        ends = {p.partition: consumer.get_watermark_offsets(p, timeout=10)[1] for p in partitions}
-        missing = sum(ends[p.partition] - consumer.get_watermark_offsets(p, timeout=10)[0] for p in partitions)
-        consumer.assign([TopicPartition(topic, p.partition, 0) for p in partitions])
-        found: list[Message] = []
-        while missing > 0:
-            batch = consumer.consume(min(missing, 500), timeout=10)
-            assert batch, "the broker holds less than it says"
-            missing -= len(batch)
-            found += batch
-        return [message for message in found if message.key() == key.encode()]
+        return [message for message in read_all(consumer, kafka, topic) if message.key() == key.encode()]
     finally:
         consumer.close()
 
@@ -129,8 +118,8 @@ def test_what_was_acknowledged_lies_on_the_broker_and_in_the_store(
     assert response.status_code == 202, response.text
     listing_id = response.json()["listing_id"]
 
-    [changed] = records(kafka, LISTING_CHANGED.name, listing_id)
-    uploaded = records(kafka, IMAGE_UPLOADED.name, listing_id)
+    [changed] = records(kafka, LISTING_CHANGED, listing_id)
+    uploaded = records(kafka, IMAGE_UPLOADED, listing_id)
     change = listing_pb2.ListingChanged.FromString(changed.value() or b"")
     uploads = [image_pb2.ImageUploaded.FromString(message.value() or b"") for message in uploaded]
     assert change.revision == response.json()["revision"]
@@ -154,17 +143,17 @@ def test_a_repeat_of_an_idempotency_key_puts_nothing_more_on_the_broker(gateway:
     third = upload(gateway, photo(3), **key)
     assert first.json() == second.json() == third.json()
     listing_id = first.json()["listing_id"]
-    changes = records(kafka, LISTING_CHANGED.name, listing_id)
+    changes = records(kafka, LISTING_CHANGED, listing_id)
     assert len({headers(message)["ce_id"] for message in changes}) == 1
     before = len(changes)
     upload(gateway, photo(3), **key)
-    assert len(records(kafka, LISTING_CHANGED.name, listing_id)) == before
+    assert len(records(kafka, LISTING_CHANGED, listing_id)) == before
 
 
 def test_a_takedown_is_a_message_of_its_own(gateway: httpx.Client, kafka: str) -> None:
     listing_id = upload(gateway, photo(4)).json()["listing_id"]
     assert gateway.delete(f"{LISTINGS}/{listing_id}").status_code == 202
-    last = records(kafka, LISTING_CHANGED.name, listing_id)[-1]
+    last = records(kafka, LISTING_CHANGED, listing_id)[-1]
     removed = listing_pb2.ListingChanged.FromString(last.value() or b"").removed
     assert (removed.reason, removed.seller_id) == ("takedown", "seller-42")
 
@@ -219,8 +208,8 @@ def test_what_a_gateway_left_half_published_is_completed_by_the_next(
         deadline = time.monotonic() + 30
         while any((tmp_path / "pending").iterdir()) and time.monotonic() < deadline:
             time.sleep(0.05)
-    [changed] = records(kafka, LISTING_CHANGED.name, "left")
-    [uploaded] = records(kafka, IMAGE_UPLOADED.name, "left")
+    [changed] = records(kafka, LISTING_CHANGED, "left")
+    [uploaded] = records(kafka, IMAGE_UPLOADED, "left")
     change = listing_pb2.ListingChanged.FromString(changed.value() or b"")
     image = image_pb2.ImageUploaded.FromString(uploaded.value() or b"")
     assert (image.revision, image.photo) == (change.revision, change.listing.photos[0])
