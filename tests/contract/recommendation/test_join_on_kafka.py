@@ -24,9 +24,10 @@ from services.recommendation.rank import Filter
 from services.recommendation.store import RedisRecords
 from shared.events import Event, parse
 from shared.redis import connect
-from shared.stream.admin import create_topics
+from shared.stream.admin import create_topics, reader
 from shared.stream.offsets import committed_stamps
 from shared.stream.producer import Producer
+from shared.stream.reading import read_all
 from shared.topics import DEAD_LETTERS, IMAGE_SCORED, LISTING_CHANGED, LISTING_ENRICHED, TOPICS, Topic, group_of
 from tests.joining import BLOCK, SPACE, assessed, changed, delivered, removed, results, scored, unit
 
@@ -127,15 +128,11 @@ async def statuses(records: RedisRecords, names: Sequence[str]) -> list[int]:
 
 def everything_on(kafka: str, topic: Topic) -> list[Any]:
     """All messages of a topic, in the order of each partition."""
-    consumer = Consumer({"bootstrap.servers": kafka, "group.id": "reader", "enable.auto.commit": False})
-    partitions = [TopicPartition(topic.name, p, 0) for p in range(topic.partitions)]
-    missing = sum(consumer.get_watermark_offsets(p, timeout=10)[1] for p in partitions)
-    consumer.assign(partitions)
-    found: list[Any] = []
-    while len(found) < missing:
-        found += consumer.consume(missing - len(found), timeout=5)
-    consumer.close()
-    return found
+    consumer = reader(kafka)
+    try:
+        return list(read_all(consumer, kafka, topic))
+    finally:
+        consumer.close()
 
 
 def enriched_on(kafka: str, names: Sequence[str]) -> dict[str, Enriched]:
