@@ -279,7 +279,8 @@ def refit(pack: Pack, samples: Sequence[Sample], features: Array) -> Pack:
     """The pack as if it had learned from these samples of the train split only, one row of features per sample.
 
     Trunks, the generalist's classes and the embedding's projection stay. Rows are learned from the photos as they are,
-    without the augmented views that a pack's own are learned from as well.
+    without the augmented views that a pack's own are learned from as well. Raises PhotosUnusable where none shows a
+    product.
     """
     heads, before = pack.heads, pack.taxonomy
     paths = tuple(before.leaves[int(n)] if n < heads.leaves else () for n in heads.class_leaves)
@@ -290,6 +291,8 @@ def refit(pack: Pack, samples: Sequence[Sample], features: Array) -> Pack:
     labels, classes = _labels(samples, taxonomy), generalist.numbers(taxonomy)
     taught = labels >= 0
     known = taught & (labels < len(taxonomy.leaves))
+    if not known.any():
+        raise PhotosUnusable("of the photos that are left to learn from none shows a product: give another source too")
     sources = [samples[n].source for n in np.flatnonzero(taught).tolist()]
     row_leaves = np.unique(labels[known])
     refitted = replace(

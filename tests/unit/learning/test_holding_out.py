@@ -101,3 +101,9 @@ def test_a_pack_refitted_to_photos_of_no_product_has_no_row_for_them() -> None:
     assert len(again.heads.voters) == len(LEAVES)
     [judged] = again.judge(features(some[-1:]))
     assert judged.path == ()
+
+
+def test_a_pack_is_not_refitted_to_photos_of_which_none_shows_a_product() -> None:
+    clutter = [replace(sample(HAT, 300, "train"), category=(), source="clutter")]
+    with pytest.raises(PhotosUnusable, match="none shows a product"):
+        refit(knowing_all(samples()), clutter, features(clutter))
