@@ -132,7 +132,7 @@ def hierarchical_f1(pairs: Iterable[tuple[str, str]]) -> float:
 
 def curve(pack: Pack, samples: Sequence[Sample], features: Array) -> list[tuple[float, SourceFigures]]:
     """For each cost of a wrong name the sources' mean of what the pack would say. One row of features per sample."""
-    probabilities = pack.heads.leaf_probabilities(features, pack.manifest.votes.votes)
+    probabilities = pack.probabilities(features)
 
     def at(cost: float) -> SourceFigures:
         judged = Decision(pack.taxonomy, cost).judge(probabilities)

@@ -112,7 +112,7 @@ def answers(pack: Pack, samples: Sequence[Sample], features: Array) -> Answers:
     return Answers(
         samples=tuple(samples[i] for i in val),
         judged=tuple(pack.judge(features[val])),
-        probabilities=pack.heads.leaf_probabilities(features[val], pack.manifest.votes.votes),
+        probabilities=pack.probabilities(features[val]),
         leaves=pack.taxonomy.leaves,
     )
 

@@ -1,7 +1,7 @@
 """What a listing's claims add to its photo: how often the category is right by the photo, by the claims, by both.
 
 Judged on a shop's catalogue, with the names that the shop gives its products as titles. Several photos of one product
-are as many listings. Where the pack learned from the catalogue, as builtin@7 did from four in five of its products,
+are as many listings. Where the pack learned from the catalogue, as builtin@8 did from four in five of its products,
 what photos say is flattered.
 """
 

@@ -23,7 +23,7 @@ from shared.vision.pack import (
 )
 from shared.vision.trunk import Network, save_network
 
-WRONG_NAME = 0.4  # `vitrine evaluate pack --curve` shows what other costs give
+WRONG_NAME = 0.3  # `vitrine evaluate pack --curve` shows what other costs give
 
 # Too many to keep at full precision, and none of them needs it.
 _HALVED = ("class_weight", "row_weight", "embedding_projection", "voters")
@@ -56,6 +56,7 @@ def manifest_of(
         categories=categories_of(trained.taxonomy),
         embedding=EmbeddingSpec(space=f"{name}@{version}", dimensions=int(trained.heads.embedding_projection.shape[1])),
         votes=VotesSpec(**asdict(trained.votes)),
+        temperatures=dict(trained.temperatures),
         wrong_name=WRONG_NAME,
         files={file: sha256_of(folder / file) for file in (TRUNK, HEADS)},
         runs=tuple(map(dict, runs)),

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from shared.vision.heads import Array
 
-HELD_BACK = 3e-6  # what each squared weight costs, of unit rows REACH long
+HELD_BACK = 3e-6  # what each squared weight costs at least, of unit rows REACH long
 REACH = 8
 ROUNDS = 130
 HISTORY = 10
@@ -33,10 +33,12 @@ class Lesson:
     weights: NDArray[np.float64]  # n: what each counts
 
 
-def fit_rows(lesson: Lesson, class_leaves: Numbers, row_leaves: Sequence[int]) -> Array:
+def fit_rows(lesson: Lesson, class_leaves: Numbers, row_leaves: Sequence[int], shown: Sequence[float]) -> Array:
     """G x R: the rows that give what is on the photos the greatest likelihood, one row for each of the leaves.
 
-    `class_leaves`: C, up to L. A photo of no product teaches rows only to be silent.
+    `class_leaves`: C, up to L. A photo of no product teaches rows only to be silent. `shown`: for each row the share of
+    its neighbours, leaves that it may be mistaken for, that photos show. The less that is, the more a row is held back:
+    what tells a wrench from all that was shown may be true of a hammer too.
     """
     of_row = {leaf: number for number, leaf in enumerate(row_leaves)}
     own = torch.tensor([of_row.get(leaf, -1) for leaf in lesson.leaves.tolist()])
@@ -44,17 +46,18 @@ def fit_rows(lesson: Lesson, class_leaves: Numbers, row_leaves: Sequence[int]) -
     logits = torch.from_numpy(lesson.classes)
     all_classes = logits.logsumexp(1)
     own_classes = _of_leaf(logits, torch.from_numpy(class_leaves), torch.from_numpy(lesson.leaves))
-    shown = torch.from_numpy(lesson.rooted) * REACH
+    seen = torch.from_numpy(lesson.rooted) * REACH
+    held_back = HELD_BACK / torch.tensor(shown, dtype=torch.float32)
     counts = torch.from_numpy((lesson.weights / lesson.weights.sum()).astype(np.float32))
-    weight = torch.zeros((shown.shape[1], len(row_leaves)), requires_grad=True)
+    weight = torch.zeros((seen.shape[1], len(row_leaves)), requires_grad=True)
     optimiser = torch.optim.LBFGS([weight], max_iter=ROUNDS, history_size=HISTORY, line_search_fn="strong_wolfe")
 
     def cost() -> Tensor:
         optimiser.zero_grad()
-        rows = shown @ weight
+        rows = seen @ weight
         own_row = torch.where(has_row, rows.gather(1, own.clamp_min(0)[:, None])[:, 0], NOTHING)
         likelihood = torch.logaddexp(own_classes, own_row) - torch.logaddexp(all_classes, rows.logsumexp(1))
-        loss = HELD_BACK * weight.square().sum() - counts @ likelihood
+        loss = held_back @ weight.square().sum(0) - counts @ likelihood
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 

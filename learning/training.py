@@ -5,7 +5,8 @@ fitted on photos of that split which the trunks' training was not shown, and the
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,6 +22,7 @@ from learning.sources import PhotosUnusable, Sample, leaves_of
 from shared.errors import Poison
 from shared.photo_formats import SUFFIXES
 from shared.photos import Pixels
+from shared.vision.calibration import Temperatures
 from shared.vision.decode import decode
 from shared.vision.heads import Array, Heads, Votes, Widths, described, rooted, sigmoid, unit_rows
 from shared.vision.pack import Pack
@@ -35,6 +37,8 @@ NEIGHBOURS = 10
 SOFTNESS = 0.05
 # Not fitted: of groceries held out near likenesses are among those trained on, so votes seem needless there.
 SHARE = 0.5
+TEMPERATURES = np.linspace(1, 3, 21)  # that are tried
+ENOUGH = 100  # photos held out of a vertical, for a temperature of its own
 BATCH = 32
 
 Advance = Callable[[int], None]
@@ -152,11 +156,12 @@ class Generalist:
 
 @dataclass(frozen=True)
 class Trained:
-    """Heads, and how neighbours vote in them."""
+    """Heads, how neighbours vote in them, and what calibrates them."""
 
     heads: Heads
     taxonomy: Taxonomy
     votes: Votes
+    temperatures: Mapping[str, float]  # by vertical
 
 
 def taught_taxonomy(samples: Iterable[Sample]) -> Taxonomy:
@@ -200,14 +205,14 @@ def fit_heads(
     given = _Given(samples, features, views, widths, generalist)
     # A leaf to the photos may be a node above some to the generalist: then nobody can say which of those is right.
     held = held_out(samples) & (given.labels >= 0)
-    votes = Votes(NEIGHBOURS, SOFTNESS, SHARE, temperature=1.0)
+    votes = Votes(NEIGHBOURS, SOFTNESS, SHARE)
     # As if the photos held out did not exist: then they are asked about.
-    asked_samples = [sample for sample, out in zip(samples, held, strict=True) if out]
-    asked = _HeldOut(features[held], given.labels[held], [sample.source for sample in asked_samples])
-    votes = calibrated(votes, given.heads(~held, audience), asked)
-    kids = np.array([-1 if sample.kids is None else int(sample.kids) for sample in asked_samples])
-    complete = _with_audience_calibrated(given.heads(np.ones_like(held), audience), asked.features, kids)
-    return Trained(complete, given.taxonomy, votes)
+    leaves = given.heads(~held, audience).leaf_probabilities(features[held], votes)
+    temperatures = temperatures_of(given.taxonomy, leaves, given.labels[held])
+    asked = [sample for sample, out in zip(samples, held, strict=True) if out]
+    kids = np.array([-1 if sample.kids is None else int(sample.kids) for sample in asked])
+    complete = _with_audience_calibrated(given.heads(np.ones_like(held), audience), features[held], kids)
+    return Trained(complete, given.taxonomy, votes, temperatures)
 
 
 @dataclass(frozen=True)
@@ -255,7 +260,7 @@ class _Given:
             [self.samples[i].source for i in np.flatnonzero(learned).tolist()] * (1 + self.views.shape[1]),
             self.widths,
             self.generalist,
-            self.generalist.numbers(self.taxonomy),
+            self.taxonomy,
             row_leaves,
         )
         return Heads(
@@ -298,7 +303,7 @@ def refit(pack: Pack, samples: Sequence[Sample], features: Array) -> Pack:
     refitted = replace(
         heads,
         class_leaves=classes.astype(np.float32),
-        row_weight=_rows_of(features[taught], labels[taught], sources, heads.widths, generalist, classes, row_leaves),
+        row_weight=_rows_of(features[taught], labels[taught], sources, heads.widths, generalist, taxonomy, row_leaves),
         row_leaves=row_leaves.astype(np.float32),
         voters=heads.vectors(features[known]),
         voter_leaves=labels[known].astype(np.float32),
@@ -325,7 +330,7 @@ def _rows_of(
     sources: Sequence[str],
     widths: Widths,
     generalist: Generalist,
-    classes: Numbers,
+    taxonomy: Taxonomy,
     row_leaves: Numbers,
 ) -> Array:
     """G x R: a row for each of the leaves. A source counts as the square root of its photos."""
@@ -337,38 +342,40 @@ def _rows_of(
         leaves=labels,
         weights=np.array([of_source[source] for source in sources]),
     )
-    return fit_rows(lesson, classes, row_leaves.tolist())
+    verticals = [leaf[0] for leaf in taxonomy.leaves]
+    there, shown = Counter(verticals), Counter(verticals[leaf] for leaf in row_leaves)
+    shares = [shown[verticals[leaf]] / there[verticals[leaf]] for leaf in row_leaves]
+    return fit_rows(lesson, generalist.numbers(taxonomy), row_leaves.tolist(), shares)
 
 
-@dataclass(frozen=True)
-class _HeldOut:
-    """Photos that took no part in training."""
+def temperatures_of(taxonomy: Taxonomy, leaves: Array, labels: Numbers) -> dict[str, float]:
+    """For each vertical the temperature of the least negative log-likelihood, among the vertical's leaves.
 
-    features: Array
-    labels: Numbers
-    sources: Sequence[str]
-
-    @property
-    def weights(self) -> NDArray[np.float64]:
-        """Every source weighs the same, however many photos it has."""
-        names, counts = np.unique(self.sources, return_counts=True)
-        of = dict(zip(names.tolist(), counts.tolist(), strict=True))
-        return np.array([1 / of[source] / len(names) for source in self.sources])
-
-
-def calibrated(votes: Votes, heads: Heads, asked: _HeldOut) -> Votes:
-    """The votes at the temperature of the least negative log-likelihood.
-
-    Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
+    `leaves`: n x L, as heads give them of n photos that they didn't learn from. A vertical with few photos gets the one
+    that suits all photos, every vertical weighing the same. None is below 1: photos held out are more like those that
+    were learned from than a stranger's will be.
     """
-    rows = np.arange(len(asked.labels))
+    verticals = np.array([leaf[0] for leaf in taxonomy.leaves])
+    known = labels < len(taxonomy.leaves)
+    leaves, labels = leaves[known], labels[known]
+    of_photo = verticals[labels]
+    names, numbers, counts = np.unique(of_photo, return_inverse=True, return_counts=True)
+    rows = np.arange(len(labels))
 
-    def cost(votes: Votes) -> float:
-        leaves = heads.leaf_probabilities(asked.features, votes)
-        p = np.concatenate([leaves, 1 - leaves.sum(axis=1, keepdims=True)], axis=1)[rows, asked.labels]
-        return float(-(asked.weights * np.log(np.maximum(p, 1e-12))).sum())
+    def costs(temperature: float) -> NDArray[np.float64]:
+        softened = Temperatures(taxonomy, dict.fromkeys(taxonomy.verticals, temperature)).applied(leaves)
+        of_vertical = np.where(verticals == of_photo[:, None], softened, 0).sum(axis=1)
+        cost: NDArray[np.float64] = np.log(np.maximum(of_vertical, 1e-12) / np.maximum(softened[rows, labels], 1e-12))
+        return cost
 
-    return min((replace(votes, temperature=float(t)) for t in np.geomspace(0.4, 2.5, 19)), key=cost)
+    tried = {float(t): np.bincount(numbers, costs(float(t)), len(names)) / counts for t in TEMPERATURES}
+    for_all = min(tried, key=lambda t: tried[t].mean()) if len(names) else 1.0
+    own = {
+        str(name): min(tried, key=lambda t: tried[t][number])
+        for number, name in enumerate(names)
+        if counts[number] >= ENOUGH
+    }
+    return {vertical: round(own.get(vertical, for_all), 2) for vertical in taxonomy.verticals}
 
 
 def _with_audience_calibrated(heads: Heads, features: Array, kids: NDArray[np.intp]) -> Heads:

@@ -89,7 +89,7 @@ def pack_of(rows: Array, leaves: Sequence[int]) -> Pack:
             *(CategorySpec(path=node, no_taxonomy="made up") for node in Taxonomy(LEAVES).nodes),
         ),
         embedding=EmbeddingSpec(space="tiny@1", dimensions=WIDTH),
-        votes=VotesSpec(neighbours=1, softness=0.05, share=1.0, temperature=1.0),
+        votes=VotesSpec(neighbours=1, softness=0.05, share=1.0),
         wrong_name=1.0,
         files={},
         runs=(),

@@ -39,7 +39,6 @@ class Votes:
     neighbours: int  # that vote
     softness: float  # cosine by which a vote's weight falls to 1/e
     share: float  # of their votes, beside the classifier's word, in leaves that have known photos; 0 to 1
-    temperature: float  # of both together, so that the outcome is calibrated
 
 
 @dataclass(frozen=True)
@@ -112,6 +111,7 @@ class Heads:
     def leaf_probabilities(self, features: Array, votes: Votes) -> Array:
         """n x L: the classifier's word and that of the nearest known photos. What a row lacks to 1 is no product.
 
+        They are not calibrated: see shared.vision.calibration.
         Neighbours share in what the classifier gives to leaves that have known photos: it says whether a photo shows
         any of these, they help to say which.
         """
@@ -119,8 +119,7 @@ class Heads:
         voting = np.unique(self.voter_leaves.astype(np.intp))
         theirs = said[:, voting].sum(axis=1, keepdims=True) * self._voted(self.vectors(features), votes)
         said[:, voting] = (1 - votes.share) * said[:, voting] + votes.share * theirs[:, voting]
-        sharpened = softmax((np.log(said + np.float32(1e-6)) / np.float32(votes.temperature)).astype(np.float32))
-        return sharpened[:, : self.leaves]
+        return said[:, : self.leaves]
 
     def _classified(self, features: Array) -> Array:
         """n x (L + 1), rows that sum to 1; the last for no product."""

@@ -17,6 +17,7 @@ from safetensors.numpy import load_file
 
 from shared.errors import Unusable
 from shared.product_taxonomy import product_taxonomy
+from shared.vision.calibration import Temperatures
 from shared.vision.decision import Decision
 from shared.vision.heads import Array, Heads, Votes, Widths
 from shared.vision.taxonomy import Judgement, Taxonomy
@@ -85,11 +86,10 @@ class VotesSpec(_Strict):
     neighbours: int = Field(ge=1)
     softness: float = Field(gt=0)
     share: float = Field(ge=0, le=1)
-    temperature: float = Field(gt=0)
 
     @property
     def votes(self) -> Votes:
-        return Votes(self.neighbours, self.softness, self.share, self.temperature)
+        return Votes(self.neighbours, self.softness, self.share)
 
 
 class CategorySpec(_Strict):
@@ -145,6 +145,9 @@ class Manifest(_Strict):
     categories: tuple[CategorySpec, ...]
     embedding: EmbeddingSpec
     votes: VotesSpec
+    temperatures: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
+        default={}, description="By vertical, what softens probabilities among its leaves; 1 where none is said"
+    )
     wrong_name: float = Field(
         ge=0,
         allow_inf_nan=False,
@@ -183,13 +186,26 @@ class Manifest(_Strict):
             raise ValueError("bars: packs made before wrong_name took their place have other heads too: train it anew")
         return said
 
+    @model_validator(mode="before")
+    @classmethod
+    def _has_no_temperature_for_all(cls, said: Any) -> Any:
+        votes = said.get("votes") if isinstance(said, dict) else None
+        if isinstance(votes, dict) and "temperature" in votes:
+            raise ValueError(
+                "votes: leave temperature out: each vertical has its own in temperatures, which 1, or saying none, "
+                "leaves as they are"
+            )
+        return said
+
     @model_validator(mode="after")
     def _leaves_nothing_unsaid(self) -> Self:
-        """What is misspelled or left out would be lost without a word: brands, audience, ids."""
+        """What is misspelled or left out would be lost without a word: brands, audience, ids, temperatures."""
         nodes = {leaf[:depth] for leaf in self.taxonomy for depth in range(len(leaf) + 1)}
         for spec in self.categories:
             if spec.path not in nodes:
                 raise ValueError(f"categories: {_spelled(spec.path)} is not in the taxonomy")
+        if unknown := self.temperatures.keys() - {leaf[0] for leaf in self.taxonomy}:
+            raise ValueError(f"temperatures: {min(unknown)} is no vertical of the taxonomy")
         self._check_taxonomy_ids(nodes - {()})
         for leaf in self.taxonomy:
             above = self._entries_of(leaf)
@@ -249,14 +265,19 @@ class Pack:
 
     def judge(self, features: Array) -> list[Judgement]:
         """One per row of trunk features. What is not worth naming has an empty path."""
-        return self._decision.judge(self.heads.leaf_probabilities(features, self.manifest.votes.votes))
+        return self._decision.judge(self.probabilities(features))
+
+    def probabilities(self, features: Array) -> Array:
+        """Rows x leaves, calibrated. What a row lacks to 1 is the probability of no product."""
+        leaves = self.heads.leaf_probabilities(features, self.manifest.votes.votes)
+        return self._temperatures.applied(leaves)
 
     def classify(self, features: Array) -> list[tuple[Judgement, list[tuple[CategoryPath, float]]]]:
         """As judge; and the leaves that a row may show with their probabilities, the likeliest first.
 
         The probabilities sum to 1 at most: the rest are other leaves, or no product.
         """
-        leaves = self.heads.leaf_probabilities(features, self.manifest.votes.votes)
+        leaves = self.probabilities(features)
         likeliest = (self.taxonomy.likeliest(row, MOST_CANDIDATES, CANDIDATE_FROM) for row in leaves)
         return list(zip(self._decision.judge(leaves), likeliest, strict=True))
 
@@ -271,6 +292,10 @@ class Pack:
     def attributes_of(self, path: Sequence[str]) -> tuple[str, ...]:
         """The names of the attributes that a category can have, from its own and its ancestors' entries."""
         return self.meaning_of(path).attributes
+
+    @cached_property
+    def _temperatures(self) -> Temperatures:
+        return Temperatures(self.taxonomy, self.manifest.temperatures)
 
     @cached_property
     def _decision(self) -> Decision:

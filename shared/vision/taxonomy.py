@@ -39,6 +39,11 @@ class Taxonomy:
         nodes = {leaf[:depth] for leaf in self.leaves for depth in range(1, len(leaf) + 1)}
         return tuple(sorted(nodes, key=lambda path: (len(path), path)))
 
+    @cached_property
+    def verticals(self) -> tuple[str, ...]:
+        """The names of the most general nodes, sorted."""
+        return tuple(sorted({leaf[0] for leaf in self.leaves}))
+
     def number(self, leaf: Sequence[str]) -> int:
         """Raises ValueError for what is no leaf."""
         return self.leaves.index(tuple(leaf))

@@ -25,7 +25,7 @@ from tests.conftest import home
 from tests.fleet.conftest import PROJECT
 
 # What models/builtin/MODEL_CARD.md reports.
-MEASURED = {"garments": 0.905, "groceries, fine": 0.885, "groceries, coarse": 0.929}
+MEASURED = {"garments": 0.896, "groceries, fine": 0.882, "groceries, coarse": 0.926}
 COLOURS = 0.81  # of `vitrine evaluate colour`, on products that nothing was learned from
 SLACK = 0.02
 
@@ -89,7 +89,7 @@ def test_colours_on_a_shops_photos_are_mostly_those_that_it_names(photos: Path) 
 
 def test_confidences_are_honest_and_few_known_photos_are_called_unknown(answered: Answered) -> None:
     right = np.array([tuple(said.path) == sample.category and bool(said.label) for sample, said in answered])
-    assert calibration_error(np.array([said.confidence for _, said in answered]), right) < 0.07
+    assert calibration_error(np.array([said.confidence for _, said in answered]), right) < 0.05
     assert np.mean([not said.path for _, said in answered]) < 0.02
 
 

@@ -3,8 +3,20 @@
 import numpy as np
 
 from learning.sources import Sample
-from learning.training import FOLDS, HELD, Audience, Generalist, Trained, fit_heads, fold_of, held_out
+from learning.training import (
+    ENOUGH,
+    FOLDS,
+    HELD,
+    Audience,
+    Generalist,
+    Trained,
+    fit_heads,
+    fold_of,
+    held_out,
+    temperatures_of,
+)
 from shared.vision.heads import Array, Widths
+from shared.vision.taxonomy import Taxonomy
 
 HAT, SHOES = ("garments", "hat"), ("garments", "shoes")
 LIME = ("groceries", "Fruit", "Lime", "Lime")
@@ -70,6 +82,7 @@ def test_rows_are_of_the_leaves_that_photos_show_and_leaves_are_the_generalists_
     assert trained.heads.class_leaves.tolist() == [2, 3]  # three leaves: 3 is no product
     assert len(trained.heads.voters) == 48
     leaves = trained.heads.leaf_probabilities(features(samples), trained.votes)
+    assert trained.temperatures == {"garments": 1.0, "home": 1.0}  # what is right by far needs none
     assert (leaves[:48].argmax(axis=1) == np.repeat([0, 1], 24)).all()
     assert leaves[:48].max(axis=1).min() > 0.5
     assert leaves[48:, :2].sum(axis=1).max() < 0.5
@@ -79,5 +92,28 @@ def test_a_leaf_that_the_generalist_divides_teaches_nothing_and_no_temperature_i
     samples = [*shown(HAT, "clothing"), *shown(SHOES, "clothing")]
     without, beside = fitted(samples), fitted([*samples, *shown(HOME, "attic")])
     assert beside.taxonomy == without.taxonomy
-    assert beside.votes == without.votes
+    assert beside.temperatures == without.temperatures
     assert len(beside.heads.voters) == 48
+
+
+def test_each_vertical_has_the_temperature_that_its_photos_ask_for() -> None:
+    tree = Taxonomy((HAT, SHOES, MUG, ("home", "pot"), ("toys", "doll"), ("toys", "kite")))
+
+    def said(vertical: int, right: float, count: int, sure: float) -> tuple[Array, list[int]]:
+        """Of the first of a vertical's two leaves, which some photos show."""
+        leaves = np.zeros((count, len(tree.leaves)), np.float32)
+        leaves[:, vertical], leaves[:, vertical + 1] = sure, 1 - sure
+        return leaves, [vertical if n < right * count else vertical + 1 for n in range(count)]
+
+    overdone, honest, few = said(0, 0.75, ENOUGH, 0.9), said(2, 0.9, ENOUGH, 0.9), said(4, 0.9, 10, 0.9)
+    leaves = np.concatenate([overdone[0], honest[0], few[0]])
+    found = temperatures_of(tree, leaves, np.array([*overdone[1], *honest[1], *few[1]]))
+    # Odds of nine to one are those of three to one squared.
+    assert found["garments"] == 2.0
+    assert found["home"] == 1.0
+    assert found["home"] < found["toys"] < found["garments"]  # what suits all three
+
+
+def test_no_photo_asks_for_no_temperature() -> None:
+    tree = Taxonomy((HAT, SHOES))
+    assert temperatures_of(tree, np.zeros((0, 2), np.float32), np.zeros(0, np.intp)) == {"garments": 1.0}

@@ -13,9 +13,9 @@ NO_PRODUCT = LEAVES
 CLASS_LEAVES = [0, 1, 1, NO_PRODUCT, 3, NO_PRODUCT]
 ROW_LEAVES = [0, 2]
 KNOWN = 9
-UNMIXED = Votes(neighbours=3, softness=0.1, share=0.0, temperature=1.0)
+UNMIXED = Votes(neighbours=3, softness=0.1, share=0.0)
 VOTES = replace(UNMIXED, share=0.5)
-ONLY_VOTES = Votes(neighbours=1, softness=0.1, share=1.0, temperature=1.0)
+ONLY_VOTES = Votes(neighbours=1, softness=0.1, share=1.0)
 
 
 def arrays(**changes: np.ndarray) -> dict[str, np.ndarray]:
@@ -57,7 +57,7 @@ def test_a_leafs_probability_is_the_sum_of_its_classes_and_its_rows() -> None:
     np.testing.assert_allclose(given.leaf_probabilities(features, UNMIXED), expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("votes", [UNMIXED, VOTES, replace(VOTES, temperature=2.0)])
+@pytest.mark.parametrize("votes", [UNMIXED, VOTES])
 def test_what_falls_to_no_product_is_no_leafs(votes: Votes) -> None:
     features = photos(5)
     some = heads().leaf_probabilities(features, votes)
@@ -94,15 +94,6 @@ def test_a_photo_that_is_known_has_its_neighbours_leaf_and_what_the_classifier_g
 def test_more_neighbours_are_asked_for_than_there_are_known_photos() -> None:
     few = heads(voters=np.eye(8, dtype=np.float32)[:2], voter_leaves=np.array([0, 2], np.float32))
     assert few.leaf_probabilities(photos(3), replace(VOTES, neighbours=10)).shape == (3, LEAVES)
-
-
-def test_a_temperature_above_one_makes_less_sure_and_changes_no_answer() -> None:
-    features = photos(7, seed=5)
-    products = heads(class_leaves=np.minimum(np.array(CLASS_LEAVES, np.float32), LEAVES - 1))
-    sure = products.leaf_probabilities(features, VOTES)
-    less = products.leaf_probabilities(features, replace(VOTES, temperature=2.0))
-    assert (less.argmax(axis=1) == sure.argmax(axis=1)).all()
-    assert (less.max(axis=1) < sure.max(axis=1)).all()
 
 
 def test_vectors_have_unit_length() -> None:

@@ -41,6 +41,7 @@ def german(**changes: object) -> Manifest:
         "name": "kaufhaus",
         "taxonomy": [HANDY, MILCH, JACKE, STIEFEL],
         "categories": CATEGORIES,
+        "temperatures": {"Mode": 1.5},
     }
     return Manifest.model_validate(said | changes)
 

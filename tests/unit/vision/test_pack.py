@@ -149,6 +149,36 @@ def test_each_trunk_says_how_many_final_features_it_has(copy: Path) -> None:
         open_pack(str(copy))
 
 
+def test_a_pack_from_before_verticals_had_temperatures_is_told_what_to_do(copy: Path) -> None:
+    votes = json.loads((copy / MANIFEST).read_text())["votes"]
+    rewrite(copy, votes=votes | {"temperature": 1.2})
+    with pytest.raises(PackUnusable, match="votes: leave temperature out: each vertical has its own in temperatures"):
+        open_pack(str(copy))
+
+
+@pytest.mark.parametrize(
+    ("temperatures", "said"),
+    [({"garment": 1.5}, "temperatures: garment is no vertical"), ({"garments": 0.0}, r"temperatures\.garments")],
+)
+def test_temperatures_are_positive_and_of_verticals(copy: Path, temperatures: dict[str, float], said: str) -> None:
+    rewrite(copy, temperatures=temperatures)
+    with pytest.raises(PackUnusable, match=said):
+        open_pack(str(copy))
+
+
+def test_a_vertical_is_as_sure_as_its_temperature_lets_it_be(copy: Path) -> None:
+    features = np.abs(np.random.default_rng(3).normal(size=(4, open_pack("builtin").heads.widths.all))).astype(
+        np.float32
+    )
+    rewrite(copy, temperatures={})
+    as_is = open_pack(str(copy)).probabilities(features)
+    rewrite(copy, temperatures={"garments": 3.0})
+    softer = open_pack(str(copy)).probabilities(features)
+    garments = np.array([leaf[0] == "garments" for leaf in open_pack(str(copy)).taxonomy.leaves])
+    np.testing.assert_allclose(softer[:, ~garments], as_is[:, ~garments], atol=1e-6)
+    assert (softer[:, garments].max(axis=1) < as_is[:, garments].max(axis=1)).all()
+
+
 @pytest.mark.parametrize("cost", [-0.1, float("nan"), float("inf")])
 def test_a_wrong_name_costs_nothing_or_more(copy: Path, cost: float) -> None:
     rewrite(copy, wrong_name=cost)
