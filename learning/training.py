@@ -37,7 +37,7 @@ NEIGHBOURS = 10
 SOFTNESS = 0.05
 # Not fitted: of groceries held out near likenesses are among those trained on, so votes seem needless there.
 SHARE = 0.5
-TEMPERATURES = np.linspace(1, 3, 21)  # that are tried
+TEMPERATURES = tuple(1 + tenths / 10 for tenths in range(21))  # that are tried
 ENOUGH = 100  # photos held out of a vertical, for a temperature of its own
 BATCH = 32
 
@@ -342,7 +342,7 @@ def _rows_of(
         leaves=labels,
         weights=np.array([of_source[source] for source in sources]),
     )
-    verticals = [leaf[0] for leaf in taxonomy.leaves]
+    verticals = taxonomy.verticals
     there, shown = Counter(verticals), Counter(verticals[leaf] for leaf in row_leaves)
     shares = [shown[verticals[leaf]] / there[verticals[leaf]] for leaf in row_leaves]
     return fit_rows(lesson, generalist.numbers(taxonomy), row_leaves.tolist(), shares)
@@ -355,27 +355,28 @@ def temperatures_of(taxonomy: Taxonomy, leaves: Array, labels: Numbers) -> dict[
     that suits all photos, every vertical weighing the same. None is below 1: photos held out are more like those that
     were learned from than a stranger's will be.
     """
-    verticals = np.array([leaf[0] for leaf in taxonomy.leaves])
+    verticals = np.array(taxonomy.verticals)
     known = labels < len(taxonomy.leaves)
     leaves, labels = leaves[known], labels[known]
     of_photo = verticals[labels]
     names, numbers, counts = np.unique(of_photo, return_inverse=True, return_counts=True)
     rows = np.arange(len(labels))
+    of_vertical = np.where(verticals == of_photo[:, None], leaves, 0).sum(axis=1)  # whatever the temperature
 
-    def costs(temperature: float) -> NDArray[np.float64]:
+    def cost(temperature: float) -> NDArray[np.float64]:
+        """By vertical, the mean of its photos."""
         softened = Temperatures(taxonomy, dict.fromkeys(taxonomy.verticals, temperature)).applied(leaves)
-        of_vertical = np.where(verticals == of_photo[:, None], softened, 0).sum(axis=1)
-        cost: NDArray[np.float64] = np.log(np.maximum(of_vertical, 1e-12) / np.maximum(softened[rows, labels], 1e-12))
-        return cost
+        costs = np.log(np.maximum(of_vertical, 1e-12) / np.maximum(softened[rows, labels], 1e-12))
+        return np.bincount(numbers, costs, len(names)) / counts
 
-    tried = {float(t): np.bincount(numbers, costs(float(t)), len(names)) / counts for t in TEMPERATURES}
+    tried = {temperature: cost(temperature) for temperature in TEMPERATURES}
     for_all = min(tried, key=lambda t: tried[t].mean()) if len(names) else 1.0
     own = {
         str(name): min(tried, key=lambda t: tried[t][number])
         for number, name in enumerate(names)
         if counts[number] >= ENOUGH
     }
-    return {vertical: round(own.get(vertical, for_all), 2) for vertical in taxonomy.verticals}
+    return {vertical: own.get(vertical, for_all) for vertical in taxonomy.verticals}
 
 
 def _with_audience_calibrated(heads: Heads, features: Array, kids: NDArray[np.intp]) -> Heads:

@@ -5,18 +5,16 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shared.vision.heads import Array
 from shared.vision.taxonomy import Taxonomy
 
-Array = NDArray[np.float32]
-
-LEAST = np.float32(1e-9)  # a leaf that is impossible still has a logarithm
+LEAST = np.float32(1e-9)  # what a leaf has at least, so that a vertical that is impossible has no sum of zero
 
 
 @dataclass(frozen=True)
 class Temperatures:
-    """By vertical, the first of a path's names; 1, which changes nothing, for those that are not named.
+    """One or more by vertical, the first of a path's names; 1, which changes nothing, for those that are not named.
 
     Guo et al., On Calibration of Modern Neural Networks, ICML 2017; here only among the leaves of a vertical.
     """
@@ -25,7 +23,7 @@ class Temperatures:
     by_vertical: Mapping[str, float]
 
     def applied(self, leaves: Array) -> Array:
-        """n x L probabilities, softened or sharpened among the leaves of each vertical: the vertical keeps its own."""
+        """n x L probabilities, softened among the leaves of each vertical: the vertical keeps its own."""
         softened: Array = np.power(leaves + LEAST, self._exponents)
         scale: Array = (leaves @ self._verticals) / (softened @ self._verticals)
         applied: Array = softened * (scale @ self._verticals.T)
@@ -34,13 +32,13 @@ class Temperatures:
     @cached_property
     def _exponents(self) -> Array:
         """L."""
-        temperatures = [self.by_vertical.get(leaf[0], 1.0) for leaf in self.taxonomy.leaves]
+        temperatures = [self.by_vertical.get(vertical, 1.0) for vertical in self.taxonomy.verticals]
         exponents: Array = (1 / np.array(temperatures)).astype(np.float32)
         return exponents
 
     @cached_property
     def _verticals(self) -> Array:
         """L x verticals: 1 where the leaf is the vertical's."""
-        numbers = {name: number for number, name in enumerate(self.taxonomy.verticals)}
-        belongs: Array = np.eye(len(numbers), dtype=np.float32)[[numbers[leaf[0]] for leaf in self.taxonomy.leaves]]
+        names, numbers = np.unique(self.taxonomy.verticals, return_inverse=True)
+        belongs: Array = np.eye(len(names), dtype=np.float32)[numbers]
         return belongs

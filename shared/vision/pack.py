@@ -145,7 +145,7 @@ class Manifest(_Strict):
     categories: tuple[CategorySpec, ...]
     embedding: EmbeddingSpec
     votes: VotesSpec
-    temperatures: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
+    temperatures: dict[str, Annotated[float, Field(ge=1, allow_inf_nan=False)]] = Field(
         default={}, description="By vertical, what softens probabilities among its leaves; 1 where none is said"
     )
     wrong_name: float = Field(
@@ -192,8 +192,7 @@ class Manifest(_Strict):
         votes = said.get("votes") if isinstance(said, dict) else None
         if isinstance(votes, dict) and "temperature" in votes:
             raise ValueError(
-                "votes: leave temperature out: each vertical has its own in temperatures, which 1, or saying none, "
-                "leaves as they are"
+                "votes: leave temperature out: each vertical has its own in temperatures, and 1 where none is said"
             )
         return said
 

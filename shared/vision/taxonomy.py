@@ -41,8 +41,8 @@ class Taxonomy:
 
     @cached_property
     def verticals(self) -> tuple[str, ...]:
-        """The names of the most general nodes, sorted."""
-        return tuple(sorted({leaf[0] for leaf in self.leaves}))
+        """Of each leaf the name of the most general node above it."""
+        return tuple(leaf[0] for leaf in self.leaves)
 
     def number(self, leaf: Sequence[str]) -> int:
         """Raises ValueError for what is no leaf."""

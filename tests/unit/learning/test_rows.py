@@ -89,8 +89,8 @@ def test_what_counts_more_is_learned_more() -> None:
 def test_a_row_says_less_the_fewer_of_its_neighbours_were_shown() -> None:
     shown, told = around([0, 1], 20, 1), [PEAR] * 20 + [PLUM] * 20
     pears = around([0], 10, 2)
-    of_many, of_all = (
+    few_shown, all_shown = (
         probabilities(fit_rows(lesson(shown, told), CLASS_LEAVES, [PEAR, PLUM], shares), [PEAR, PLUM], pears)[:, PEAR]
         for shares in ([0.001, 1], [1, 1])
     )
-    assert (of_many < of_all).all()
+    assert (few_shown < all_shown).all()
