@@ -53,7 +53,7 @@ helper.main()
 
 @pytest.fixture
 def helpers() -> Iterator[Helpers]:
-    helpers = Helpers(cpu_seconds=0.3, seconds=20, program=("-c", OBEDIENT))
+    helpers = Helpers(seconds=20, program=("-c", OBEDIENT))
     yield helpers
     helpers.close()
 
@@ -100,11 +100,13 @@ def test_a_helper_that_is_killed_from_outside_has_no_photo_refused(helpers: Help
     assert (tmp_path / "killed").exists()
 
 
-def test_a_decoder_that_never_ends_is_ended(helpers: Helpers) -> None:
+def test_a_decoder_that_never_ends_is_ended() -> None:
+    helpers = Helpers(cpu_seconds=0.3, seconds=20, program=("-c", OBEDIENT))
     pid, _ = said(helpers)
     assert "more than 0.3 s of a processor" in refusal(helpers, b"spin")
     assert not runs(pid)
     check(helpers, b"sound")
+    helpers.close()
 
 
 def test_a_decoder_that_waits_for_ever_is_ended() -> None:
